@@ -1,0 +1,1 @@
+//! The database to embed.

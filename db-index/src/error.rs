@@ -1,0 +1,72 @@
+//! The one error of the query language: a MongoDB error code and a message for people.
+
+use thiserror::Error;
+
+/// What a filter, an update, an index definition or a document was refused for.
+///
+/// `code` is the MongoDB server's code where the server has one, so that a driver's user meets the number he knows.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct QueryError {
+    /// MongoDB's error code, for example 2 (`BadValue`) or 11000 (`DuplicateKey`).
+    pub code: ErrorCode,
+    /// What was wrong, naming the operator, path or value.
+    pub message: String,
+}
+
+impl QueryError {
+    /// An error with `code` and `message`.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// A `BadValue` (2) error.
+    pub fn bad_value(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::BAD_VALUE, message)
+    }
+}
+
+/// A MongoDB server error code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ErrorCode(pub i32);
+
+impl ErrorCode {
+    /// 2: an operand of the wrong kind or range.
+    pub const BAD_VALUE: Self = Self(2);
+    /// 9: a command or update that does not parse.
+    pub const FAILED_TO_PARSE: Self = Self(9);
+    /// 14: a value of the wrong type for its operator.
+    pub const TYPE_MISMATCH: Self = Self(14);
+    /// 28: an update path that leads through a scalar.
+    pub const PATH_NOT_VIABLE: Self = Self(28);
+    /// 40: two update operators on one path, or on a path and its prefix.
+    pub const CONFLICTING_UPDATE_OPERATORS: Self = Self(40);
+    /// 52: a path part that starts with `$` where it may not.
+    pub const DOLLAR_PREFIXED_FIELD_NAME: Self = Self(52);
+    /// 53: an `_id` of a type that cannot be one.
+    pub const INVALID_ID_FIELD: Self = Self(53);
+    /// 54: two equality conditions that disagree on a field of an upsert.
+    pub const NOT_SINGLE_VALUE_FIELD: Self = Self(54);
+    /// 56: an empty path part.
+    pub const EMPTY_FIELD_NAME: Self = Self(56);
+    /// 66: an update would change `_id`.
+    pub const IMMUTABLE_FIELD: Self = Self(66);
+    /// 67: an index definition that cannot be.
+    pub const CANNOT_CREATE_INDEX: Self = Self(67);
+    /// 72: options that do not go together.
+    pub const INVALID_OPTIONS: Self = Self(72);
+    /// 85: the same index keys under other options.
+    pub const INDEX_OPTIONS_CONFLICT: Self = Self(85);
+    /// 86: the same index name for other keys.
+    pub const INDEX_KEY_SPECS_CONFLICT: Self = Self(86);
+    /// 171: two arrays under one compound index.
+    pub const CANNOT_INDEX_PARALLEL_ARRAYS: Self = Self(171);
+    /// 11000: a unique index holds the key already.
+    pub const DUPLICATE_KEY: Self = Self(11000);
+    /// 10334: a document beyond the size limit.
+    pub const BSON_OBJECT_TOO_LARGE: Self = Self(10334);
+    /// 22: bytes that are no valid BSON.
+    pub const INVALID_BSON: Self = Self(22);
+    /// 292: a sort or group beyond its memory bound.
+    pub const QUERY_EXCEEDED_MEMORY_LIMIT: Self = Self(292);
+}

@@ -1,0 +1,2 @@
+//! The combdb program.
+fn main() {}
