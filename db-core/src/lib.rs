@@ -1,1 +1,12 @@
-//! The database to embed.
+//! CombDB to embed: a local-first document database with many writers.
+
+mod bytes;
+mod entry;
+mod ids;
+pub mod limits;
+mod log_reader;
+
+pub use bytes::Malformed;
+pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
+pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
+pub use log_reader::{LogReader, StoredRun, Tip};

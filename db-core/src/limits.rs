@@ -1,0 +1,43 @@
+//! Every limit of the engine in one place. Those marked *format* are part of the protocol: another value would make
+//! peers disagree, so they change only with the format's version.
+
+/// Format: the longest payload of an entry as it is stored and sent, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Format: the longest payload after decompression, in bytes: one document of the largest size and what names it.
+pub const PAYLOAD_PLAIN_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 64 * 1024;
+
+/// Format: the most parents an entry may name.
+pub const PARENTS_MAX: usize = 1_024;
+
+/// Format: the most entries under one signature.
+pub const RUN_ENTRIES_MAX: usize = 1_024;
+
+/// Format: the most bytes of a run as it is sent: room for one entry of the largest size, with its header.
+pub const RUN_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 128 * 1024;
+
+/// Format: the most operations in one entry.
+pub const OPERATIONS_MAX: usize = 100_000;
+
+/// Format: the longest collection name, in bytes.
+pub const COLLECTION_NAME_BYTES_MAX: usize = 120;
+
+/// Format: the most indexes of one collection, the one on `_id` not counted.
+pub const INDEXES_MAX: usize = 64;
+
+/// How many calls may wait for the engine before callers are made to wait.
+pub const COMMAND_QUEUE_MAX: usize = 1_024;
+
+/// How many waiting writes share one commit at the most.
+pub const GROUP_COMMIT_MAX: usize = 256;
+
+/// How many bytes of operations share one commit at the most.
+pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+const _: () = {
+    assert!(PAYLOAD_BYTES_MAX < RUN_BYTES_MAX);
+    assert!(PAYLOAD_BYTES_MAX <= u32::MAX as usize);
+    assert!(PARENTS_MAX * 32 < RUN_BYTES_MAX - PAYLOAD_BYTES_MAX);
+    assert!(GROUP_COMMIT_MAX <= RUN_ENTRIES_MAX);
+    assert!(PARENTS_MAX <= u16::MAX as usize && RUN_ENTRIES_MAX <= u16::MAX as usize);
+};
