@@ -3,6 +3,14 @@
 //! Pure by contract: no I/O, no clock, no randomness, no async; it knows neither logs nor peers. What it computes, every
 //! peer computes.
 
+mod decimal;
 mod error;
+mod number;
+mod order;
+#[cfg(test)]
+mod testing;
 
+pub use decimal::Decimal;
 pub use error::{ErrorCode, QueryError};
+pub use number::Number;
+pub use order::{Bracket, bracket, compare, compare_arrays, compare_documents};
