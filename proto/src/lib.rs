@@ -1,1 +1,20 @@
-//! combdb.v1
+//! CombDB's gRPC interface: the messages, clients and servers of the package `combdb.v1`, generated from
+//! `combdb/v1/*.proto`, whose comments are the reference.
+//!
+//! ```
+//! use proto::v1::{Document, FindRequest, document::Form};
+//!
+//! let filter = Document { form: Some(Form::ExtendedJson(r#"{"year": {"$gte": 1999}}"#.to_owned())) };
+//! let request = FindRequest { database: "films".into(), collection: "movies".into(), filter: Some(filter), ..FindRequest::default() };
+//! assert_eq!(request.limit, 0);
+//! ```
+
+/// The package `combdb.v1`.
+// Generated: its words come from the .proto files, its style from the generator.
+#[allow(missing_docs, clippy::pedantic, unused_qualifications)]
+pub mod v1 {
+    tonic::include_proto!("combdb.v1");
+}
+
+/// The encoded `FileDescriptorSet` of the package, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/combdb.v1.bin"));
