@@ -65,6 +65,8 @@ impl ErrorCode {
     pub const DUPLICATE_KEY: Self = Self(11000);
     /// 10334: a document beyond the size limit.
     pub const BSON_OBJECT_TOO_LARGE: Self = Self(10334);
+    /// 15: a document nested too deeply or of too many elements.
+    pub const OVERFLOW: Self = Self(15);
     /// 22: bytes that are no valid BSON.
     pub const INVALID_BSON: Self = Self(22);
     /// 292: a sort or group beyond its memory bound.

@@ -5,6 +5,8 @@
 
 mod decimal;
 mod error;
+mod guard;
+mod limits;
 mod number;
 mod order;
 #[cfg(test)]
@@ -12,5 +14,7 @@ mod testing;
 
 pub use decimal::Decimal;
 pub use error::{ErrorCode, QueryError};
+pub use guard::{check_document, check_storable};
+pub use limits::{DEPTH_MAX, DOCUMENT_BYTES_MAX, ELEMENTS_MAX};
 pub use number::Number;
 pub use order::{Bracket, bracket, compare, compare_arrays, compare_documents};
