@@ -6,6 +6,7 @@
 mod decimal;
 mod error;
 mod guard;
+mod key;
 mod limits;
 mod number;
 mod order;
@@ -15,6 +16,10 @@ mod testing;
 pub use decimal::Decimal;
 pub use error::{ErrorCode, QueryError};
 pub use guard::{check_document, check_storable};
+pub use key::{
+    Direction, KeyError, bracket_prefix, decode_field, decode_value, encode_missing, encode_string_prefix,
+    encode_value, prefix_end, skip_value, trim_types,
+};
 pub use limits::{DEPTH_MAX, DOCUMENT_BYTES_MAX, ELEMENTS_MAX};
 pub use number::Number;
 pub use order::{Bracket, bracket, compare, compare_arrays, compare_documents};
