@@ -69,6 +69,14 @@ impl ErrorCode {
     pub const OVERFLOW: Self = Self(15);
     /// 22: bytes that are no valid BSON.
     pub const INVALID_BSON: Self = Self(22);
+    /// 238: a part of the language that is left out by intent.
+    pub const NOT_IMPLEMENTED: Self = Self(238);
+    /// 51074: regular expression flags both in the value and in `$options`.
+    pub const REGEX_OPTIONS_TWICE: Self = Self(51074);
+    /// 51091: a regular expression that does not compile.
+    pub const INVALID_REGEX: Self = Self(51091);
+    /// 51108: an unknown flag of a regular expression.
+    pub const INVALID_REGEX_OPTION: Self = Self(51108);
     /// 292: a sort or group beyond its memory bound.
     pub const QUERY_EXCEEDED_MEMORY_LIMIT: Self = Self(292);
 }

@@ -5,16 +5,19 @@
 
 mod decimal;
 mod error;
+mod filter;
 mod guard;
 mod key;
 mod limits;
 mod number;
 mod order;
+mod path;
 #[cfg(test)]
 mod testing;
 
 pub use decimal::Decimal;
 pub use error::{ErrorCode, QueryError};
+pub use filter::{ElementFilter, Filter};
 pub use guard::{check_document, check_storable};
 pub use key::{
     Direction, KeyError, bracket_prefix, decode_field, decode_value, encode_missing, encode_string_prefix,

@@ -1,0 +1,103 @@
+//! Filters: MongoDB's query documents, compiled once into a small tree and tested on raw BSON.
+//!
+//! The tree can be read by the planner. What it compares by is the query comparison, which brackets by type and treats
+//! NaN apart; sorting and indexes use the total order of [`crate::order`].
+
+mod bits;
+mod element;
+mod facts;
+mod node;
+mod parse;
+mod pattern;
+mod types;
+
+use bson::{RawBsonRef, RawDocument, RawDocumentBuf};
+
+use crate::{error::QueryError, guard};
+
+pub use element::ElementFilter;
+#[allow(unused_imports)] // the planner reads them
+pub(crate) use node::{Members, Predicate};
+pub(crate) use node::{Node, Subject};
+
+/// A compiled filter.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    source: RawDocumentBuf,
+    root: Node,
+}
+
+impl Filter {
+    /// Compiles `document`.
+    ///
+    /// # Errors
+    /// MongoDB's error for an unknown operator or an operand of the wrong kind, `BadValue` (2) mostly; the same code
+    /// for filters beyond the bounds on depth and size; `NotImplemented` (238) for what is left out by intent.
+    pub fn parse(document: &RawDocument) -> Result<Self, QueryError> {
+        guard::check_document(document.as_bytes())?;
+        Ok(Self { source: document.to_owned(), root: parse::filter(document)? })
+    }
+
+    /// The filter that every document matches.
+    pub fn all() -> Self {
+        Self { source: RawDocumentBuf::new(), root: Node::And(Vec::new()) }
+    }
+
+    /// Whether `document` matches.
+    pub fn matches(&self, document: &RawDocument) -> bool {
+        self.root.matches(Subject::Document(document), &mut None)
+    }
+
+    /// Tests `document` and gives the place in an array by which it matched: what the positional operator `$` of an
+    /// update or a projection stands for. `None` if the document does not match or no array was gone through by a
+    /// positive condition.
+    pub fn matched_array_index(&self, document: &RawDocument) -> Option<usize> {
+        let mut position = None;
+        if self.root.matches(Subject::Document(document), &mut position) { position } else { None }
+    }
+
+    /// The document that this filter was compiled from.
+    pub fn to_document(&self) -> &RawDocument {
+        &self.source
+    }
+
+    /// Whether every document matches.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.root, Node::And(nodes) if nodes.is_empty())
+    }
+
+    /// The tree, for the planner.
+    pub(crate) fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// The strongest conjunction of this filter's clauses that every platform and version computes alike: comparison,
+    /// element, array, bitwise and logical operators. It is what an update's logged filter may hold.
+    ///
+    /// # Errors
+    /// None in practice: the clauses were compiled before.
+    pub fn replayable(&self) -> Result<Self, QueryError> {
+        if self.root.is_replayable() {
+            Ok(self.clone())
+        } else {
+            Self::parse(&facts::replayable(&self.source)?)
+        }
+    }
+
+    /// The value that `_id` must equal, if the filter fixes it.
+    pub fn id_equality(&self) -> Option<RawBsonRef<'_>> {
+        facts::id_equality(&self.root)
+    }
+
+    /// The paths that the filter fixes by equality, with their values, in the filter's order: what an upsert puts into
+    /// the new document before it applies the update.
+    ///
+    /// # Errors
+    /// `NotSingleValueField` (54) if two different values are asked for one path, or a path and its prefix are fixed.
+    pub fn equality_facts(&self) -> Result<Vec<(String, RawBsonRef<'_>)>, QueryError> {
+        facts::equality_facts(&self.root)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! The compiled tree of a filter, and its test on a document, a value or an element.
+
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
+
+use bson::{RawBson, RawBsonRef, RawDocument};
+
+use crate::{
+    filter::{bits::BitTest, pattern::Pattern, types::TypeSet},
+    number::Number,
+    order::{self, Bracket},
+    path::{Candidate, Flow, Leaf, Path, elements, walk_document, walk_value},
+};
+
+/// A node of a filter's tree.
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    /// All of them; without any, everything matches.
+    And(Vec<Node>),
+    /// At least one of them.
+    Or(Vec<Node>),
+    /// None of them.
+    Nor(Vec<Node>),
+    /// The negation of the whole condition, over all candidates of its path.
+    Not(Box<Node>),
+    /// Everything or nothing, whatever the document.
+    Always(bool),
+    /// A predicate that some candidate of the path satisfies.
+    Field {
+        /// Where the candidates are.
+        path: Path,
+        /// What one of them satisfies.
+        predicate: Predicate,
+    },
+}
+
+/// What a single candidate is tested for.
+#[derive(Debug, Clone)]
+pub(crate) enum Predicate {
+    /// `$eq`: equal by the total order; a missing field equals null.
+    Eq(RawBson),
+    /// `$gt`, within the operand's bracket.
+    Gt(RawBson),
+    /// `$gte`, within the operand's bracket.
+    Gte(RawBson),
+    /// `$lt`, within the operand's bracket.
+    Lt(RawBson),
+    /// `$lte`, within the operand's bracket.
+    Lte(RawBson),
+    /// `$in`.
+    In(Members),
+    /// `$exists: true`. (`$exists: false` is its negation.)
+    Exists,
+    /// `$type`.
+    Type(TypeSet),
+    /// `$size`.
+    Size(usize),
+    /// `$mod`.
+    Mod {
+        /// Not zero.
+        divisor: i64,
+        /// Carries the dividend's sign.
+        remainder: i64,
+    },
+    /// A regular expression: strings that it matches, and stored expressions equal to it.
+    Regex(Pattern),
+    /// The four `$bits…` tests.
+    Bits(BitTest),
+    /// `$elemMatch` with operators: some element satisfies the node as a single value.
+    ElemMatchValue(Box<Node>),
+    /// `$elemMatch` with a query: some object element (or array, read as an object) matches it.
+    ElemMatchObject(Box<Node>),
+}
+
+/// The members of an `$in` list.
+#[derive(Debug, Clone)]
+pub(crate) struct Members {
+    /// In ascending total order, without equals.
+    values: Vec<RawBson>,
+    patterns: Vec<Pattern>,
+}
+
+/// What a node is tested on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Subject<'a> {
+    /// A document; paths lead from its top.
+    Document(&'a RawDocument),
+    /// A single value, such as the element that `$elemMatch` looks at: paths are not looked at, arrays not opened.
+    Value(RawBsonRef<'a>),
+    /// A value as if it were the one field of a document, whatever the first part of a path calls it.
+    Wrapped(RawBsonRef<'a>),
+}
+
+impl Members {
+    /// Sorts `values` and drops equals among them.
+    pub(crate) fn new(mut values: Vec<RawBson>, patterns: Vec<Pattern>) -> Self {
+        values.sort_by(|a, b| order::compare(a.as_raw_bson_ref(), b.as_raw_bson_ref()));
+        values.dedup_by(|a, b| order::compare(a.as_raw_bson_ref(), b.as_raw_bson_ref()).is_eq());
+        Self { values, patterns }
+    }
+
+    /// The values, ascending in the total order, without equals.
+    pub(crate) fn values(&self) -> &[RawBson] {
+        &self.values
+    }
+
+    /// Whether regular expressions are among the members.
+    pub(crate) fn has_patterns(&self) -> bool {
+        !self.patterns.is_empty()
+    }
+
+    fn contain(&self, value: Option<RawBsonRef<'_>>) -> bool {
+        let sought = value.unwrap_or(RawBsonRef::Null);
+        self.values.binary_search_by(|member| order::compare(member.as_raw_bson_ref(), sought)).is_ok()
+            || value.is_some_and(|value| self.patterns.iter().any(|pattern| pattern.matches(value)))
+    }
+}
+
+impl Node {
+    /// The conjunction of `nodes`; inner conjunctions are taken apart, a single node stands for itself.
+    pub(crate) fn all(nodes: Vec<Node>) -> Self {
+        let mut flat = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            match node {
+                Self::And(inner) => flat.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        match (flat.pop(), flat.is_empty()) {
+            (Some(only), true) => only,
+            (Some(last), false) => {
+                flat.push(last);
+                Self::And(flat)
+            }
+            (None, _) => Self::And(flat),
+        }
+    }
+
+    /// The negation.
+    pub(crate) fn negated(self) -> Self {
+        Self::Not(Box::new(self))
+    }
+
+    /// Whether `subject` matches. `position` is set to the place in the array by which it did, if by any; a later
+    /// condition overrides an earlier one, and what stands under a negation does not count.
+    pub(crate) fn matches(&self, subject: Subject<'_>, position: &mut Option<usize>) -> bool {
+        match self {
+            Self::And(nodes) => {
+                let matched = nodes.iter().all(|node| node.matches(subject, position));
+                if !matched {
+                    *position = None;
+                }
+                matched
+            }
+            Self::Or(nodes) => nodes.iter().any(|node| node.matches(subject, position)),
+            Self::Nor(nodes) => !nodes.iter().any(|node| node.matches(subject, &mut None)),
+            Self::Not(node) => !node.matches(subject, &mut None),
+            Self::Always(answer) => *answer,
+            Self::Field { path, predicate } => {
+                let mut visit = |candidate: Candidate<'_>| predicate.visit(candidate, position);
+                let flow = match subject {
+                    Subject::Document(document) => {
+                        walk_document(document, path.parts(), predicate.leaf(), &mut visit)
+                    }
+                    Subject::Value(value) => visit(Candidate { value: Some(value), position: None }),
+                    Subject::Wrapped(value) => {
+                        let parts = path.parts().get(1..).unwrap_or_default();
+                        walk_value(Some(value), parts, predicate.leaf(), &mut visit)
+                    }
+                };
+                flow.is_break()
+            }
+        }
+    }
+
+    /// Whether every platform and version answers alike: no regular expressions and no schemas.
+    pub(crate) fn is_replayable(&self) -> bool {
+        match self {
+            Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().all(Self::is_replayable),
+            Self::Not(node) => node.is_replayable(),
+            Self::Always(_) => true,
+            Self::Field { predicate, .. } => match predicate {
+                Predicate::Regex(_) => false,
+                Predicate::In(members) => !members.has_patterns(),
+                Predicate::ElemMatchValue(node) | Predicate::ElemMatchObject(node) => node.is_replayable(),
+                _ => true,
+            },
+        }
+    }
+}
+
+impl Predicate {
+    /// What the walk does with an array at the end of the path.
+    fn leaf(&self) -> Leaf {
+        match self {
+            Self::Size(_) | Self::ElemMatchValue(_) | Self::ElemMatchObject(_) => Leaf::Whole,
+            _ => Leaf::Opened,
+        }
+    }
+
+    /// Breaks at a candidate that satisfies the predicate and notes its position.
+    fn visit(&self, candidate: Candidate<'_>, position: &mut Option<usize>) -> Flow {
+        let mut inner = None;
+        if !self.holds(candidate.value, &mut inner) {
+            return ControlFlow::Continue(());
+        }
+        if let Some(place) = candidate.position.or(inner) {
+            *position = Some(place);
+        }
+        ControlFlow::Break(())
+    }
+
+    /// Whether the value satisfies the predicate; `place` is set to the element that `$elemMatch` found.
+    fn holds(&self, value: Option<RawBsonRef<'_>>, place: &mut Option<usize>) -> bool {
+        match self {
+            Self::Eq(operand) => equal(value, operand.as_raw_bson_ref()),
+            Self::Gt(operand) => within(value, operand.as_raw_bson_ref(), false, Ordering::is_gt),
+            Self::Gte(operand) => within(value, operand.as_raw_bson_ref(), true, Ordering::is_ge),
+            Self::Lt(operand) => within(value, operand.as_raw_bson_ref(), false, Ordering::is_lt),
+            Self::Lte(operand) => within(value, operand.as_raw_bson_ref(), true, Ordering::is_le),
+            Self::In(members) => members.contain(value),
+            Self::Exists => value.is_some(),
+            Self::Type(types) => value.is_some_and(|value| types.contains(value)),
+            Self::Size(size) => match value {
+                Some(RawBsonRef::Array(array)) => {
+                    array.iter_elements().take(size.saturating_add(1)).count() == *size
+                }
+                _ => false,
+            },
+            Self::Mod { divisor, remainder } => value
+                .and_then(Number::from_raw)
+                .and_then(Number::truncated_to_i64)
+                .is_some_and(|dividend| dividend.wrapping_rem(*divisor) == *remainder),
+            Self::Regex(pattern) => value.is_some_and(|value| pattern.matches(value)),
+            Self::Bits(test) => value.is_some_and(|value| test.matches(value)),
+            Self::ElemMatchValue(node) => {
+                find_element(value, place, |element| node.matches(Subject::Value(element), &mut None))
+            }
+            Self::ElemMatchObject(node) => find_element(value, place, |element| match element {
+                RawBsonRef::Document(document) => node.matches(Subject::Document(document), &mut None),
+                RawBsonRef::Array(array) => RawDocument::from_bytes(array.as_bytes())
+                    .is_ok_and(|document| node.matches(Subject::Document(document), &mut None)),
+                _ => false,
+            }),
+        }
+    }
+}
+
+fn find_element<'a>(
+    value: Option<RawBsonRef<'a>>,
+    place: &mut Option<usize>,
+    test: impl FnMut(RawBsonRef<'a>) -> bool,
+) -> bool {
+    let Some(RawBsonRef::Array(array)) = value else {
+        return false;
+    };
+    *place = elements(array).position(test);
+    place.is_some()
+}
+
+/// Equality of the query language; a missing field equals null.
+fn equal(value: Option<RawBsonRef<'_>>, operand: RawBsonRef<'_>) -> bool {
+    match (value.unwrap_or(RawBsonRef::Null), operand) {
+        (RawBsonRef::String(a), RawBsonRef::String(b)) => a == b,
+        (value, operand) => order::compare(value, operand).is_eq(),
+    }
+}
+
+/// A range predicate: only within the operand's bracket, but `MinKey` and `MaxKey` compare with everything. With NaN, only
+/// NaN itself satisfies the inclusive ones.
+fn within(
+    value: Option<RawBsonRef<'_>>,
+    operand: RawBsonRef<'_>,
+    inclusive: bool,
+    test: impl FnOnce(Ordering) -> bool,
+) -> bool {
+    let value = value.unwrap_or(RawBsonRef::Null);
+    let bracket = order::bracket(operand);
+    if !matches!(bracket, Bracket::MinKey | Bracket::MaxKey) {
+        if order::bracket(value) != bracket {
+            return false;
+        }
+        if let (Some(value), Some(operand)) = (Number::from_raw(value), Number::from_raw(operand)) {
+            return match (value.is_nan(), operand.is_nan()) {
+                (false, false) => test(value.compare(operand)),
+                (a, b) => inclusive && a && b,
+            };
+        }
+    }
+    test(order::compare(value, operand))
+}
