@@ -14,6 +14,7 @@ mod order;
 mod path;
 #[cfg(test)]
 mod testing;
+mod update;
 
 pub use decimal::Decimal;
 pub use error::{ErrorCode, QueryError};
@@ -26,3 +27,6 @@ pub use key::{
 pub use limits::{DEPTH_MAX, DOCUMENT_BYTES_MAX, ELEMENTS_MAX};
 pub use number::Number;
 pub use order::{Bracket, bracket, compare, compare_arrays, compare_documents};
+pub use update::{
+    Update, UpdateContext, UpdateOptions, Updated, changed_fields, plain_effects, upsert_document,
+};

@@ -1,0 +1,211 @@
+//! Updates: MongoDB's update documents, compiled once and applied to raw BSON.
+//!
+//! Whatever can be refused without a document is refused by [`Update::parse`]. [`Update::apply`] is a function of the
+//! document, the update and the context alone, so that every peer that replays an update gets the same bytes; it gives a
+//! new document or an error, never something in between.
+
+mod array_filters;
+mod effects;
+mod operators;
+mod parse;
+mod path;
+mod raw;
+mod replace;
+mod resolve;
+mod rewrite;
+mod tree;
+mod upsert;
+
+use bson::raw::{RawDocument, RawDocumentBuf};
+use bson::{RawArray, RawBsonRef};
+
+use self::array_filters::ArrayFilters;
+use self::operators::Surroundings;
+use self::parse::Operators;
+use self::raw::{Elements, Writer, type_name};
+use crate::error::{ErrorCode, QueryError};
+use crate::guard;
+
+pub use effects::plain_effects;
+pub use replace::changed_fields;
+pub use upsert::upsert_document;
+
+/// A compiled update: operators, or a document to replace with.
+#[derive(Debug, Clone)]
+pub struct Update {
+    source: RawDocumentBuf,
+    array_filters: Vec<RawDocumentBuf>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Operators(Box<Operators>),
+    /// The source is the replacement.
+    Replacement,
+}
+
+/// What goes with an update document when it is compiled.
+#[derive(Debug, Clone, Default)]
+pub struct UpdateOptions {
+    /// The conditions that `$[id]` parts of paths refer to, one document for each `id`.
+    pub array_filters: Vec<RawDocumentBuf>,
+    /// Whether the update is meant for all matching documents, which a replacement cannot be.
+    pub multi: bool,
+}
+
+/// What an update is applied with, besides the document.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UpdateContext {
+    /// The author's time in milliseconds since 1970: what `$currentDate` sets.
+    pub now_ms: i64,
+    /// The array index by which the filter matched the document: what `$` stands for.
+    pub positional: Option<usize>,
+    /// Whether an upsert is inserting, so that `$setOnInsert` counts and `_id` may be set.
+    pub is_insert: bool,
+}
+
+/// The outcome of an update on one document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Updated {
+    /// The document after the update.
+    pub document: RawDocumentBuf,
+    /// Whether it counts as modified: its bytes differ, or it was replaced.
+    pub changed: bool,
+}
+
+impl Update {
+    /// Compiles an update document: a replacement unless its first field starts with `$`.
+    ///
+    /// # Errors
+    /// MongoDB's codes: `FailedToParse` (9) for unknown or mixed operators, a replacement of many, and array filters that
+    /// are unused or double; `ConflictingUpdateOperators` (40) for paths that meet; `DollarPrefixedFieldName` (52),
+    /// `EmptyFieldName` (56) and `BadValue` (2) for paths; `BadValue` or `TypeMismatch` (14) for operands.
+    pub fn parse(document: &RawDocument, options: &UpdateOptions) -> Result<Self, QueryError> {
+        let first = Elements::of_document(document).next().transpose()?;
+        let kind = if first.is_some_and(|first| first.key.starts_with('$')) {
+            let filters = ArrayFilters::parse(&options.array_filters)?;
+            Kind::Operators(Box::new(parse::operators(document, filters)?))
+        } else {
+            replace::check(document, options)?;
+            Kind::Replacement
+        };
+        Ok(Self { source: document.to_owned(), array_filters: options.array_filters.clone(), kind })
+    }
+
+    /// Compiles an update that may be of any type, as it arrives in a command.
+    ///
+    /// # Errors
+    /// Those of [`Update::parse`]; `InvalidOptions` (72) for a pipeline with a stage that no update may have,
+    /// `NotImplemented` (238) for other pipelines, which are not supported yet; `FailedToParse` (9) for other types.
+    pub fn parse_value(value: RawBsonRef<'_>, options: &UpdateOptions) -> Result<Self, QueryError> {
+        match value {
+            RawBsonRef::Document(document) => Self::parse(document, options),
+            RawBsonRef::Array(stages) => Err(refuse_pipeline(stages)?),
+            other => Err(QueryError::new(
+                ErrorCode::FAILED_TO_PARSE,
+                format!(
+                    "an update must be a document or a pipeline, not a value of type {}",
+                    type_name(other.element_type())
+                ),
+            )),
+        }
+    }
+
+    /// Applies the update to a document.
+    ///
+    /// # Errors
+    /// Those that depend on the document: `TypeMismatch` (14), `BadValue` (2), `PathNotViable` (28), `ImmutableField`
+    /// (66); `BSONObjectTooLarge` (10334) or `Overflow` (15) if the result breaks a limit; `InvalidBSON` (22) for a
+    /// document that never passed the guard.
+    pub fn apply(&self, document: &RawDocument, context: &UpdateContext) -> Result<Updated, QueryError> {
+        let operators = match &self.kind {
+            Kind::Operators(operators) => operators,
+            Kind::Replacement => {
+                return Ok(Updated { document: replace::apply(&self.source, document)?, changed: true });
+            }
+        };
+        let renamed = operators
+            .rename_sources
+            .iter()
+            .map(|source| rewrite::rename_source(document, source))
+            .collect::<Result<_, _>>()?;
+        let tree = match &operators.insert_tree {
+            Some(tree) if context.is_insert => tree,
+            _ => &operators.tree,
+        };
+        let pass = rewrite::Pass {
+            leaves: &operators.leaves,
+            filters: &operators.filters,
+            surroundings: Surroundings { now_ms: context.now_ms, renamed },
+            positional: context.positional,
+            writer: Writer::with_capacity(document.as_bytes().len() + self.source.as_bytes().len()),
+            changed: false,
+            arrays: 0,
+        };
+        let (document, changed) = pass.run(tree, document)?;
+        if changed {
+            guard::check_document(document.as_bytes())?;
+        }
+        Ok(Updated { document, changed })
+    }
+
+    /// Whether this is a replacement rather than a set of operators.
+    pub fn is_replacement(&self) -> bool {
+        matches!(self.kind, Kind::Replacement)
+    }
+
+    /// Whether a path has the positional `$`, so that [`UpdateContext::positional`] is needed.
+    pub fn needs_position(&self) -> bool {
+        matches!(&self.kind, Kind::Operators(operators) if operators.is_positional)
+    }
+
+    /// The update document that this was compiled from: what is logged, together with [`Update::array_filters`].
+    pub fn to_document(&self) -> &RawDocument {
+        &self.source
+    }
+
+    /// The array filters that this was compiled with.
+    pub fn array_filters(&self) -> &[RawDocumentBuf] {
+        &self.array_filters
+    }
+
+    /// The paths that the update may touch in an existing document, each up to its first `$`, `$[]` or `$[id]`; both ends
+    /// of a `$rename`. For a replacement these are the fields that it holds: see [`changed_fields`] for what it changes.
+    pub fn touched_paths(&self) -> Vec<&str> {
+        match &self.kind {
+            Kind::Operators(operators) => operators
+                .leaves
+                .iter()
+                .filter(|leaf| !leaf.insert_only)
+                .map(|leaf| path::fixed_prefix(&leaf.path))
+                .collect(),
+            Kind::Replacement => {
+                self.source.iter().map_while(Result::ok).map(|(key, _)| key.as_str()).collect()
+            }
+        }
+    }
+}
+
+fn refuse_pipeline(stages: &RawArray) -> Result<QueryError, QueryError> {
+    for stage in Elements::of_array(stages) {
+        let stage = stage?;
+        let RawBsonRef::Document(stage) = stage.value()? else {
+            return Ok(QueryError::new(
+                ErrorCode::TYPE_MISMATCH,
+                "each element of an update pipeline must be a document",
+            ));
+        };
+        let name = Elements::of_document(stage).next().transpose()?.map_or("", |first| first.key);
+        if !matches!(name, "$set" | "$addFields" | "$unset" | "$project" | "$replaceRoot" | "$replaceWith") {
+            return Ok(QueryError::new(
+                ErrorCode::INVALID_OPTIONS,
+                format!("the stage '{name}' is not allowed within an update"),
+            ));
+        }
+    }
+    Ok(QueryError::new(ErrorCode::NOT_IMPLEMENTED, "update pipelines are not supported yet"))
+}
+
+#[cfg(test)]
+mod tests;
