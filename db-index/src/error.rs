@@ -61,6 +61,10 @@ impl ErrorCode {
     pub const INDEX_KEY_SPECS_CONFLICT: Self = Self(86);
     /// 171: two arrays under one compound index.
     pub const CANNOT_INDEX_PARALLEL_ARRAYS: Self = Self(171);
+    /// 197: an index option that is unknown, or that this index cannot have.
+    pub const INVALID_INDEX_SPECIFICATION_OPTION: Self = Self(197);
+    /// 17280: the keys of a document in an index are too long.
+    pub const KEY_TOO_LONG: Self = Self(17280);
     /// 11000: a unique index holds the key already.
     pub const DUPLICATE_KEY: Self = Self(11000);
     /// 10334: a document beyond the size limit.

@@ -7,6 +7,7 @@ mod decimal;
 mod error;
 mod filter;
 mod guard;
+mod index;
 mod key;
 mod limits;
 mod number;
@@ -20,11 +21,14 @@ pub use decimal::Decimal;
 pub use error::{ErrorCode, QueryError};
 pub use filter::{ElementFilter, Filter};
 pub use guard::{check_document, check_storable};
+pub use index::{ID_INDEX_NAME, IndexDefinition, IndexEntries, IndexEntry, IndexField, MultikeyFields};
 pub use key::{
     Direction, KeyError, bracket_prefix, decode_field, decode_value, encode_missing, encode_string_prefix,
     encode_value, prefix_end, skip_value, trim_types,
 };
-pub use limits::{DEPTH_MAX, DOCUMENT_BYTES_MAX, ELEMENTS_MAX};
+pub use limits::{
+    DEPTH_MAX, DOCUMENT_BYTES_MAX, ELEMENTS_MAX, INDEX_BYTES_PER_DOCUMENT_MAX, INDEX_FIELDS_MAX,
+};
 pub use number::Number;
 pub use order::{Bracket, bracket, compare, compare_arrays, compare_documents};
 pub use update::{

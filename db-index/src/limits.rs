@@ -12,3 +12,11 @@ pub const DEPTH_MAX: usize = 64;
 ///
 /// A decoded element takes many times the two bytes that it may have in BSON; this bounds what a document can grow to.
 pub const ELEMENTS_MAX: usize = 1_000_000;
+
+/// The most fields of one index.
+pub const INDEX_FIELDS_MAX: usize = 32;
+
+/// The most bytes that the keys of one document in one index may have together.
+///
+/// An array within an array of documents repeats the outer key for each inner element; this bounds the product.
+pub const INDEX_BYTES_PER_DOCUMENT_MAX: usize = 4 * DOCUMENT_BYTES_MAX;

@@ -186,7 +186,7 @@ fn put_digits(negative: bool, coefficient: u128, exponent: i32, key: &mut Vec<u8
     let digits = digit_count(coefficient);
     key.extend_from_slice(&((exponent + digits as i32 + EXPONENT_BIAS) as u16).to_be_bytes());
     let (mut rest, pairs) =
-        if digits % 2 == 0 { (coefficient, digits / 2) } else { (coefficient * 10, digits / 2 + 1) };
+        if digits.is_multiple_of(2) { (coefficient, digits / 2) } else { (coefficient * 10, digits / 2 + 1) };
     let first = key.len();
     for _ in 0..pairs {
         key.push((rest % 100) as u8 + 1);
@@ -222,7 +222,7 @@ fn take_digits(negative: bool, key: &mut Reader<'_>) -> Result<Decimal, KeyError
 
 /// Moves zeros at the end of a coefficient into the exponent.
 fn strip_zeros(mut coefficient: u128, mut exponent: i32) -> (u128, i32) {
-    while coefficient != 0 && coefficient % 10 == 0 {
+    while coefficient != 0 && coefficient.is_multiple_of(10) {
         coefficient /= 10;
         exponent += 1;
     }

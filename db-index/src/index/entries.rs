@@ -1,0 +1,234 @@
+//! The entries of a document in an index: one, or with an array on a path, one for each of its elements.
+
+use bson::{RawArray, RawBsonRef, RawDocument};
+
+use super::{IndexDefinition, IndexField};
+use crate::{
+    error::{ErrorCode, QueryError},
+    key::{encode_missing, encode_value, trim_types},
+    limits::INDEX_BYTES_PER_DOCUMENT_MAX,
+    order::array_elements,
+};
+
+/// One entry: the keys of all fields joined, and the types that give the exact values back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// The key, which orders the entries.
+    pub key: Vec<u8>,
+    /// What the key leaves out of the values, trimmed.
+    pub types: Vec<u8>,
+}
+
+/// The entries of one document in one index.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IndexEntries {
+    /// The entries in the order of their keys, no two with the same one.
+    pub entries: Vec<IndexEntry>,
+    /// The fields whose paths met an array in this document.
+    pub multikey: MultikeyFields,
+}
+
+/// The fields of an index whose paths have met an array in some document, as a bit set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MultikeyFields(pub u32);
+
+impl MultikeyFields {
+    /// Whether the field at this place of the index is among them.
+    pub fn contains(self, field: usize) -> bool {
+        u32::try_from(field)
+            .ok()
+            .and_then(|field| self.0.checked_shr(field))
+            .is_some_and(|bits| bits & 1 == 1)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The fields of either set.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn insert(&mut self, field: usize) {
+        self.0 |= u32::try_from(field).ok().and_then(|field| 1_u32.checked_shl(field)).unwrap_or(0);
+    }
+}
+
+impl IndexDefinition {
+    /// The entries that `document` has in this index. The document must have passed the guard.
+    ///
+    /// # Errors
+    /// `CannotIndexParallelArrays` (171) if two paths meet different arrays, `KeyTooLong` (17280) if the keys together go
+    /// beyond the limit.
+    pub fn entries(&self, document: &RawDocument) -> Result<IndexEntries, QueryError> {
+        let mut builder = Builder { definition: self, result: IndexEntries::default(), bytes: 0 };
+        let places = first_values(document, self.fields())
+            .into_iter()
+            .zip(self.fields())
+            .map(|(value, field)| Place::Open { value, parts: field.parts().get(1..).unwrap_or_default() })
+            .collect();
+        builder.expand(places)?;
+        let mut result = builder.result;
+        if result.entries.len() > 1 {
+            result.entries.sort_by(|a, b| a.key.cmp(&b.key));
+            result.entries.dedup_by(|later, earlier| later.key == earlier.key);
+        }
+        Ok(result)
+    }
+}
+
+/// How far the walk along one field's path has come.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// At a value, with these parts still to go.
+    Open { value: Option<RawBsonRef<'a>>, parts: &'a [String] },
+    /// At the value to index; an array here is a key as a whole.
+    Done(Option<RawBsonRef<'a>>),
+}
+
+struct Builder<'a> {
+    definition: &'a IndexDefinition,
+    result: IndexEntries,
+    bytes: usize,
+}
+
+impl<'a> Builder<'a> {
+    /// Walks on along all paths, opens the one array they have come to, and adds an entry where all have ended.
+    fn expand(&mut self, mut places: Vec<Place<'a>>) -> Result<(), QueryError> {
+        let mut array: Option<&RawArray> = None;
+        for (field, place) in places.iter_mut().enumerate() {
+            let Place::Open { value, parts } = *place else { continue };
+            let (value, parts, positional) = descend(value, parts);
+            if positional {
+                self.result.multikey.insert(field);
+            }
+            let Some(RawBsonRef::Array(met)) = value else {
+                *place = Place::Done(if parts.is_empty() { value } else { None });
+                continue;
+            };
+            *place = Place::Open { value, parts };
+            self.result.multikey.insert(field);
+            match array {
+                // The same array is the same place in the document's bytes.
+                Some(other) if !std::ptr::eq(other.as_bytes(), met.as_bytes()) => {
+                    return Err(self.parallel_arrays());
+                }
+                _ => array = Some(met),
+            }
+        }
+        let Some(array) = array else { return self.emit(&places) };
+        let mut is_empty = true;
+        for element in array_elements(array) {
+            is_empty = false;
+            self.expand(places.iter().map(|place| substitute(*place, element)).collect())?;
+        }
+        if is_empty {
+            self.expand(places.iter().map(|place| substitute(*place, RawBsonRef::Undefined)).collect())?;
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, places: &[Place<'a>]) -> Result<(), QueryError> {
+        let values = || {
+            places.iter().map(|place| match place {
+                Place::Done(value) => *value,
+                Place::Open { .. } => None,
+            })
+        };
+        if self.definition.is_sparse() && values().all(|value| value.is_none()) {
+            return Ok(());
+        }
+        let (mut key, mut types) = (Vec::with_capacity(16 * places.len()), Vec::new());
+        for (value, field) in values().zip(self.definition.fields()) {
+            match value {
+                Some(value) => encode_value(value, field.direction(), &mut key, &mut types),
+                None => encode_missing(field.direction(), &mut key, &mut types),
+            }
+        }
+        trim_types(&mut types);
+        self.bytes += key.len() + types.len();
+        if self.bytes > INDEX_BYTES_PER_DOCUMENT_MAX {
+            return Err(QueryError::new(
+                ErrorCode::KEY_TOO_LONG,
+                format!(
+                    "the document's keys in index '{}' are longer than {INDEX_BYTES_PER_DOCUMENT_MAX} bytes together",
+                    self.definition.name()
+                ),
+            ));
+        }
+        self.result.entries.push(IndexEntry { key, types });
+        Ok(())
+    }
+
+    fn parallel_arrays(&self) -> QueryError {
+        let paths: Vec<&str> = self.definition.fields().iter().map(IndexField::path).collect();
+        QueryError::new(
+            ErrorCode::CANNOT_INDEX_PARALLEL_ARRAYS,
+            format!("cannot index parallel arrays [{}]", paths.join("] [")),
+        )
+    }
+}
+
+/// The values under the first parts of all fields, in one pass over the document.
+fn first_values<'a>(document: &'a RawDocument, fields: &[IndexField]) -> Vec<Option<RawBsonRef<'a>>> {
+    let mut values = vec![None; fields.len()];
+    let mut missing = fields.len();
+    for element in document.iter_elements().map_while(Result::ok) {
+        let key = element.key().as_str();
+        for (value, field) in values.iter_mut().zip(fields) {
+            if value.is_none() && field.parts().first().is_some_and(|part| part == key) {
+                *value = element.value().ok();
+                missing -= 1;
+            }
+        }
+        if missing == 0 {
+            break;
+        }
+    }
+    values
+}
+
+/// Goes down through documents, and through an array where the next part is a place in it, which the flag tells.
+fn descend<'a>(
+    mut value: Option<RawBsonRef<'a>>,
+    mut parts: &'a [String],
+) -> (Option<RawBsonRef<'a>>, &'a [String], bool) {
+    let mut positional = false;
+    while let Some((part, rest)) = parts.split_first() {
+        let next = match value {
+            Some(RawBsonRef::Document(document)) => document.get(part).ok().flatten(),
+            Some(RawBsonRef::Array(array)) => match element_at(array, part) {
+                Some(element) => {
+                    positional = true;
+                    Some(element)
+                }
+                None => break,
+            },
+            _ => break,
+        };
+        (value, parts) = (next, rest);
+    }
+    (value, parts, positional)
+}
+
+/// What a path sees in place of the array it has come to, for one of the array's elements.
+fn substitute<'a>(place: Place<'a>, element: RawBsonRef<'a>) -> Place<'a> {
+    match place {
+        Place::Open { parts: [], .. } => Place::Done(Some(element)),
+        Place::Open { parts, .. } => match element {
+            RawBsonRef::Document(_) => Place::Open { value: Some(element), parts },
+            _ => Place::Done(None),
+        },
+        done @ Place::Done(_) => done,
+    }
+}
+
+/// The element that `part` names as a place in the array, if it is one.
+fn element_at<'a>(array: &'a RawArray, part: &str) -> Option<RawBsonRef<'a>> {
+    let is_place = part == "0" || !part.starts_with('0') && part.bytes().all(|byte| byte.is_ascii_digit());
+    let place = part.parse().ok().filter(|_| is_place)?;
+    array_elements(array).nth(place)
+}
