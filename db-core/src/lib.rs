@@ -5,8 +5,12 @@ mod entry;
 mod ids;
 pub mod limits;
 mod log_reader;
+mod sync;
 
 pub use bytes::Malformed;
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 pub use log_reader::{LogReader, StoredRun, Tip};
+pub use sync::{
+    CloseReason, FRAME_BYTES_MAX, Session, SessionConfig, SessionOutput, SessionStats, frame_bytes_max,
+};

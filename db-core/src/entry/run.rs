@@ -93,6 +93,11 @@ impl Run {
         Ok(Self { entries, signature })
     }
 
+    /// The hash of what stands in the place of the last entry's header, to ask whether the run is stored already.
+    pub(crate) fn claimed_head(&self, database: &DatabaseId) -> EntryHash {
+        hash_encoded(database, self.entries.last().map_or(&[][..], |(header, _)| header))
+    }
+
     /// Checks hashes, chain and signature (strictly, so that no two peers can disagree on it).
     ///
     /// # Errors
@@ -137,6 +142,12 @@ impl VerifiedRun {
     /// Puts together a run that was verified before it was stored.
     pub(crate) fn from_stored(entries: Vec<Entry>, signature: [u8; 64]) -> Self {
         Self { entries, signature }
+    }
+
+    /// The run without its first entries, which the signature on the last holds no less; the last always stays.
+    pub(crate) fn without_first(mut self, count: usize) -> Self {
+        self.entries.drain(..count.min(self.entries.len().saturating_sub(1)));
+        self
     }
 
     /// The entries, oldest first; never empty.

@@ -1,0 +1,428 @@
+//! A session: one connected peer, one database.
+
+use std::collections::VecDeque;
+
+use super::close::{CloseReason, clip};
+use super::frame::{
+    Frame, encode_bye, encode_caught_up, encode_credit, encode_frontier, encode_hello, encode_proof,
+    encode_tips, encode_whole,
+};
+use super::frontier::{Comparison, fingerprint};
+use super::outgoing::{Next, Outgoing, WINDOW_BYTES};
+use super::proof::{Role, Transcript};
+use crate::entry::{Run, VerifiedRun};
+use crate::ids::{DatabaseId, DatabaseKey, EntryHash, WriterKey};
+use crate::log_reader::{LogReader, Tip};
+
+/// What a session is about, and what it is given from outside.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// The database's identity; both ends must agree on it.
+    pub database: DatabaseId,
+    /// The secret that both ends must know.
+    pub key: DatabaseKey,
+    /// The writer of this store, told to the peer once it has proved itself.
+    pub own_writer: WriterKey,
+    /// What names the channel, equal at both ends and on no other channel; zeros where there is no such thing.
+    pub binding: [u8; 32],
+    /// Whether this end made the connection.
+    pub dialer: bool,
+    /// Random bytes of this session alone.
+    pub nonce: [u8; 32],
+}
+
+/// What the engine is to do for a session, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionOutput {
+    /// Send a frame.
+    Send(Vec<u8>),
+    /// Store runs, whose signatures hold and of which nothing else is known, and call [`Session::runs_stored`]. Runs
+    /// that were partly stored already come without that part; some may be stored by now.
+    Ingest(Vec<VerifiedRun>),
+    /// The peer knows the database's key, and says that this is its writer.
+    Authenticated {
+        /// The peer's writer, in its own words.
+        writer: WriterKey,
+    },
+    /// The peer has sent, and this end has stored, everything that the peer held when the logs were compared.
+    CaughtUp,
+    /// The peer holds entries of our own writer that are not here: this store was restored or copied, and must not sign
+    /// with that key again.
+    OwnLogElsewhere(Tip),
+    /// There is more to send than one call should do: call [`Session::entries_stored`] again soon.
+    Continue,
+    /// End the connection, once the frames before it are sent. Nothing comes after it.
+    Close(CloseReason),
+}
+
+/// What a session has moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionStats {
+    /// Entries sent to the peer.
+    pub entries_sent: u64,
+    /// Entries that the peer sent and that were new here.
+    pub entries_received: u64,
+    /// Runs that the peer sent and that were stored here already.
+    pub runs_in_vain: u64,
+}
+
+/// The state machine for one peer and one database. See the module's documentation for the protocol.
+///
+/// The first error of a log's reading ends a call early; the session is of no use after it.
+pub struct Session {
+    config: SessionConfig,
+    phase: Phase,
+    peer_nonce: [u8; 32],
+    /// Our tips as our fingerprint stands for them, from the fingerprint to the comparison.
+    compared: Option<(Vec<Tip>, u64, [u8; 32])>,
+    comparison: Option<Comparison>,
+    outgoing: Outgoing,
+    /// The bytes of the peer's frames of runs that are not stored yet.
+    unstored: VecDeque<u64>,
+    peer_in_flight: u64,
+    peer_caught_up: PeerCaughtUp,
+    stats: SessionStats,
+}
+
+/// Which frame of the peer comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Hello,
+    Proof,
+    Frontier,
+    Tips,
+    Whole,
+    Streaming,
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PeerCaughtUp {
+    No,
+    /// The peer said so; what it sent before is still being stored.
+    Said,
+    Yes,
+}
+
+impl Session {
+    /// A session that has not said anything yet.
+    pub fn new(config: SessionConfig) -> Self {
+        Self {
+            config,
+            phase: Phase::Hello,
+            peer_nonce: [0; 32],
+            compared: None,
+            comparison: None,
+            outgoing: Outgoing::default(),
+            unstored: VecDeque::new(),
+            peer_in_flight: 0,
+            peer_caught_up: PeerCaughtUp::No,
+            stats: SessionStats::default(),
+        }
+    }
+
+    /// Greets the peer; to be called once, at the start.
+    pub fn start(&mut self, out: &mut Vec<SessionOutput>) {
+        out.push(SessionOutput::Send(encode_hello(&self.config.nonce)));
+    }
+
+    /// Takes in a frame of the peer. What the peer does wrong is no error but a [`SessionOutput::Close`].
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn handle_frame<L: LogReader>(
+        &mut self,
+        frame: &[u8],
+        log: &L,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<(), L::Error> {
+        if self.phase == Phase::Closed {
+            return Ok(());
+        }
+        let handled = match Frame::decode(frame) {
+            Ok(decoded) => self.handle(decoded, frame.len() as u64, log, out)?,
+            Err(reason) => Err(reason),
+        };
+        match handled {
+            Ok(()) => self.send_more(log, out),
+            Err(reason) => {
+                self.close(reason, out);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends the peer what is new in the log. To be called when entries, of whatever origin, have become durable, and
+    /// after [`SessionOutput::Continue`].
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn entries_stored<L: LogReader>(
+        &mut self,
+        log: &L,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<(), L::Error> {
+        self.send_more(log, out)
+    }
+
+    /// Takes in what became of the oldest [`SessionOutput::Ingest`] not yet answered: its runs are durable, or the log
+    /// refuses them for this reason, which ends the session.
+    pub fn runs_stored(&mut self, stored: Result<(), String>, out: &mut Vec<SessionOutput>) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        if let Err(reason) = stored {
+            self.close(CloseReason::Refused(reason), out);
+        } else if let Some(bytes) = self.unstored.pop_front() {
+            self.return_credit(bytes, out);
+            self.report_caught_up(out);
+        }
+    }
+
+    /// Ends the session for a reason of the engine's.
+    pub fn close(&mut self, reason: CloseReason, out: &mut Vec<SessionOutput>) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        if !matches!(reason, CloseReason::ClosedByPeer(_)) {
+            out.push(SessionOutput::Send(encode_bye(&reason.to_line())));
+        }
+        self.phase = Phase::Closed;
+        self.compared = None;
+        self.comparison = None;
+        self.outgoing = Outgoing::default();
+        self.unstored.clear();
+        out.push(SessionOutput::Close(reason));
+    }
+
+    /// What the session has moved so far.
+    pub fn stats(&self) -> SessionStats {
+        self.stats
+    }
+
+    fn handle<L: LogReader>(
+        &mut self,
+        frame: Frame<'_>,
+        bytes: u64,
+        log: &L,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<Result<(), CloseReason>, L::Error> {
+        match (self.phase, frame) {
+            (_, Frame::Bye(reason)) => return Ok(Err(CloseReason::ClosedByPeer(clip(reason)))),
+            (Phase::Hello, Frame::Hello { nonce, version: _ }) => return Ok(self.greeted(nonce, out)),
+            (Phase::Proof, Frame::Proof(proof)) => return self.proved(&proof, log, out),
+            (Phase::Frontier, Frame::Frontier { writer, fingerprint }) => {
+                self.compare(writer, &fingerprint, out);
+            }
+            (Phase::Tips, Frame::Tips { last, tips }) => {
+                let Some(comparison) = &mut self.comparison else { return Ok(Ok(())) };
+                if let Err(reason) = comparison.add(&tips, log)? {
+                    return Ok(Err(reason));
+                }
+                if last {
+                    let wanted = comparison.finish();
+                    out.extend(comparison.own_log_elsewhere().map(SessionOutput::OwnLogElsewhere));
+                    out.extend(encode_whole(&wanted).into_iter().map(SessionOutput::Send));
+                    self.phase = Phase::Whole;
+                }
+            }
+            (Phase::Whole, Frame::Whole { last, writers }) => {
+                let Some(comparison) = &mut self.comparison else { return Ok(Ok(())) };
+                if let Err(reason) = comparison.want(&writers) {
+                    return Ok(Err(reason));
+                }
+                if last && let Some(comparison) = self.comparison.take() {
+                    let (lacks, end) = comparison.into_lacks();
+                    self.outgoing = Outgoing::new(lacks, end, log)?;
+                    self.phase = Phase::Streaming;
+                }
+            }
+            (Phase::Streaming, Frame::Runs(runs)) => return self.receive(&runs, bytes, log, out),
+            (Phase::Streaming, Frame::Credit(returned)) => return Ok(self.outgoing.credit(returned)),
+            (Phase::Streaming, Frame::CaughtUp) if self.peer_caught_up == PeerCaughtUp::No => {
+                self.peer_caught_up = PeerCaughtUp::Said;
+                self.report_caught_up(out);
+            }
+            (phase, frame) => {
+                let (kind, phase) = (frame.kind(), phase.name());
+                return Ok(Err(CloseReason::UnexpectedFrame { kind, phase }));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn greeted(&mut self, nonce: [u8; 32], out: &mut Vec<SessionOutput>) -> Result<(), CloseReason> {
+        if nonce == self.config.nonce {
+            return Err(CloseReason::Reflected);
+        }
+        self.peer_nonce = nonce;
+        self.phase = Phase::Proof;
+        if self.config.dialer {
+            out.push(SessionOutput::Send(self.own_proof()));
+        }
+        Ok(())
+    }
+
+    fn proved<L: LogReader>(
+        &mut self,
+        proof: &[u8; 32],
+        log: &L,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<Result<(), CloseReason>, L::Error> {
+        let peer = if self.config.dialer { Role::Acceptor } else { Role::Dialer };
+        if !self.transcript().holds(&self.config.key, peer, proof) {
+            return Ok(Err(CloseReason::WrongDatabaseKey));
+        }
+        if !self.config.dialer {
+            out.push(SessionOutput::Send(self.own_proof()));
+        }
+        let (tips, end) = (log.tips()?, log.end());
+        let own = fingerprint(&tips);
+        out.push(SessionOutput::Send(encode_frontier(&self.config.own_writer, &own)));
+        self.compared = Some((tips, end, own));
+        self.phase = Phase::Frontier;
+        Ok(Ok(()))
+    }
+
+    fn transcript(&self) -> Transcript<'_> {
+        let (dialer_nonce, acceptor_nonce) = if self.config.dialer {
+            (&self.config.nonce, &self.peer_nonce)
+        } else {
+            (&self.peer_nonce, &self.config.nonce)
+        };
+        Transcript {
+            database: &self.config.database,
+            binding: &self.config.binding,
+            dialer_nonce,
+            acceptor_nonce,
+        }
+    }
+
+    fn own_proof(&self) -> Vec<u8> {
+        let role = if self.config.dialer { Role::Dialer } else { Role::Acceptor };
+        encode_proof(&self.transcript().prove(&self.config.key, role))
+    }
+
+    fn compare(&mut self, writer: WriterKey, peer: &[u8; 32], out: &mut Vec<SessionOutput>) {
+        let Some((tips, end, own)) = self.compared.take() else { return };
+        out.push(SessionOutput::Authenticated { writer });
+        if own == *peer {
+            self.outgoing = Outgoing::of_equals(end);
+            self.phase = Phase::Streaming;
+            self.peer_caught_up = PeerCaughtUp::Said;
+            self.report_caught_up(out);
+        } else {
+            out.extend(encode_tips(&tips).into_iter().map(SessionOutput::Send));
+            self.comparison = Some(Comparison::new(tips, end, self.config.own_writer));
+            self.phase = Phase::Tips;
+        }
+    }
+
+    fn receive<L: LogReader>(
+        &mut self,
+        runs: &[&[u8]],
+        bytes: u64,
+        log: &L,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<Result<(), CloseReason>, L::Error> {
+        let in_flight = self.peer_in_flight;
+        if in_flight > 0 && in_flight + bytes > WINDOW_BYTES {
+            return Ok(Err(CloseReason::CreditExceeded { bytes, in_flight }));
+        }
+        self.peer_in_flight += bytes;
+        let mut new = Vec::new();
+        for encoded in runs {
+            match self.receive_run(encoded, log)? {
+                Ok(run) => new.extend(run),
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        if new.is_empty() {
+            self.return_credit(bytes, out);
+        } else {
+            self.unstored.push_back(bytes);
+            out.push(SessionOutput::Ingest(new));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Verifies a run, unless it is stored; gives what is new of it.
+    fn receive_run<L: LogReader>(
+        &mut self,
+        encoded: &[u8],
+        log: &L,
+    ) -> Result<Result<Option<VerifiedRun>, CloseReason>, L::Error> {
+        let run = match Run::decode(encoded) {
+            Ok(run) => run,
+            Err(invalid) => return Ok(Err(invalid.into())),
+        };
+        let head: EntryHash = run.claimed_head(&self.config.database);
+        let number = log.number_of(&head)?;
+        if number.is_some() {
+            self.outgoing.note_received(head, number);
+            self.stats.runs_in_vain += 1;
+            return Ok(Ok(None));
+        }
+        let verified = match run.verify(&self.config.database) {
+            Ok(verified) => verified,
+            Err(invalid) => return Ok(Err(invalid.into())),
+        };
+        let mut known = 0;
+        for entry in verified.entries() {
+            if log.number_of(&entry.hash)?.is_none() {
+                break;
+            }
+            known += 1;
+        }
+        self.outgoing.note_received(head, None);
+        self.stats.entries_received += (verified.entries().len() - known) as u64;
+        Ok(Ok(Some(verified.without_first(known))))
+    }
+
+    fn return_credit(&mut self, bytes: u64, out: &mut Vec<SessionOutput>) {
+        self.peer_in_flight = self.peer_in_flight.saturating_sub(bytes);
+        out.push(SessionOutput::Send(encode_credit(bytes)));
+    }
+
+    fn report_caught_up(&mut self, out: &mut Vec<SessionOutput>) {
+        if self.peer_caught_up == PeerCaughtUp::Said && self.unstored.is_empty() {
+            self.peer_caught_up = PeerCaughtUp::Yes;
+            out.push(SessionOutput::CaughtUp);
+        }
+    }
+
+    fn send_more<L: LogReader>(&mut self, log: &L, out: &mut Vec<SessionOutput>) -> Result<(), L::Error> {
+        if self.phase != Phase::Streaming {
+            return Ok(());
+        }
+        let mut reads = 0;
+        loop {
+            match self.outgoing.next(log, &mut reads)? {
+                Next::Frame(frame, entries) => {
+                    self.stats.entries_sent += entries;
+                    out.push(SessionOutput::Send(frame));
+                }
+                Next::CaughtUp => out.push(SessionOutput::Send(encode_caught_up())),
+                Next::More => {
+                    out.push(SessionOutput::Continue);
+                    return Ok(());
+                }
+                Next::Nothing => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Proof => "proof",
+            Self::Frontier => "frontier",
+            Self::Tips => "tips",
+            Self::Whole => "whole",
+            Self::Streaming => "streaming",
+            Self::Closed => "closed",
+        }
+    }
+}

@@ -1,0 +1,670 @@
+//! Sessions pumped by hand until they are quiet.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+
+use super::frame::{self, Frame};
+use super::memory_log::{DATABASE, MemoryLog};
+use super::outgoing::WINDOW_BYTES;
+use super::*;
+use crate::entry::{InvalidRun, VerifiedRun};
+use crate::ids::{DatabaseKey, WriterKey};
+use crate::limits;
+use crate::log_reader::{LogReader, Tip};
+
+fn config(node: usize, dialer: bool, nonce: u8) -> SessionConfig {
+    SessionConfig {
+        database: DATABASE,
+        key: DatabaseKey::from_bytes([6; 32]),
+        own_writer: MemoryLog::writer(1_000_000 + node as u32),
+        binding: [8; 32],
+        dialer,
+        nonce: [nonce; 32],
+    }
+}
+
+/// One end of a connection.
+struct End {
+    node: usize,
+    session: Session,
+    /// Frames on their way to this end.
+    inbox: VecDeque<Vec<u8>>,
+    caught_up: usize,
+    authenticated: Option<WriterKey>,
+    closed: Option<CloseReason>,
+    own_log_elsewhere: Option<Tip>,
+}
+
+/// Peers with their logs, and connections between them: ends `2i` and `2i + 1` are connected.
+struct World {
+    logs: Vec<MemoryLog>,
+    ends: Vec<End>,
+    delivered: usize,
+    bytes: usize,
+    nonces: u8,
+}
+
+impl World {
+    fn new(logs: Vec<MemoryLog>) -> Self {
+        Self { logs, ends: Vec::new(), delivered: 0, bytes: 0, nonces: 0 }
+    }
+
+    fn connect(&mut self, dialer: usize, acceptor: usize) {
+        for (node, dials) in [(dialer, true), (acceptor, false)] {
+            self.nonces += 1;
+            self.connect_end(node, Session::new(config(node, dials, self.nonces)));
+        }
+        self.start();
+    }
+
+    fn connect_end(&mut self, node: usize, session: Session) {
+        let inbox = VecDeque::new();
+        let (caught_up, authenticated, closed, own_log_elsewhere) = (0, None, None, None);
+        self.ends.push(End { node, session, inbox, caught_up, authenticated, closed, own_log_elsewhere });
+    }
+
+    fn start(&mut self) {
+        for end in [self.ends.len() - 2, self.ends.len() - 1] {
+            let mut out = Vec::new();
+            self.ends[end].session.start(&mut out);
+            self.act(end, out);
+        }
+    }
+
+    fn cut(&mut self) {
+        self.ends.clear();
+    }
+
+    fn act(&mut self, end: usize, out: Vec<SessionOutput>) {
+        for output in out {
+            assert!(self.ends[end].closed.is_none(), "output after close: {output:?}");
+            match output {
+                SessionOutput::Send(frame) => {
+                    assert!(frame.len() <= FRAME_BYTES_MAX);
+                    self.bytes += frame.len();
+                    self.ends[end ^ 1].inbox.push_back(frame);
+                }
+                SessionOutput::Ingest(runs) => {
+                    let log = &mut self.logs[self.ends[end].node];
+                    let stored = runs.into_iter().try_for_each(|run| log.store(run));
+                    let mut more = Vec::new();
+                    self.ends[end].session.runs_stored(stored, &mut more);
+                    self.act(end, more);
+                    self.tell_stored(self.ends[end].node);
+                }
+                SessionOutput::Authenticated { writer } => self.ends[end].authenticated = Some(writer),
+                SessionOutput::CaughtUp => self.ends[end].caught_up += 1,
+                SessionOutput::OwnLogElsewhere(tip) => self.ends[end].own_log_elsewhere = Some(tip),
+                SessionOutput::Continue => self.tell_stored(self.ends[end].node),
+                SessionOutput::Close(reason) => self.ends[end].closed = Some(reason),
+            }
+        }
+    }
+
+    fn tell_stored(&mut self, node: usize) {
+        for end in 0..self.ends.len() {
+            if self.ends[end].node == node && self.ends[end].closed.is_none() {
+                let mut out = Vec::new();
+                self.ends[end].session.entries_stored(&self.logs[node], &mut out).unwrap();
+                self.act(end, out);
+            }
+        }
+    }
+
+    /// Delivers the next frame of each end in turn; false if all is quiet.
+    fn step(&mut self) -> bool {
+        let mut moved = false;
+        for end in 0..self.ends.len() {
+            if let Some(frame) = self.ends[end].inbox.pop_front() {
+                self.deliver(end, &frame);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    fn deliver(&mut self, end: usize, frame: &[u8]) {
+        self.delivered += 1;
+        let mut out = Vec::new();
+        let log = &self.logs[self.ends[end].node];
+        self.ends[end].session.handle_frame(frame, log, &mut out).unwrap();
+        self.act(end, out);
+    }
+
+    fn run(&mut self) {
+        for _ in 0..100_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("not quiet after {} frames", self.delivered);
+    }
+
+    #[track_caller]
+    fn assert_equal(&self) {
+        for log in &self.logs {
+            assert_eq!(log.tips().unwrap(), self.logs[0].tips().unwrap());
+            assert_eq!(log.hashes(), self.logs[0].hashes());
+        }
+        for end in &self.ends {
+            assert_eq!((end.closed.clone(), end.caught_up), (None, 1));
+        }
+    }
+}
+
+fn written(writers: std::ops::Range<u32>, runs: u32, entries: u64) -> MemoryLog {
+    let mut log = MemoryLog::default();
+    for _ in 0..runs {
+        for writer in writers.clone() {
+            log.write(writer, entries);
+        }
+    }
+    log
+}
+
+#[test]
+fn equal_peers_part_after_the_handshake() {
+    let log = written(1..50, 2, 2);
+    let mut world = World::new(vec![log.clone(), log]);
+    world.connect(0, 1);
+    world.run();
+    world.assert_equal();
+    assert_eq!(world.delivered, 6);
+    assert_eq!(world.ends[0].authenticated, Some(MemoryLog::writer(1_000_001)));
+    assert_eq!(world.ends[1].authenticated, Some(MemoryLog::writer(1_000_000)));
+}
+
+#[test]
+fn a_fresh_peer_gets_everything_once() {
+    let mut world = World::new(vec![written(1..4, 10, 5), MemoryLog::default()]);
+    world.connect(1, 0);
+    world.run();
+    world.assert_equal();
+    assert_eq!(world.ends[0].session.stats().entries_received, 150);
+    assert_eq!(world.ends[1].session.stats().entries_sent, 150);
+    assert_eq!(world.ends[0].session.stats().entries_sent, 0);
+}
+
+#[test]
+fn peers_that_wrote_apart_come_together_and_stay_so() {
+    let mut common = written(1..3, 2, 1);
+    let mut other = common.clone();
+    common.write(1, 3);
+    other.write(2, 3);
+    other.write(3, 1);
+    let mut world = World::new(vec![common, other]);
+    world.connect(0, 1);
+    world.run();
+    world.assert_equal();
+    for (node, writer) in [(0, 1), (1, 2), (0, 1), (1, 9)] {
+        world.logs[node].write(writer, 1);
+        world.tell_stored(node);
+        world.run();
+        world.assert_equal();
+    }
+    assert_eq!(world.ends.iter().map(|end| end.session.stats().runs_in_vain).sum::<u64>(), 0);
+}
+
+#[test]
+fn entries_pass_through_a_peer_in_the_middle() {
+    let mut world = World::new(vec![written(1..2, 5, 1), MemoryLog::default(), written(2..3, 5, 1)]);
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.run();
+    world.logs[2].write(2, 1);
+    world.tell_stored(2);
+    world.run();
+    assert_eq!(world.logs[0].hashes(), world.logs[2].hashes());
+    assert_eq!(world.logs[0].hashes(), world.logs[1].hashes());
+}
+
+#[test]
+fn a_triangle_of_peers_becomes_quiet() {
+    let mut world = World::new(vec![written(1..2, 40, 1), written(2..3, 40, 1), written(3..4, 40, 1)]);
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.connect(2, 0);
+    world.run();
+    for round in 0..10 {
+        world.logs[round % 3].write(round as u32 % 3 + 1, 1);
+        world.tell_stored(round % 3);
+    }
+    world.run();
+    world.assert_equal();
+}
+
+#[test]
+fn what_was_cut_off_at_any_frame_resumes() {
+    let mut cut_after = 0;
+    loop {
+        let (mut left, mut right) = (written(1..4, 3, 2), written(4..6, 3, 2));
+        for log in [&mut left, &mut right] {
+            log.write_after(9, None, vec![vec![0; 300_000]]);
+            log.write(9, 1);
+            log.write_after(7, None, vec![vec![0; 300_000], vec![1; 300_000]]);
+        }
+        let mut world = World::new(vec![left, right]);
+        world.connect(0, 1);
+        let mut complete = false;
+        for _ in 0..cut_after {
+            complete = !world.step();
+        }
+        world.cut();
+        world.connect(1, 0);
+        world.run();
+        world.assert_equal();
+        if complete {
+            return;
+        }
+        cut_after += 1;
+    }
+}
+
+#[test]
+fn peers_with_different_branches_end_with_both() {
+    for (ours, theirs) in [(1, 1), (3, 1), (1, 3), (5, 4)] {
+        let mut left = written(1..4, 2, 2);
+        let mut right = left.clone();
+        left.write_branch(2, ours, 50);
+        left.write(3, 1);
+        right.write_branch(2, theirs, 60);
+        right.write(1, 1);
+        let mut world = World::new(vec![left, right]);
+        world.connect(0, 1);
+        world.run();
+        world.assert_equal();
+        assert_eq!(
+            world.logs[0].tips().unwrap().iter().filter(|t| t.writer == MemoryLog::writer(2)).count(),
+            2
+        );
+        let before = world.delivered;
+        world.cut();
+        world.connect(0, 1);
+        world.run();
+        world.assert_equal();
+        assert_eq!(world.delivered - before, 6);
+    }
+}
+
+#[test]
+fn three_branches_spread_over_three_peers_end_everywhere() {
+    let common = written(1..4, 2, 2);
+    let mut logs = vec![common.clone(), common.clone(), common];
+    for (node, log) in logs.iter_mut().enumerate() {
+        log.write_branch(2, node as u64 + 1, node as u8 + 50);
+        // What stands on one branch alone must not come before it.
+        log.write(node as u32 + 10, 1);
+    }
+    let mut world = World::new(logs);
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.connect(2, 0);
+    world.run();
+    world.assert_equal();
+    assert_eq!(world.logs[0].tips().unwrap().iter().filter(|t| t.writer == MemoryLog::writer(2)).count(), 3);
+}
+
+#[test]
+fn one_branch_more_than_the_peer_has_is_sent_and_no_less() {
+    let mut left = written(1..3, 3, 1);
+    let mut right = left.clone();
+    let fork = Tip {
+        length: 1,
+        ..left.tips().unwrap().into_iter().find(|t| t.writer == MemoryLog::writer(1)).unwrap()
+    };
+    let first = left.run_at(left.number_at(&fork.writer, 0).unwrap().unwrap()).unwrap().unwrap();
+    let fork = Tip { head: first.run.entries()[0].hash, ..fork };
+    left.write_after(1, Some(fork), vec![vec![1], vec![2]]);
+    right.write(2, 2);
+    let mut world = World::new(vec![left, right]);
+    world.connect(0, 1);
+    world.run();
+    world.assert_equal();
+}
+
+#[test]
+fn ten_thousand_writers_compare_in_bounded_frames() {
+    let mut log = MemoryLog::default();
+    for writer in 0..10_000 {
+        log.write(writer, 1);
+    }
+    let mut other = log.clone();
+    other.write(77, 1);
+    log.write(5_000, 1);
+    log.write(20_000, 1);
+    let mut world = World::new(vec![log, other]);
+    world.connect(0, 1);
+    world.run();
+    world.assert_equal();
+    assert_eq!(world.ends[0].session.stats().entries_sent, 2);
+    assert_eq!(world.ends[1].session.stats().entries_sent, 1);
+}
+
+#[test]
+fn bytes_in_flight_stay_within_the_window_and_a_large_run_goes_alone() {
+    let mut log = MemoryLog::default();
+    for _ in 0..20 {
+        let tip = log.tips().unwrap().first().copied();
+        log.write_after(1, tip, vec![vec![7; 400_000]]);
+    }
+    log.write_after(2, None, vec![vec![8; limits::PAYLOAD_BYTES_MAX]]);
+    log.write(2, 1);
+    let mut world = World::new(vec![log, MemoryLog::default()]);
+    world.connect(0, 1);
+    let mut largest = 0;
+    let mut end = 0;
+    while world.ends.iter().any(|end| !end.inbox.is_empty()) {
+        let on_their_way: usize = world.ends[1].inbox.iter().map(Vec::len).sum();
+        if on_their_way as u64 > WINDOW_BYTES {
+            assert_eq!(world.ends[1].inbox.len(), 1);
+        }
+        largest = largest.max(on_their_way);
+        if let Some(frame) = world.ends[end].inbox.pop_front() {
+            world.deliver(end, &frame);
+        }
+        end ^= 1;
+    }
+    world.assert_equal();
+    assert!(largest > limits::PAYLOAD_BYTES_MAX);
+}
+
+#[test]
+fn runs_that_overlap_what_is_known_are_taken_without_that_part() {
+    let mut left = MemoryLog::default();
+    let mut right = left.clone();
+    let run = left.sign_after(1, None, vec![vec![1], vec![2], vec![3]]);
+    left.store(run.clone()).unwrap();
+    let short = right.sign_after(1, None, vec![vec![1], vec![2]]);
+    right.store(short).unwrap();
+    let mut world = World::new(vec![left, right]);
+    world.connect(0, 1);
+    world.run();
+    world.assert_equal();
+    assert!(world.logs[1].holds(&run.entries()[2].hash));
+    assert_eq!(world.ends[1].session.stats().entries_received, 1);
+}
+
+#[test]
+fn a_store_that_lost_entries_of_its_own_is_told() {
+    let mut newer = written(1..3, 1, 1);
+    let older = newer.clone();
+    newer.write(1, 2);
+    let mut world = World::new(vec![older, newer]);
+    let own = |dialer, nonce| SessionConfig { own_writer: MemoryLog::writer(1), ..config(0, dialer, nonce) };
+    world.connect_end(0, Session::new(own(true, 1)));
+    world.connect_end(1, Session::new(config(1, false, 2)));
+    world.start();
+    world.run();
+    assert_eq!(world.ends[0].own_log_elsewhere.map(|tip| tip.length), Some(3));
+    assert_eq!(world.ends[1].own_log_elsewhere, None);
+}
+
+#[test]
+fn a_peer_without_the_key_learns_nothing_and_is_cut_off() {
+    for stranger in [0, 1] {
+        let mut world = World::new(vec![written(1..4, 1, 1), written(1..4, 2, 1)]);
+        for node in [0, 1] {
+            let mut config = config(node, node == 0, node as u8 + 1);
+            if node == stranger {
+                config.key = DatabaseKey::from_bytes([66; 32]);
+            }
+            world.connect_end(node, Session::new(config));
+        }
+        world.start();
+        let mut seen = Vec::new();
+        loop {
+            seen.extend(world.ends[stranger].inbox.iter().map(|frame| frame[0]));
+            if !world.step() {
+                break;
+            }
+        }
+        assert!(world.ends.iter().all(|end| end.authenticated.is_none()));
+        assert!(world.ends.iter().any(|end| end.closed == Some(CloseReason::WrongDatabaseKey)));
+        // A greeting, at most a proof, a farewell: no writer, no tips, no entries.
+        assert!(seen.iter().all(|kind| [1, 2, 9].contains(kind)), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_proof_for_another_channel_does_not_hold() {
+    let mut world = World::new(vec![written(1..4, 1, 1), MemoryLog::default()]);
+    world.connect_end(0, Session::new(config(0, true, 1)));
+    world.connect_end(1, Session::new(SessionConfig { binding: [9; 32], ..config(1, false, 2) }));
+    world.start();
+    world.run();
+    assert_eq!(world.ends[1].closed, Some(CloseReason::WrongDatabaseKey));
+    assert!(matches!(world.ends[0].closed, Some(CloseReason::ClosedByPeer(_))));
+}
+
+#[test]
+fn what_is_reflected_opens_nothing() {
+    for dialer in [true, false] {
+        let log = written(1..4, 1, 1);
+        // A mirror: every frame goes back as it came.
+        let mut session = Session::new(config(0, dialer, 1));
+        let mut out = Vec::new();
+        session.start(&mut out);
+        let SessionOutput::Send(hello) = out.remove(0) else { panic!("no greeting") };
+        session.handle_frame(&hello, &log, &mut out).unwrap();
+        assert_eq!(out.last(), Some(&SessionOutput::Close(CloseReason::Reflected)));
+    }
+    // A relay that answers a dialer with the proof the dialer itself gave.
+    let log = written(1..4, 1, 1);
+    let mut session = Session::new(config(0, true, 1));
+    let mut out = Vec::new();
+    session.start(&mut out);
+    session.handle_frame(&frame::encode_hello(&[2; 32]), &log, &mut out).unwrap();
+    let Some(SessionOutput::Send(proof)) = out.pop() else { panic!("no proof") };
+    session.handle_frame(&proof, &log, &mut out).unwrap();
+    assert_eq!(out.last(), Some(&SessionOutput::Close(CloseReason::WrongDatabaseKey)));
+}
+
+/// A session that has gone through the handshake with an equal peer, and its log.
+fn streaming() -> (Session, MemoryLog) {
+    let log = written(1..3, 2, 1);
+    let mut world = World::new(vec![log.clone(), log.clone()]);
+    world.connect(0, 1);
+    world.run();
+    (world.ends.remove(0).session, log)
+}
+
+fn reason_for(frame: &[u8]) -> Option<CloseReason> {
+    let (mut session, log) = streaming();
+    let mut out = Vec::new();
+    session.handle_frame(frame, &log, &mut out).unwrap();
+    match out.pop() {
+        Some(SessionOutput::Close(reason)) => Some(reason),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_breaks_a_rule_closes_the_session_by_name() {
+    let log = written(1..3, 2, 1);
+    let run = log.sign_after(7, None, vec![vec![1], vec![2]]).encode();
+    assert_eq!(reason_for(&frame::encode_runs(std::slice::from_ref(&run))), None);
+    let mut bad = run.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    assert!(matches!(
+        reason_for(&frame::encode_runs(&[bad])),
+        Some(CloseReason::InvalidRun(InvalidRun::Signature(_)))
+    ));
+    assert!(matches!(
+        reason_for(&frame::encode_runs(&[run[..run.len() - 1].to_vec()])),
+        Some(CloseReason::InvalidRun(InvalidRun::Malformed(_)))
+    ));
+    assert!(matches!(
+        reason_for(&frame::encode_hello(&[3; 32])),
+        Some(CloseReason::UnexpectedFrame { kind: "hello", phase: "streaming" })
+    ));
+    assert!(matches!(reason_for(&frame::encode_caught_up()), Some(CloseReason::UnexpectedFrame { .. })));
+    assert_eq!(
+        reason_for(&frame::encode_credit(1)),
+        Some(CloseReason::CreditExceeded { bytes: 1, in_flight: 0 })
+    );
+    assert!(matches!(reason_for(&[]), Some(CloseReason::Malformed(_))));
+    assert!(matches!(reason_for(&[200]), Some(CloseReason::Malformed(_))));
+    assert!(matches!(reason_for(&[7; 1_000]), Some(CloseReason::FrameTooLarge { .. })));
+    assert_eq!(
+        reason_for(&frame::encode_bye("enough\n")),
+        Some(CloseReason::ClosedByPeer("enough ".to_owned()))
+    );
+}
+
+#[test]
+fn every_frame_out_of_its_turn_is_unexpected() {
+    let frames = [
+        frame::encode_proof(&[0; 32]),
+        frame::encode_frontier(&MemoryLog::writer(1), &[0; 32]),
+        frame::encode_tips(&[]).remove(0),
+        frame::encode_whole(&[]).remove(0),
+        frame::encode_runs(&[vec![0; 70]]),
+        frame::encode_credit(0),
+        frame::encode_caught_up(),
+    ];
+    for frame in frames {
+        let mut session = Session::new(config(0, false, 1));
+        let mut out = Vec::new();
+        session.handle_frame(&frame, &MemoryLog::default(), &mut out).unwrap();
+        let Some(SessionOutput::Close(CloseReason::UnexpectedFrame { phase: "hello", .. })) = out.last()
+        else {
+            panic!("{out:?}");
+        };
+        out.clear();
+        session.handle_frame(&frame, &MemoryLog::default(), &mut out).unwrap();
+        assert_eq!(out, []);
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_wait_for_credit_is_cut_off() {
+    let (mut session, log) = streaming();
+    let mut sender = log.clone();
+    let mut out = Vec::new();
+    for writer in 100..110 {
+        let run = sender.sign_after(writer, None, vec![vec![9; 600_000]]);
+        sender.store(run.clone()).unwrap();
+        session.handle_frame(&frame::encode_runs(&[run.encode()]), &log, &mut out).unwrap();
+    }
+    assert!(matches!(out.last(), Some(SessionOutput::Close(CloseReason::CreditExceeded { .. }))));
+    let ingested = out.iter().filter(|output| matches!(output, SessionOutput::Ingest(_))).count();
+    assert_eq!(ingested as u64, WINDOW_BYTES / 600_000);
+}
+
+#[test]
+fn what_the_engine_refuses_ends_the_session_with_the_reason_told() {
+    let mut left = written(1..2, 1, 1);
+    let orphan = {
+        let mut elsewhere = MemoryLog::default();
+        elsewhere.write(5, 1);
+        elsewhere.sign_after(6, None, vec![vec![1]])
+    };
+    let (mut session, log) = streaming();
+    let mut out = Vec::new();
+    session.handle_frame(&frame::encode_runs(&[orphan.encode()]), &log, &mut out).unwrap();
+    let Some(SessionOutput::Ingest(runs)) = out.pop() else { panic!("{out:?}") };
+    let refused = runs.into_iter().try_for_each(|run: VerifiedRun| left.store(run));
+    session.runs_stored(refused, &mut out);
+    assert_eq!(out.pop(), Some(SessionOutput::Close(CloseReason::Refused("absent parents".to_owned()))));
+    let Some(SessionOutput::Send(bye)) = out.pop() else { panic!("{out:?}") };
+    assert_eq!(Frame::decode(&bye), Ok(Frame::Bye("entries refused: absent parents")));
+}
+
+#[test]
+fn a_large_forked_log_is_searched_in_turns() {
+    let mut left = MemoryLog::default();
+    for writer in 1..6_000 {
+        left.write(writer, 1);
+    }
+    left.write_after(1, None, vec![vec![1], vec![2]]);
+    let mut right = left.clone();
+    left.write_after(2, None, vec![vec![3]]);
+    right.write(2, 1);
+    let mut world = World::new(vec![left, right]);
+    world.connect(0, 1);
+    world.run();
+    world.assert_equal();
+}
+
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let tips = proptest::collection::vec((0u32..6, 0u64..5, any::<[u8; 32]>()), 0..5).prop_map(|tips| {
+        let tips: Vec<Tip> = tips
+            .into_iter()
+            .map(|(writer, length, head)| Tip {
+                writer: MemoryLog::writer(writer),
+                length,
+                head: crate::ids::EntryHash::from_bytes(head),
+            })
+            .collect();
+        frame::encode_tips(&tips).remove(0)
+    });
+    let runs = (0u32..6, 1usize..4, any::<u8>()).prop_map(|(writer, count, salt)| {
+        let log = MemoryLog::default();
+        frame::encode_runs(&[log.sign_after(writer, None, vec![vec![salt]; count]).encode()])
+    });
+    prop_oneof![
+        tips,
+        runs,
+        proptest::collection::vec(0u32..6, 0..3).prop_map(|writers| {
+            let writers: Vec<WriterKey> = writers.into_iter().map(MemoryLog::writer).collect();
+            frame::encode_whole(&writers).remove(0)
+        }),
+        any::<[u8; 32]>().prop_map(|nonce| frame::encode_hello(&nonce)),
+        any::<[u8; 32]>().prop_map(|bytes| frame::encode_frontier(&MemoryLog::writer(3), &bytes)),
+        any::<u64>().prop_map(frame::encode_credit),
+        Just(frame::encode_caught_up()),
+        (0u8..12, proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, mut bytes)| {
+            bytes.insert(0, kind);
+            bytes
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_frame_at_any_moment_panics_or_makes_a_session_send_without_bound(
+        after in 0usize..14,
+        frames in proptest::collection::vec(any_frame(), 1..8),
+    ) {
+        let mut world = World::new(vec![written(1..4, 2, 1), written(2..6, 2, 1)]);
+        world.connect(0, 1);
+        for _ in 0..after {
+            world.step();
+        }
+        world.ends[0].inbox.clear();
+        let before = world.bytes;
+        for frame in frames {
+            if world.ends[0].closed.is_none() {
+                world.deliver(0, &frame);
+            }
+        }
+        prop_assert!(world.bytes - before < 100_000);
+    }
+
+    #[test]
+    fn logs_written_in_any_way_come_together(
+        writes in proptest::collection::vec((0usize..3, 1u32..5, 1u64..4, 0u8..3), 0..30),
+        links in proptest::collection::vec((0usize..3, 1usize..3), 1..5),
+    ) {
+        let mut world = World::new(vec![MemoryLog::default(); 3]);
+        // Everybody writes with everybody's keys: forks in abundance.
+        for (node, writer, count, salt) in writes {
+            world.logs[node].write_branch(writer, count, salt);
+        }
+        for (node, offset) in links {
+            world.connect(node, (node + offset) % 3);
+            world.run();
+            world.cut();
+        }
+        world.connect(0, 1);
+        world.connect(1, 2);
+        world.run();
+        world.assert_equal();
+        let found: BTreeMap<usize, Option<CloseReason>> =
+            world.ends.iter().enumerate().map(|(place, end)| (place, end.closed.clone())).collect();
+        prop_assert!(found.values().all(Option::is_none));
+    }
+}
