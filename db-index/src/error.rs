@@ -75,6 +75,26 @@ impl ErrorCode {
     pub const INVALID_BSON: Self = Self(22);
     /// 238: a part of the language that is left out by intent.
     pub const NOT_IMPLEMENTED: Self = Self(238);
+    /// 13103: a sort with too many keys.
+    pub const SORT_TOO_MANY_KEYS: Self = Self(13103);
+    /// 15974: a sort by something that is no number.
+    pub const SORT_VALUE: Self = Self(15974);
+    /// 15975: a sort by a number other than 1 and -1.
+    pub const SORT_DIRECTION: Self = Self(15975);
+    /// 15976: a `$sort` without keys.
+    pub const SORT_EMPTY: Self = Self(15976);
+    /// 7472500: a sort that names a key twice.
+    pub const SORT_KEY_TWICE: Self = Self(7_472_500);
+    /// 15998: an empty part within a field path.
+    pub const EMPTY_FIELD_PATH_PART: Self = Self(15998);
+    /// 16410: a part of a field path that starts with `$`.
+    pub const FIELD_PATH_DOLLAR: Self = Self(16410);
+    /// 40352: an empty field path.
+    pub const EMPTY_FIELD_PATH: Self = Self(40352);
+    /// 40353: a field path that ends in a dot.
+    pub const FIELD_PATH_ENDS_IN_DOT: Self = Self(40353);
+    /// 31032: a NUL in the key of a `distinct`.
+    pub const NUL_IN_KEY: Self = Self(31032);
     /// 51074: regular expression flags both in the value and in `$options`.
     pub const REGEX_OPTIONS_TWICE: Self = Self(51074);
     /// 51091: a regular expression that does not compile.

@@ -4,6 +4,7 @@
 //! peer computes.
 
 mod decimal;
+mod distinct;
 mod error;
 mod filter;
 mod guard;
@@ -13,11 +14,13 @@ mod limits;
 mod number;
 mod order;
 mod path;
+mod sort;
 #[cfg(test)]
 mod testing;
 mod update;
 
 pub use decimal::Decimal;
+pub use distinct::Distinct;
 pub use error::{ErrorCode, QueryError};
 pub use filter::{ElementFilter, Filter};
 pub use guard::{check_document, check_storable};
@@ -31,6 +34,7 @@ pub use limits::{
 };
 pub use number::Number;
 pub use order::{Bracket, bracket, compare, compare_arrays, compare_documents};
+pub use sort::{SORT_BYTES_MAX, Sort, SortKey, Sorter};
 pub use update::{
     Update, UpdateContext, UpdateOptions, Updated, changed_fields, plain_effects, upsert_document,
 };
