@@ -302,22 +302,28 @@ pub(super) fn rename_source<'d>(
     document: &'d RawDocument,
     path: &str,
 ) -> Result<Option<Element<'d>>, QueryError> {
-    let mut level = document;
-    let mut parts = path.split('.').peekable();
-    while let Some(part) = parts.next() {
-        let Some(element) = find(level, part)? else { return Ok(None) };
-        let Some(next) = parts.peek() else { return Ok(Some(element)) };
-        match element.value()? {
-            RawBsonRef::Document(document) => level = document,
-            RawBsonRef::Array(_) if path::array_index(next).is_some() => {
-                return Err(QueryError::bad_value(format!(
-                    "the source field of $rename cannot be an array element: '{path}'"
-                )));
+    let mut parts = path.split('.');
+    let mut found = match parts.next() {
+        Some(first) => find(document, first)?,
+        None => None,
+    };
+    let mut within_array = false;
+    while let (Some(part), Some(element)) = (parts.next(), &found) {
+        found = match (element.value()?, path::array_index(part)) {
+            (RawBsonRef::Document(document), _) => find(document, part)?,
+            (RawBsonRef::Array(array), Some(index)) => {
+                within_array = true;
+                Elements::of_array(array).nth(index).transpose()?
             }
-            _ => return Err(not_viable(next, path, element.key, element.kind)),
-        }
+            _ => return Err(not_viable(part, path, element.key, element.kind)),
+        };
     }
-    Ok(None)
+    if within_array && found.is_some() {
+        return Err(QueryError::bad_value(format!(
+            "the source field of $rename cannot be an array element: '{path}'"
+        )));
+    }
+    Ok(found)
 }
 
 fn find<'d>(document: &'d RawDocument, key: &str) -> Result<Option<Element<'d>>, QueryError> {

@@ -27,7 +27,8 @@ mod reference {
         for (place, operator, path, operand) in paths {
             if operator == "$rename" {
                 let source = split(&path);
-                let moved = match find(&result, &source)? {
+                // Padding of an array by another path does not make a source.
+                let moved = match find(document, &source)? {
                     None => continue,
                     Some((_, true)) => return Err(2),
                     Some((value, false)) => value,
@@ -81,11 +82,11 @@ mod reference {
                 Bson::Array(elements) => {
                     let Ok(index) = part.parse::<usize>() else { return Err(28) };
                     array = true;
-                    let _ = index;
-                    elements.get(index).cloned().unwrap_or(Bson::Undefined)
+                    match elements.get(index) {
+                        Some(value) => value.clone(),
+                        None => return Ok(None),
+                    }
                 }
-                // Once an array was met the answer is an error already.
-                _ if array => return Err(2),
                 _ => return Err(28),
             };
         }
