@@ -4,6 +4,7 @@ mod bytes;
 mod entry;
 mod ids;
 pub mod limits;
+pub mod linearizer;
 mod log_reader;
 mod sync;
 

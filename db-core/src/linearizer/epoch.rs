@@ -1,0 +1,142 @@
+//! One epoch: its indexers, who leads a wave, which entries are legal, and when a past certifies the epoch's end.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{EntryHash, WriterKey};
+
+use super::ancestry::Ancestry;
+use super::standing::{Seen, Standing};
+use super::votes::Proposal;
+use super::{IllegalEntry, Node};
+
+/// Names a proposal. The hash tells the proposals of a leader that forked its log apart.
+pub(super) type ProposalKey = (u64, EntryHash);
+
+/// The lowest name a proposal of `wave` can have.
+pub(super) const fn first_of_wave(wave: u64) -> ProposalKey {
+    (wave, EntryHash::from_bytes([0; 32]))
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Epoch {
+    /// Sorted, without repetition.
+    pub(super) indexers: Vec<WriterKey>,
+    /// By indexer: all its entries of this epoch that were added.
+    pub(super) held: Vec<Seen>,
+    /// By indexer: those of them that are confirmed.
+    pub(super) placed: Vec<Seen>,
+    /// The proposals from the last anchor's wave on, the anchor among them.
+    pub(super) proposals: BTreeMap<ProposalKey, Proposal>,
+    /// The highest confirmed proposal.
+    pub(super) top: Option<ProposalKey>,
+    /// The last anchor whose part was taken out and finished; of an ended epoch the one that ended it.
+    pub(super) anchor: Option<ProposalKey>,
+}
+
+impl Epoch {
+    pub(super) fn new(mut indexers: Vec<WriterKey>) -> Self {
+        indexers.sort_unstable();
+        indexers.dedup();
+        let nothing = vec![Seen::default(); indexers.len()];
+        Self {
+            indexers,
+            held: nothing.clone(),
+            placed: nothing,
+            proposals: BTreeMap::new(),
+            top: None,
+            anchor: None,
+        }
+    }
+
+    pub(super) fn index_of(&self, writer: &WriterKey) -> Option<usize> {
+        self.indexers.binary_search(writer).ok()
+    }
+
+    pub(super) const fn majority(&self) -> usize {
+        self.indexers.len() / 2 + 1
+    }
+
+    /// Who may propose in `wave`; `None` only for an epoch without indexers.
+    pub(super) fn leader(&self, wave: u64) -> Option<usize> {
+        Some(wave.checked_rem(self.indexers.len() as u64)? as usize)
+    }
+
+    /// The advance rule: whether indexer `me`, seeing `seen`, may carry `wave`. Everybody stands at wave 0 unseen, so wave 1 is
+    /// free to all.
+    pub(super) fn may_carry(&self, me: usize, wave: u64, seen: &[Seen]) -> bool {
+        let Some(below) = wave.checked_sub(1).filter(|below| *below > 0) else { return true };
+        let others = seen.iter().enumerate().filter(|(i, one)| *i != me && one.wave >= below).count();
+        others + 1 >= self.majority()
+    }
+
+    /// Judges an entry whose past knows this epoch, number `epoch`, and sees `seen`.
+    pub(super) fn judge(
+        &self,
+        epoch: u64,
+        mut seen: Vec<Seen>,
+        node: &Node,
+    ) -> Result<Standing, IllegalEntry> {
+        let Some(me) = self.index_of(&node.writer) else {
+            if node.wave != 0 {
+                return Err(IllegalEntry::WaveOfNonIndexer { wave: node.wave });
+            }
+            if node.epoch != 0 && node.epoch != epoch {
+                return Err(IllegalEntry::WrongEpoch { carried: node.epoch, known: epoch });
+            }
+            return Ok(Standing { epoch, rise: 0, seen });
+        };
+        if node.epoch != epoch {
+            return Err(IllegalEntry::WrongEpoch { carried: node.epoch, known: epoch });
+        }
+        let before = seen.get(me).copied().unwrap_or_default();
+        let Some(rise) = node.wave.checked_sub(before.wave) else {
+            return Err(IllegalEntry::WaveDecreased { carried: node.wave, before: before.wave });
+        };
+        if rise > 0 && !self.may_carry(me, node.wave, &seen) {
+            return Err(IllegalEntry::AdvanceWithoutMajority {
+                carried: node.wave,
+                majority: self.majority(),
+            });
+        }
+        seen.resize(self.indexers.len(), Seen::default());
+        if let Some(own) = seen.get_mut(me) {
+            own.merge(Seen { next: node.seq.saturating_add(1), wave: node.wave });
+        }
+        Ok(Standing { epoch, rise, seen })
+    }
+
+    /// Whether a past that sees `seen`, its newest entries being the parents of `node`, confirms the end of this epoch: holds a
+    /// majority's votes for a proposal from which the walk back passes the ending anchor. Only asked of an ended epoch.
+    pub(super) fn is_end_certified(&self, seen: &[Seen], node: &Node, ancestry: &Ancestry<'_>) -> bool {
+        self.proposals.iter().any(|(key, proposal)| {
+            if proposal.supporters.len() < self.majority() || !self.passes_anchor(*key) {
+                return false;
+            }
+            let mut counted = vec![false; self.indexers.len()];
+            for vote in &proposal.supporters {
+                let (Some(counted), Some(writer)) =
+                    (counted.get_mut(vote.indexer), self.indexers.get(vote.indexer))
+                else {
+                    continue;
+                };
+                let seen = seen.get(vote.indexer).copied().unwrap_or_default();
+                *counted = *counted || ancestry.holds(&node.parents, seen, writer, vote.seq, vote.number);
+            }
+            counted.into_iter().filter(|counted| *counted).count() >= self.majority()
+        })
+    }
+
+    /// Whether the walk back from this proposal comes by the last anchor. Without forked indexers it always does from a
+    /// confirmed one.
+    pub(super) fn passes_anchor(&self, from: ProposalKey) -> bool {
+        let Some(anchor) = self.anchor else { return true };
+        let mut at = Some(from);
+        while let Some(key) = at {
+            if key == anchor {
+                return true;
+            }
+            at = self.proposals.get(&key).and_then(|proposal| proposal.previous);
+        }
+        false
+    }
+}

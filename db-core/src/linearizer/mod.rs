@@ -1,0 +1,322 @@
+//! The linearizer: puts the causal graph of entries in one order, the same on every peer.
+//!
+//! It takes entries one by one, in any causal order, and gives the *confirmed* order part by part, each part the past of one
+//! *anchor*, and the order of the *tail*, which can still change. Both are pure functions of the set of entries. It knows logs
+//! neither as bytes nor as operations: the caller applies the parts and says which indexers the view has then.
+//!
+//! # Rules
+//!
+//! Order within a set: repeatedly, among the entries whose parents are placed, the smallest by `(time, writer, seq, hash)`.
+//!
+//! In one epoch the indexers are a fixed sorted list `I`. An indexer's entry carries the epoch that its past knows (in which all
+//! ended epochs' ends are confirmed) and a wave, never lower than before in that epoch. From wave 2 on it may carry `w + 1` only if
+//! a majority, itself counted, has entries of wave `w` or higher in its past. (Everybody begins at wave 0, so wave 1 is free.)
+//! Its *votes* in the waves below are its first entries above them. The vote of the leader `I[w mod |I|]` in wave `w`, if it carries
+//! exactly `w + 1`, is that wave's *proposal*. A proposal is confirmed once a majority's votes in its wave have it in their past or are
+//! it. From the highest confirmed proposal the walk goes back to the highest lower wave's proposal in its past, and again; these are
+//! the anchors. The epoch ends at the anchor whose part changes the indexers.
+//!
+//! Other writers carry wave 0, and epoch 0 or the known one.
+//!
+//! An entry that breaks a rule is refused by [`Linearizer::check`], which looks at nothing but the entry and its past, so that all
+//! peers refuse the same entries.
+//!
+//! # Forked logs
+//!
+//! Two entries with one `seq` by one writer both stand in the graph. Nothing changes for a writer that is no indexer. An indexer
+//! with a forked log supports a proposal if *any* of its votes in the wave does, and a leader with a forked log may have several
+//! proposals in its wave; the one with the highest hash comes first where the choice is open. An added entry thus never takes a
+//! confirmation back, but by a fork two proposals may be confirmed of which neither is in the other's past. If the graph comes to demand an
+//! order other than the one that was given out, [`Linearizer::add`] says so ([`ConfirmationBroken`]) and the caller starts anew: a new
+//! linearizer, all entries added with their standings before the first part is taken. What it gives then depends on the set of entries
+//! alone, not on what was confirmed before, as long as no two ends of one epoch were confirmed.
+//!
+//! # Calling
+//!
+//! For each entry: [`Linearizer::check`], store the standing, [`Linearizer::add`], then, while [`Linearizer::has_part`],
+//! [`Linearizer::next_part`], apply, [`Linearizer::finish_part`]. When the entries at hand are added: [`Linearizer::tail`]. After a restart:
+//! [`Linearizer::restore`] from the last [`Linearizer::snapshot`], which changes only when a part is finished.
+
+mod ack;
+mod ancestry;
+mod epoch;
+mod node;
+mod order;
+mod snapshot;
+mod standing;
+mod votes;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::WriterKey;
+
+pub use node::{EntryNumber, Node, Part, Position, Tail};
+pub use standing::{Past, Standing};
+
+use ancestry::Ancestry;
+use epoch::{Epoch, ProposalKey};
+use order::TailOrder;
+use standing::{Seen, merge_seen};
+
+/// How many of the last standings are kept at hand, so that a chain of new entries asks the caller for none.
+const RECENT_STANDINGS_MAX: usize = 1_024;
+
+/// Why an entry is no legal part of the graph. Every peer refuses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IllegalEntry {
+    /// The entry carries another epoch than its past knows.
+    #[error("entry carries another epoch than its past knows: carried {carried}, known {known}")]
+    WrongEpoch {
+        /// The epoch that the entry carries.
+        carried: u64,
+        /// The epoch that it would have to carry.
+        known: u64,
+    },
+    /// Only indexers carry waves.
+    #[error("entry of a writer that is no indexer carries a wave: {wave}")]
+    WaveOfNonIndexer {
+        /// The wave that the entry carries.
+        wave: u64,
+    },
+    /// An indexer's waves never decrease within an epoch.
+    #[error("entry carries a lower wave than its author's before: carried {carried}, before {before}")]
+    WaveDecreased {
+        /// The wave that the entry carries.
+        carried: u64,
+        /// The highest wave of the author's entries in its past.
+        before: u64,
+    },
+    /// The entry's past does not hold a majority that has come so far.
+    #[error("entry advances to a wave that no majority allows: carried {carried}, majority {majority}")]
+    AdvanceWithoutMajority {
+        /// The wave that the entry carries.
+        carried: u64,
+        /// How many indexers, its author counted, have to be at most one wave behind.
+        majority: usize,
+    },
+    /// A parent was never added, or the caller could not give its standing.
+    #[error("entry has a parent that is not known: {}", .0.0)]
+    UnknownParent(EntryNumber),
+}
+
+/// Forked logs of indexers made the graph demand another order than the confirmed one: the view has to be built anew. See the
+/// [module's description](self#forked-logs).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a forked indexer's log contradicts what was confirmed: epoch {epoch}, forked {forked:?}")]
+pub struct ConfirmationBroken {
+    /// The epoch in which two conflicting proposals are confirmed.
+    pub epoch: u64,
+    /// The indexers of that epoch whose logs are known to be forked.
+    pub forked: Vec<WriterKey>,
+}
+
+/// Orders the entries of one database. See the [module's description](self).
+#[derive(Debug, Clone)]
+pub struct Linearizer {
+    /// By number; the last one is the present epoch.
+    epochs: Vec<Epoch>,
+    tail: TailOrder,
+    /// How many entries of the tail are no acks.
+    writes_in_tail: usize,
+    /// The present epoch's confirmed anchors whose parts are not finished, the next one last; as of when a part was last taken.
+    stops: Vec<ProposalKey>,
+    /// The anchor whose part the caller is applying.
+    in_hand: Option<ProposalKey>,
+    /// Writers of whom two entries with one `seq` were added.
+    forked: BTreeSet<WriterKey>,
+    /// Entries of epochs that have not begun: only while everything is added before the first part is taken.
+    early: Vec<(Node, Standing)>,
+    recent: BTreeMap<EntryNumber, Standing>,
+}
+
+impl Linearizer {
+    /// A linearizer without entries. `indexers` are those of the database's genesis; without any nothing is ever confirmed.
+    pub fn new(indexers: Vec<WriterKey>) -> Self {
+        Self {
+            epochs: vec![Epoch::new(indexers)],
+            tail: TailOrder::default(),
+            writes_in_tail: 0,
+            stops: Vec::new(),
+            in_hand: None,
+            forked: BTreeSet::new(),
+            early: Vec::new(),
+            recent: BTreeMap::new(),
+        }
+    }
+
+    /// Judges an entry whose parents have all been added, all confirmed parts being finished. Changes nothing.
+    ///
+    /// Gives what the caller keeps of the entry for ever and hands back through [`Past`].
+    ///
+    /// # Errors
+    /// If the entry breaks a rule, or `past` does not know a parent.
+    pub fn check(&self, node: &Node, past: &dyn Past) -> Result<Standing, IllegalEntry> {
+        let (epoch_number, seen) = self.before(node, past)?;
+        let epoch = self.epoch_at(epoch_number);
+        epoch.judge(epoch_number, seen, node)
+    }
+
+    /// Adds an entry that [`Linearizer::check`] has judged.
+    ///
+    /// # Errors
+    /// If a forked indexer's log now contradicts what was confirmed. The linearizer is of no further use then.
+    pub fn add(
+        &mut self,
+        node: &Node,
+        standing: &Standing,
+        past: &dyn Past,
+    ) -> Result<(), ConfirmationBroken> {
+        self.tail.insert(node, standing.epoch);
+        self.writes_in_tail += usize::from(!node.is_ack);
+        self.remember(node.number, standing.clone());
+        self.count(node, standing, past)
+    }
+
+    /// Whether a confirmed part is waiting to be taken.
+    pub fn has_part(&self) -> bool {
+        self.in_hand.is_none() && self.present().top > self.present().anchor
+    }
+
+    /// Takes the next confirmed part out of the tail. `None` if there is none, or the last one was not finished.
+    pub fn next_part(&mut self) -> Option<Part> {
+        if !self.has_part() {
+            return None;
+        }
+        if self.stops.first().copied() != self.present().top {
+            self.stops = self.present().walk_back();
+        }
+        let key = *self.stops.last()?;
+        let epoch_number = self.epoch();
+        let anchor = self.present().proposals.get(&key)?.number;
+        self.in_hand = Some(key);
+
+        let entries = self.tail.past_of(anchor);
+        let (kept, taken) = self.tail.take(&entries);
+        for entry in taken {
+            self.writes_in_tail -= usize::from(!entry.is_ack);
+            let Some(epoch) = usize::try_from(entry.known_epoch).ok().and_then(|at| self.epochs.get_mut(at))
+            else {
+                continue;
+            };
+            if let Some(placed) = epoch.index_of(&entry.key.writer).and_then(|at| epoch.placed.get_mut(at)) {
+                placed.merge(Seen { next: entry.key.seq.saturating_add(1), wave: entry.wave });
+            }
+        }
+        Some(Part { anchor, epoch: epoch_number, wave: key.0, kept, entries })
+    }
+
+    /// Says that the part taken last is applied and which indexers the view has now, in any order. Another set than before ends
+    /// the epoch. No indexers at all are taken for no change: the last one cannot be removed.
+    ///
+    /// # Errors
+    /// If a forked indexer's log contradicts what was confirmed, while a linearizer is filled anew.
+    pub fn finish_part(&mut self, indexers: &[WriterKey], past: &dyn Past) -> Result<(), ConfirmationBroken> {
+        let Some(key) = self.in_hand.take() else { return Ok(()) };
+        self.stops.pop();
+        let Some(epoch) = self.epochs.last_mut() else { return Ok(()) };
+        epoch.finish_anchor(key);
+        let next = Epoch::new(indexers.to_vec());
+        if next.indexers.is_empty() || next.indexers == epoch.indexers {
+            return Ok(());
+        }
+        self.epochs.push(next);
+        self.stops.clear();
+        for (node, standing) in std::mem::take(&mut self.early) {
+            self.count(&node, &standing, past)?;
+        }
+        Ok(())
+    }
+
+    /// The order of everything not confirmed. Sorts in what was added since it was last asked for.
+    pub fn tail(&mut self) -> Tail<'_> {
+        self.tail.settle()
+    }
+
+    /// How many entries are not confirmed.
+    pub fn tail_len(&self) -> usize {
+        self.tail.len()
+    }
+
+    /// The number of the present epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epochs.len().saturating_sub(1) as u64
+    }
+
+    /// The indexers of the present epoch, ascending.
+    pub fn indexers(&self) -> &[WriterKey] {
+        &self.present().indexers
+    }
+
+    /// The wave of the last finished anchor of the present epoch.
+    pub fn anchor_wave(&self) -> Option<u64> {
+        self.present().anchor.map(|(wave, _)| wave)
+    }
+
+    /// Indexers of the present epoch whose logs are forked: confirmation is not to be relied on while there are any.
+    pub fn forked_indexers(&self) -> Vec<WriterKey> {
+        self.indexers().iter().copied().filter(|indexer| self.forked.contains(indexer)).collect()
+    }
+
+    /// The epoch that the entry's past, itself not counted, knows, and what it sees of that epoch's indexers.
+    fn before(&self, node: &Node, past: &dyn Past) -> Result<(u64, Vec<Seen>), IllegalEntry> {
+        let (mut epoch, mut seen) = (0, Vec::new());
+        for parent in &node.parents {
+            let looked_up;
+            let standing = if let Some(standing) = self.recent.get(parent) {
+                standing
+            } else {
+                looked_up = past.standing(*parent).ok_or(IllegalEntry::UnknownParent(*parent))?;
+                &looked_up
+            };
+            if standing.epoch > epoch {
+                (epoch, seen) = (standing.epoch, Vec::new());
+            }
+            if standing.epoch == epoch {
+                merge_seen(&mut seen, &standing.seen);
+            }
+        }
+        let ancestry = Ancestry { forked: &self.forked, past };
+        // The next epoch's entries have its beginning in their past: unseen, it cannot have ended as well.
+        if epoch < self.epoch() && self.epoch_at(epoch).is_end_certified(&seen, node, &ancestry) {
+            return Ok((epoch + 1, Vec::new()));
+        }
+        Ok((epoch, seen))
+    }
+
+    fn count(&mut self, node: &Node, standing: &Standing, past: &dyn Past) -> Result<(), ConfirmationBroken> {
+        if node.is_fork {
+            self.forked.insert(node.writer);
+        }
+        let Some(epoch) = usize::try_from(standing.epoch).ok().and_then(|at| self.epochs.get_mut(at)) else {
+            self.early.push((node.clone(), standing.clone()));
+            return Ok(());
+        };
+        let top = epoch.top;
+        epoch.count(node, standing, &Ancestry { forked: &self.forked, past });
+        let Some(new_top) = epoch.top.filter(|_| epoch.top != top) else { return Ok(()) };
+        if !epoch.passes_anchor(new_top) {
+            let forked =
+                epoch.indexers.iter().copied().filter(|indexer| self.forked.contains(indexer)).collect();
+            return Err(ConfirmationBroken { epoch: standing.epoch, forked });
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, number: EntryNumber, standing: Standing) {
+        self.recent.insert(number, standing);
+        if self.recent.len() > RECENT_STANDINGS_MAX {
+            self.recent.pop_first();
+        }
+    }
+
+    fn present(&self) -> &Epoch {
+        self.epoch_at(self.epoch())
+    }
+
+    /// The epoch with this number; beyond the present one, the present one.
+    fn epoch_at(&self, number: u64) -> &Epoch {
+        let at = usize::try_from(number).unwrap_or(usize::MAX).min(self.epochs.len() - 1);
+        &self.epochs[at]
+    }
+}

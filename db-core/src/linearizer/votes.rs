@@ -1,0 +1,107 @@
+//! Counting votes, entry by entry: proposals, who supports them, which of them are confirmed.
+
+use super::ancestry::Ancestry;
+use super::epoch::{Epoch, ProposalKey, first_of_wave};
+use super::standing::{Seen, Standing};
+use super::{EntryNumber, Node};
+
+/// A leader's vote in the wave it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proposal {
+    pub(super) number: EntryNumber,
+    pub(super) seq: u64,
+    /// The next stop of the walk back from here: the highest proposal of a lower wave in this one's past. A function of that past
+    /// alone, so it is found once. `None` also where it lies below the last anchor.
+    pub(super) previous: Option<ProposalKey>,
+    /// The votes that have the proposal in their past or are it. More than one of an indexer only if it forked its log.
+    pub(super) supporters: Vec<Vote>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Vote {
+    /// The voter's place among the indexers.
+    pub(super) indexer: usize,
+    pub(super) number: EntryNumber,
+    pub(super) seq: u64,
+}
+
+impl Proposal {
+    pub(super) fn is_confirmed(&self, majority: usize) -> bool {
+        let mut voters: Vec<usize> = self.supporters.iter().map(|vote| vote.indexer).collect();
+        voters.sort_unstable();
+        voters.dedup();
+        voters.len() >= majority
+    }
+}
+
+impl Epoch {
+    /// Counts an entry of this epoch in.
+    pub(super) fn count(&mut self, node: &Node, standing: &Standing, ancestry: &Ancestry<'_>) {
+        let Some(me) = self.index_of(&node.writer) else { return };
+        if let Some(held) = self.held.get_mut(me) {
+            held.merge(Seen { next: node.seq.saturating_add(1), wave: node.wave });
+        }
+        if standing.rise == 0 {
+            return;
+        }
+        let seen = |indexer: usize| standing.seen.get(indexer).copied().unwrap_or_default();
+        let (from, to) = (node.wave.saturating_sub(standing.rise), node.wave);
+        let lowest = self.anchor.map_or(0, |(wave, _)| wave);
+
+        let proposed = to.saturating_sub(1);
+        if proposed >= lowest && self.leader(proposed) == Some(me) {
+            let previous =
+                self.proposals.range(..first_of_wave(proposed)).rev().find(|((wave, _), proposal)| {
+                    self.leader_of(*wave).is_some_and(|(leader, writer)| {
+                        ancestry.holds(&node.parents, seen(leader), writer, proposal.seq, proposal.number)
+                    })
+                });
+            let previous = previous.map(|(key, _)| *key);
+            let proposal = Proposal { number: node.number, seq: node.seq, previous, supporters: Vec::new() };
+            self.proposals.insert((proposed, node.hash), proposal);
+        }
+
+        let vote = Vote { indexer: me, number: node.number, seq: node.seq };
+        let supported: Vec<ProposalKey> = self
+            .proposals
+            .range(first_of_wave(from)..first_of_wave(to))
+            .filter(|((wave, _), proposal)| {
+                proposal.number == node.number
+                    || self.leader_of(*wave).is_some_and(|(leader, writer)| {
+                        ancestry.holds(&node.parents, seen(leader), writer, proposal.seq, proposal.number)
+                    })
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        let majority = self.majority();
+        for key in supported {
+            let Some(proposal) = self.proposals.get_mut(&key) else { continue };
+            proposal.supporters.push(vote);
+            if proposal.is_confirmed(majority) {
+                self.top = self.top.max(Some(key));
+            }
+        }
+    }
+
+    /// The anchors that are confirmed and not yet finished, the highest first: the walk back.
+    pub(super) fn walk_back(&self) -> Vec<ProposalKey> {
+        let mut stops = Vec::new();
+        let mut at = self.top;
+        while let Some(key) = at.filter(|key| self.anchor.is_none_or(|anchor| *key > anchor)) {
+            stops.push(key);
+            at = self.proposals.get(&key).and_then(|proposal| proposal.previous);
+        }
+        stops
+    }
+
+    /// Makes a finished part's anchor the last one and forgets what lies below it.
+    pub(super) fn finish_anchor(&mut self, key: ProposalKey) {
+        self.anchor = Some(key);
+        self.proposals = self.proposals.split_off(&first_of_wave(key.0));
+    }
+
+    fn leader_of(&self, wave: u64) -> Option<(usize, &crate::ids::WriterKey)> {
+        let leader = self.leader(wave)?;
+        Some((leader, self.indexers.get(leader)?))
+    }
+}

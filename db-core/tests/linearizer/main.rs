@@ -1,0 +1,9 @@
+//! The linearizer from outside: against a plain reference, in any order of arrival, over restarts and forks, and its acks.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)] // helpers of tests outside #[test] functions
+
+mod agreement;
+mod legality;
+mod model;
+mod replica;
+mod scenarios;

@@ -1,0 +1,173 @@
+//! A peer as the linearizer's caller: stores standings, applies parts and tails as told, and holds the linearizer to what it says
+//! about how much of them stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use db_core::WriterKey;
+use db_core::linearizer::{
+    ConfirmationBroken, EntryNumber, IllegalEntry, Linearizer, Node, Part, Past, Standing,
+};
+
+use super::model::{Outcome, Set, World, members, sorted};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Replica {
+    pub(crate) linearizer: Linearizer,
+    pub(crate) stored: Stored,
+    pub(crate) held: Set,
+    pub(crate) confirmed: Vec<usize>,
+    indexers: Vec<WriterKey>,
+    applied: Vec<EntryNumber>,
+    snapshot: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stored {
+    /// By number.
+    pub(crate) nodes: Vec<(Node, Standing)>,
+    ids: Vec<usize>,
+    numbers: BTreeMap<usize, EntryNumber>,
+    places: BTreeSet<(WriterKey, u64)>,
+}
+
+impl Past for Stored {
+    fn standing(&self, number: EntryNumber) -> Option<Standing> {
+        self.nodes.get(number.0 as usize).map(|(_, standing)| standing.clone())
+    }
+
+    fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
+        self.nodes.get(number.0 as usize).map(|(node, _)| node.parents.clone()).unwrap_or_default()
+    }
+}
+
+impl Stored {
+    pub(crate) fn id(&self, number: EntryNumber) -> usize {
+        self.ids[number.0 as usize]
+    }
+}
+
+impl Replica {
+    pub(crate) fn new(world: &World) -> Self {
+        let linearizer = Linearizer::new(world.genesis.clone());
+        Self {
+            snapshot: linearizer.snapshot(),
+            linearizer,
+            stored: Stored::default(),
+            held: 0,
+            confirmed: Vec::new(),
+            indexers: world.genesis.clone(),
+            applied: Vec::new(),
+        }
+    }
+
+    pub(crate) fn node(&self, world: &World, id: usize) -> Node {
+        let item = &world.items[id];
+        Node {
+            number: EntryNumber(self.stored.nodes.len() as u64),
+            hash: item.hash,
+            writer: item.writer,
+            seq: item.seq,
+            time: item.time,
+            epoch: item.epoch,
+            wave: item.wave,
+            parents: item.parents.iter().map(|parent| self.stored.numbers[parent]).collect(),
+            is_ack: item.is_ack,
+            is_fork: self.stored.places.contains(&(item.writer, item.seq)),
+        }
+    }
+
+    /// Takes in an entry whose parents are held; rebuilds if a fork demands it.
+    pub(crate) fn receive(&mut self, world: &World, id: usize) -> Result<Standing, IllegalEntry> {
+        let node = self.node(world, id);
+        let standing = self.linearizer.check(&node, &self.stored)?;
+        self.held |= 1 << id;
+        self.stored.numbers.insert(id, node.number);
+        self.stored.ids.push(id);
+        self.stored.places.insert((node.writer, node.seq));
+        self.stored.nodes.push((node.clone(), standing.clone()));
+        let added = self.linearizer.add(&node, &standing, &self.stored);
+        if added.is_err() || self.drain(world).is_err() {
+            self.rebuild(world);
+        }
+        Ok(standing)
+    }
+
+    fn drain(&mut self, world: &World) -> Result<(), ConfirmationBroken> {
+        while self.linearizer.has_part() {
+            let part = self.linearizer.next_part().expect("a part was announced");
+            self.apply(world, &part);
+            self.linearizer.finish_part(&self.indexers, &self.stored)?;
+            self.snapshot = self.linearizer.snapshot();
+        }
+        assert!(self.linearizer.next_part().is_none());
+        Ok(())
+    }
+
+    fn apply(&mut self, world: &World, part: &Part) {
+        assert_eq!(part.entries[..part.kept], self.applied[..part.kept]);
+        if part.kept == part.entries.len() {
+            self.applied.drain(..part.kept);
+        } else {
+            self.applied.clear();
+        }
+        for number in &part.entries {
+            let id = self.stored.id(*number);
+            self.confirmed.push(id);
+            if let Some(sets) = &world.items[id].sets {
+                self.indexers = sorted(sets.clone());
+            }
+        }
+    }
+
+    /// From the log: everything added, then everything taken.
+    pub(crate) fn rebuild(&mut self, world: &World) {
+        self.linearizer = Linearizer::new(world.genesis.clone());
+        self.confirmed.clear();
+        self.applied.clear();
+        self.indexers.clone_from(&world.genesis);
+        for (node, standing) in &self.stored.nodes {
+            self.linearizer.add(node, standing, &self.stored).expect("nothing was given out yet");
+        }
+        self.drain(world).expect("nothing given out is contradicted");
+    }
+
+    /// Closes and opens.
+    pub(crate) fn restart(&mut self) {
+        let confirmed: BTreeSet<usize> = self.confirmed.iter().copied().collect();
+        let tail =
+            self.stored.nodes.iter().filter(|(node, _)| !confirmed.contains(&self.stored.id(node.number)));
+        self.linearizer = Linearizer::restore(&self.snapshot, tail.cloned(), &self.applied, &self.stored)
+            .expect("just written");
+        assert!(!self.linearizer.has_part());
+        let tail = self.linearizer.tail();
+        let common = tail.entries.iter().zip(&self.applied).take_while(|(a, b)| a == b).count();
+        assert_eq!(tail.kept, common);
+        self.applied = tail.entries.to_vec();
+    }
+
+    pub(crate) fn outcome(&mut self) -> Outcome {
+        let tail = self.linearizer.tail();
+        assert_eq!(tail.entries[..tail.kept], self.applied[..tail.kept]);
+        self.applied = tail.entries.to_vec();
+        let tail = self.applied.iter().map(|number| self.stored.id(*number)).collect();
+        Outcome {
+            confirmed: self.confirmed.clone(),
+            tail,
+            epoch: self.linearizer.epoch(),
+            indexers: self.linearizer.indexers().to_vec(),
+        }
+    }
+
+    /// Takes in all of `set`, lowest first.
+    pub(crate) fn receive_all(&mut self, world: &World, set: Set) {
+        for id in members(set & !self.held) {
+            self.receive(world, id).expect("made by an honest peer");
+        }
+    }
+
+    /// What is held and nothing held descends from.
+    pub(crate) fn heads(&self, world: &World) -> Vec<usize> {
+        let inner = members(self.held).fold(0, |set, id| set | world.pasts[id] & !(1 << id));
+        members(self.held & !inner).collect()
+    }
+}

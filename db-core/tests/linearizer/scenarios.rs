@@ -1,0 +1,48 @@
+//! The 120 shared scenarios, through the example's own code path.
+
+#[path = "../../examples/linearize/graph.rs"]
+mod graph;
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn all_shared_scenarios_come_out_as_expected() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/linearizer/scenarios.jsonl");
+    let text = fs::read_to_string(path).expect("the shared scenarios lie beside the workspace");
+    let mut count = 0;
+    for line in text.lines() {
+        let given: serde_json::Value = serde_json::from_str(line).unwrap();
+        let answer = graph::linearize(line).unwrap();
+        for field in ["confirmed", "tail", "epoch", "indexers"] {
+            assert_eq!(answer[field], given["expect"][field], "{} of {}", field, given["name"]);
+        }
+        count += 1;
+    }
+    assert_eq!(count, 120);
+}
+
+#[test]
+fn bad_graphs_are_refused_with_a_reason() {
+    let graph = |entries: &str| format!(r#"{{"name":"x","indexers":["a","b"],"entries":[{entries}]}}"#);
+    let first = r#"{"id":0,"writer":"a","seq":0,"parents":[],"time":1,"epoch":0,"wave":1}"#;
+    for (line, reason) in [
+        (String::from("{"), "not a graph"),
+        (graph(&format!("{first},{first}")), "entry 0: id is taken"),
+        (graph(&first.replace("\"parents\":[]", "\"parents\":[7]")), "entry 0: parent 7 has not come before"),
+        (graph(&first.replace("\"seq\":0", "\"seq\":3")), "entry 0: seq 3 without the one before"),
+        (
+            graph(&first.replace("\"wave\":1", "\"wave\":2")),
+            "entry 0: entry advances to a wave that no majority allows",
+        ),
+        (graph(&first.replace("\"epoch\":0", "\"epoch\":1")), "entry 0: entry carries another epoch"),
+        (
+            graph(&first.replace("\"a\"", "\"c\"")),
+            "entry 0: entry of a writer that is no indexer carries a wave",
+        ),
+        (graph(&first.replace("\"a\"", &format!("{:?}", "n".repeat(33)))), "longer than 32 bytes"),
+    ] {
+        let error = graph::linearize(&line).unwrap_err();
+        assert!(error.contains(reason), "{error:?} should say {reason:?}");
+    }
+}
