@@ -103,4 +103,39 @@ impl ErrorCode {
     pub const INVALID_REGEX_OPTION: Self = Self(51108);
     /// 292: a sort or group beyond its memory bound.
     pub const QUERY_EXCEEDED_MEMORY_LIMIT: Self = Self(292);
+
+    /// 28667: a `$slice` projection of the wrong form.
+    pub const SLICE_SYNTAX: Self = Self(28667);
+    /// 28724: a `$slice` projection that takes no elements.
+    pub const SLICE_LIMIT: Self = Self(28724);
+    /// 31249: a projection of a path below one that it names already.
+    pub const PATH_COLLISION_BELOW: Self = Self(31249);
+    /// 31250: a projection of a path that it names already, or of a part of one.
+    pub const PATH_COLLISION: Self = Self(31250);
+    /// 31253: an inclusion among exclusions.
+    pub const INCLUSION_IN_EXCLUSION: Self = Self(31253);
+    /// 31254: an exclusion among inclusions.
+    pub const EXCLUSION_IN_INCLUSION: Self = Self(31254);
+    /// 31255: positional operator and `$elemMatch` in one projection.
+    pub const POSITIONAL_AND_ELEM_MATCH: Self = Self(31255);
+    /// 31271: a positional projection with a value.
+    pub const POSITIONAL_WITH_VALUE: Self = Self(31271);
+    /// 31256: positional operator and `$slice` in one projection.
+    pub const POSITIONAL_AND_SLICE: Self = Self(31256);
+    /// 31274: an `$elemMatch` projection that is no object.
+    pub const ELEM_MATCH_OPERAND: Self = Self(31274);
+    /// 31275: an `$elemMatch` projection on a dotted path.
+    pub const ELEM_MATCH_ON_NESTED: Self = Self(31275);
+    /// 31276: more than one positional projection.
+    pub const POSITIONAL_TWICE: Self = Self(31276);
+    /// 31394: a positional operator within a path.
+    pub const POSITIONAL_IN_PATH: Self = Self(31394);
+    /// 31395: a positional operator in an exclusion.
+    pub const POSITIONAL_IN_EXCLUSION: Self = Self(31395);
+    /// 51246: a positional projection without an element that the filter matched.
+    pub const POSITIONAL_NO_MATCH: Self = Self(51246);
+    /// 51247: a positional projection of an array shorter than the one matched.
+    pub const POSITIONAL_MISMATCH: Self = Self(51247);
+    /// 51270: an empty object in a projection.
+    pub const EMPTY_SUB_PROJECTION: Self = Self(51270);
 }

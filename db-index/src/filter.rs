@@ -19,6 +19,7 @@ pub use element::ElementFilter;
 #[allow(unused_imports)] // the planner reads them
 pub(crate) use node::{Members, Predicate};
 pub(crate) use node::{Node, Subject};
+pub(crate) use types::truthy;
 
 /// A compiled filter.
 #[derive(Debug, Clone)]
@@ -41,6 +42,13 @@ impl Filter {
     /// The filter that every document matches.
     pub fn all() -> Self {
         Self { source: RawDocumentBuf::new(), root: Node::And(Vec::new()) }
+    }
+
+    /// Compiles an `$elemMatch` on a field: the node finds the place of the element when tested on the field's value.
+    pub(crate) fn element_match(name: &str, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let mut condition = RawDocumentBuf::new();
+        condition.append(bson::raw::cstr!("$elemMatch"), operand);
+        parse::condition(name, RawBsonRef::Document(&condition))
     }
 
     /// Whether `document` matches.

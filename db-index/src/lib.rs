@@ -14,6 +14,7 @@ mod limits;
 mod number;
 mod order;
 mod path;
+mod projection;
 mod sort;
 #[cfg(test)]
 mod testing;
@@ -34,6 +35,7 @@ pub use limits::{
 };
 pub use number::Number;
 pub use order::{Bracket, bracket, compare, compare_arrays, compare_documents};
+pub use projection::Projection;
 pub use sort::{SORT_BYTES_MAX, Sort, SortKey, Sorter};
 pub use update::{
     Update, UpdateContext, UpdateOptions, Updated, changed_fields, plain_effects, upsert_document,
