@@ -139,6 +139,7 @@ impl Update {
             filters: &operators.filters,
             surroundings: Surroundings { now_ms: context.now_ms, renamed },
             positional: context.positional,
+            dollar_fields: context.is_insert,
             writer: Writer::with_capacity(document.as_bytes().len() + self.source.as_bytes().len()),
             changed: false,
             arrays: 0,

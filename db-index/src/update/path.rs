@@ -42,26 +42,19 @@ pub(super) fn parse(path: &str) -> Result<Vec<Part<'_>>, QueryError> {
 }
 
 fn parse_part<'a>(path: &str, index: usize, text: &'a str) -> Result<Part<'a>, QueryError> {
-    let part = match text.strip_prefix('$') {
-        None if text.is_empty() => {
-            return Err(QueryError::new(
-                ErrorCode::EMPTY_FIELD_NAME,
-                format!("the update path '{path}' contains an empty field name, which is not allowed"),
-            ));
-        }
-        None => return Ok(Part::Field(text)),
-        Some("") => Part::Positional,
-        Some("[]") => Part::All,
-        // The fields of a DBRef are the only names with a dollar that a path may reach.
-        Some("id" | "ref" | "db") if index > 0 => return Ok(Part::Field(text)),
-        Some(rest) => match rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    if text.is_empty() {
+        return Err(QueryError::new(
+            ErrorCode::EMPTY_FIELD_NAME,
+            format!("the update path '{path}' contains an empty field name, which is not allowed"),
+        ));
+    }
+    let part = match text {
+        "$" => Part::Positional,
+        "$[]" => Part::All,
+        _ => match text.strip_prefix("$[").and_then(|rest| rest.strip_suffix(']')) {
             Some(identifier) => Part::Filtered(identifier),
-            None => {
-                return Err(QueryError::new(
-                    ErrorCode::DOLLAR_PREFIXED_FIELD_NAME,
-                    format!("the dollar ($) prefixed field '{text}' in '{path}' is not valid for storage"),
-                ));
-            }
+            // Other names with a dollar are names: below the top level they may be stored.
+            None => return Ok(Part::Field(text)),
         },
     };
     if index == 0 {
@@ -78,7 +71,7 @@ pub(super) fn is_dynamic(parts: &[Part<'_>]) -> bool {
 /// The part of a path before its first `$`, `$[]` or `$[id]`: what is known of it without a document.
 pub(super) fn fixed_prefix(path: &str) -> &str {
     match path.find(".$") {
-        // `.$id` and its like are names; whoever stops a little early only says "more may be touched".
+        // `.$name` is a name; whoever stops a little early only says that more may be touched.
         Some(end) => path.get(..end).unwrap_or(path),
         None => path,
     }

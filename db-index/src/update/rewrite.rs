@@ -24,6 +24,8 @@ pub(super) struct Pass<'u, 'd> {
     pub(super) filters: &'u ArrayFilters,
     pub(super) surroundings: Surroundings<'d>,
     pub(super) positional: Option<usize>,
+    /// Whether top-level fields that start with `$` may be written, as inserts may.
+    pub(super) dollar_fields: bool,
     pub(super) writer: Writer,
     pub(super) changed: bool,
     /// How many arrays the pass is in.
@@ -72,11 +74,18 @@ impl Pass<'_, '_> {
             if is_root && element.key == "_id" && self.writer.written(start) != element.bytes {
                 return Err(immutable_id());
             }
+            let rewritten = self.writer.written(start);
+            if is_root && !rewritten.is_empty() && rewritten != element.bytes {
+                self.check_name(element.key)?;
+            }
         }
         self.writer.copy(elements.rest());
         if remaining > 0 {
             for (child, seen) in fields.children.iter().zip(seen) {
                 if !seen && self.missing(&child.node, &child.name)? {
+                    if is_root {
+                        self.check_name(&child.name)?;
+                    }
                     self.changed = true;
                 }
             }
@@ -253,6 +262,17 @@ impl Pass<'_, '_> {
                 path::fixed_prefix(self.path_of(node))
             ))),
         }
+    }
+
+    /// Refuses a top-level field that only an insert may write.
+    fn check_name(&self, name: &str) -> Result<(), QueryError> {
+        if name.starts_with('$') && !self.dollar_fields {
+            return Err(QueryError::new(
+                ErrorCode::DOLLAR_PREFIXED_FIELD_NAME,
+                format!("the dollar ($) prefixed field '{name}' is not valid for storage"),
+            ));
+        }
+        Ok(())
     }
 
     /// What the operators under `node` say to a place that cannot have children.

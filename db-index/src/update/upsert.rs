@@ -42,6 +42,7 @@ pub fn upsert_document(
         filters: &super::ArrayFilters::default(),
         surroundings: Surroundings { now_ms: context.now_ms, renamed: Vec::new() },
         positional: None,
+        dollar_fields: true,
         writer: Writer::with_capacity(256),
         changed: false,
         arrays: 0,

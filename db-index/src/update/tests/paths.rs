@@ -7,11 +7,24 @@ fn paths_are_checked_without_a_document() {
     for path in ["", "a.", ".a", "a..b", "."] {
         check_unparsed(doc! {"$set": {path: 1}}, 56);
     }
-    for path in ["$a", "a.$b", "a.$x.c", "$set"] {
-        check_unparsed(doc! {"$set": {path: 1}}, 52);
+    for path in ["$", "$[]", "$[x]"] {
+        check_unparsed(doc! {"$set": {path: 1}}, 2);
     }
-    check(doc! {}, doc! {"$set": {"a.$id": 1, "a.$ref": "c"}}, doc! {"a": {"$id": 1, "$ref": "c"}});
     check_unparsed(doc! {"$set": {vec!["a"; 65].join("."): 1}}, 2);
+}
+
+#[test]
+fn dollar_names_are_written_below_the_top_level_only() {
+    check(doc! {}, doc! {"$set": {"a.$id": 1, "a.$b.c": 2}}, doc! {"a": {"$b": {"c": 2}, "$id": 1}});
+    for path in ["$a", "$set", "$a.b"] {
+        check_refused(doc! {}, doc! {"$set": {path: 1}}, 52);
+    }
+    check_refused(doc! {"$a": 1}, doc! {"$inc": {"$a": 1}}, 52);
+    check_refused(doc! {"a": 1}, doc! {"$rename": {"a": "$b"}}, 52);
+    check_kept(doc! {"$a": 1}, doc! {"$max": {"$a": 1}, "$unset": {"$b": 1}});
+    check(doc! {"$a": 1}, doc! {"$unset": {"$a": 1}}, doc! {});
+    let update = parse(doc! {"$set": {"$a": 1}}).unwrap();
+    assert!(update.apply(&RawDocumentBuf::new(), &UpdateContext { is_insert: true, ..CONTEXT }).is_ok());
 }
 
 #[test]
