@@ -25,7 +25,8 @@ impl Linearizer {
     /// Whether `me` should append an ack: something besides acks is not confirmed, and the ack helps to confirm it.
     pub fn wants_ack(&self, me: &WriterKey, gone: &BTreeSet<WriterKey>) -> bool {
         let epoch = self.present();
-        self.writes_in_tail > 0 && epoch.index_of(me).is_some_and(|me| epoch.is_advance_useful(me, gone))
+        self.has_unconfirmed_writes()
+            && epoch.index_of(me).is_some_and(|me| epoch.is_advance_useful(me, gone))
     }
 }
 

@@ -238,6 +238,11 @@ impl Linearizer {
         self.tail.len()
     }
 
+    /// Whether anything but acks is not confirmed.
+    pub fn has_unconfirmed_writes(&self) -> bool {
+        self.writes_in_tail > 0
+    }
+
     /// The number of the present epoch.
     pub fn epoch(&self) -> u64 {
         self.epochs.len().saturating_sub(1) as u64

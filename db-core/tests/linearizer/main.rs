@@ -2,8 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // helpers of tests outside #[test] functions
 
+mod acks;
 mod agreement;
 mod legality;
 mod model;
 mod replica;
 mod scenarios;
+mod schedule;

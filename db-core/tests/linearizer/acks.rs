@@ -1,0 +1,223 @@
+//! Acks: they confirm every write from every state, and then fall silent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use db_core::EntryHash;
+use db_core::linearizer::{EntryNumber, Linearizer, Node, Past, Standing};
+
+use super::model::writer;
+
+/// A small graph of three indexers: by indexer its entries, each with how much of every log it has in its past (itself included)
+/// and its wave. Sixteen bits an entry, so that graphs are cheap to compare.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Graph {
+    logs: [Vec<u16>; 3],
+    acks: [u16; 3],
+}
+
+type Clock = [usize; 3];
+
+fn clock_of(entry: u16) -> Clock {
+    [0, 4, 8].map(|shift| usize::from(entry >> shift & 15))
+}
+
+impl Graph {
+    fn top(&self) -> Clock {
+        [0, 1, 2].map(|i| self.logs[i].len())
+    }
+
+    /// The part of the graph that the clock reaches.
+    fn cut(&self, clock: Clock) -> Self {
+        Self {
+            logs: [0, 1, 2].map(|i| self.logs[i][..clock[i]].to_vec()),
+            acks: [0, 1, 2].map(|i| self.acks[i] & ((1 << clock[i]) - 1)),
+        }
+    }
+
+    /// All causally closed clocks that hold everything `me` has written and seen.
+    fn clocks_for(&self, me: usize) -> Vec<Clock> {
+        let floor = self.logs[me].last().map_or([0; 3], |last| clock_of(*last));
+        let top = self.top();
+        let mut clocks = Vec::new();
+        for a in floor[0]..=top[0] {
+            for b in floor[1]..=top[1] {
+                for c in floor[2]..=top[2] {
+                    let clock = [a, b, c];
+                    let is_closed = (0..3).all(|i| {
+                        clock[i].checked_sub(1).is_none_or(|last| {
+                            let past = clock_of(self.logs[i][last]);
+                            (0..3).all(|j| past[j] <= clock[j])
+                        })
+                    });
+                    if is_closed {
+                        clocks.push(clock);
+                    }
+                }
+            }
+        }
+        clocks
+    }
+
+    fn append(&mut self, me: usize, mut clock: Clock, wave: u64, is_ack: bool) {
+        clock[me] = self.logs[me].len() + 1;
+        let wave = u16::try_from(wave).unwrap();
+        assert!(wave < 16 && clock.iter().all(|length| *length < 16), "the graph outgrows its sixteen bits");
+        self.acks[me] |= u16::from(is_ack) << self.logs[me].len();
+        self.logs[me].push(clock[0] as u16 | (clock[1] as u16) << 4 | (clock[2] as u16) << 8 | wave << 12);
+    }
+
+    fn linearize(&self) -> Linearizer {
+        let mut linearizer = Linearizer::new((0..3).map(writer).collect());
+        let mut log = Log::default();
+        let mut done = [0; 3];
+        while let Some(me) = (0..3).find(|i| {
+            self.logs[*i].get(done[*i]).is_some_and(|entry| {
+                let past = clock_of(*entry);
+                (0..3).all(|j| past[j] <= done[j] + usize::from(*i == j))
+            })
+        }) {
+            let entry = self.logs[me][done[me]];
+            let mut past = clock_of(entry);
+            past[me] -= 1;
+            let parents =
+                (0..3).filter_map(|i| log.numbers.get(&(i, past[i].checked_sub(1)?)).copied()).collect();
+            let number = EntryNumber(log.standings.len() as u64);
+            let node = Node {
+                number,
+                hash: EntryHash::from_bytes([number.0 as u8; 32]),
+                writer: writer(me as u8),
+                seq: done[me] as u64,
+                time: 0,
+                epoch: 0,
+                wave: u64::from(entry >> 12),
+                parents,
+                is_ack: self.acks[me] >> done[me] & 1 == 1,
+                is_fork: false,
+            };
+            let standing = linearizer.check(&node, &log).expect("what the rule gives is legal");
+            linearizer.add(&node, &standing, &log).unwrap();
+            while linearizer.next_part().is_some() {
+                linearizer.finish_part(&[], &log).unwrap();
+            }
+            log.numbers.insert((me, done[me]), number);
+            log.standings.push(standing);
+            done[me] += 1;
+        }
+        assert_eq!(done, self.top());
+        linearizer
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    standings: Vec<Standing>,
+    numbers: BTreeMap<(usize, usize), EntryNumber>,
+}
+
+impl Past for Log {
+    fn standing(&self, number: EntryNumber) -> Option<Standing> {
+        self.standings.get(number.0 as usize).cloned()
+    }
+
+    fn parents(&self, _: EntryNumber) -> Vec<EntryNumber> {
+        unreachable!("nobody forks here")
+    }
+}
+
+/// Every graph of up to `entries_max` entries that writing and syncing in any order can make, waves by the rule, any leader at any
+/// time taken for gone or not.
+fn reachable(entries_max: usize) -> Vec<BTreeSet<Graph>> {
+    let mut waves: BTreeMap<Graph, [Vec<u64>; 3]> = BTreeMap::new();
+    let mut levels = vec![BTreeSet::from([Graph::default()])];
+    for _ in 0..entries_max {
+        let mut next = BTreeSet::new();
+        for graph in &levels[levels.len() - 1] {
+            for me in 0..3 {
+                for clock in graph.clocks_for(me) {
+                    let seen = graph.cut(clock);
+                    let waves = &waves.entry(seen.clone()).or_insert_with(|| due_waves(&seen))[me];
+                    for wave in waves {
+                        let mut grown = graph.clone();
+                        grown.append(me, clock, *wave, false);
+                        next.insert(grown);
+                    }
+                }
+            }
+        }
+        levels.push(next);
+    }
+    levels
+}
+
+/// By indexer, what it may carry that has seen `graph`: waiting for everybody, or for nobody else.
+fn due_waves(graph: &Graph) -> [Vec<u64>; 3] {
+    let linearizer = graph.linearize();
+    [0, 1, 2].map(|me| {
+        let others = (0..3).filter(|other| *other != me).map(writer).collect();
+        let mut waves: Vec<u64> = [BTreeSet::new(), others]
+            .iter()
+            .map(|gone| linearizer.next_position(&writer(me), gone).wave)
+            .collect();
+        waves.dedup();
+        waves
+    })
+}
+
+/// Who of `live` wants to append an ack, and with which wave, everybody having seen all of `graph`; `None` once it is quiet.
+/// Quiet with something unconfirmed is the failure looked for.
+fn wishes(graph: &Graph, live: &[usize]) -> Option<Vec<(usize, u64)>> {
+    let linearizer = graph.linearize();
+    let gone: BTreeSet<_> = (0..3).filter(|i| !live.contains(i)).map(|i| writer(i as u8)).collect();
+    let wishes: Vec<_> = live
+        .iter()
+        .copied()
+        .filter(|me| linearizer.wants_ack(&writer(*me as u8), &gone))
+        .map(|me| (me, linearizer.next_position(&writer(me as u8), &gone).wave))
+        .collect();
+    if wishes.is_empty() {
+        assert!(!linearizer.has_unconfirmed_writes(), "quiet, and not all confirmed: {live:?} on {graph:?}");
+        return None;
+    }
+    Some(wishes)
+}
+
+/// Fires acks in every order, one after the other and all at once, from each of `graphs`.
+fn fire_all(graphs: impl IntoIterator<Item = Graph>, live: &[usize]) {
+    let mut known = BTreeSet::new();
+    let mut open: Vec<(Graph, usize)> = graphs.into_iter().map(|graph| (graph, 0)).collect();
+    while let Some((graph, fired)) = open.pop() {
+        assert!(fired < 12, "acks do not end: {graph:?}");
+        if !known.insert(graph.clone()) {
+            continue;
+        }
+        let Some(wishes) = wishes(&graph, live) else { continue };
+        let top = graph.top();
+        let mut all = graph.clone();
+        for (me, wave) in &wishes {
+            let mut one = graph.clone();
+            one.append(*me, top, *wave, true);
+            open.push((one, fired + 1));
+            all.append(*me, top, *wave, true);
+        }
+        open.push((all, fired + 1));
+    }
+}
+
+/// All of it: whoever is there, everybody or all but one.
+fn search(entries_max: usize) {
+    let levels = reachable(entries_max);
+    for live in [&[0, 1, 2][..], &[0, 1], &[0, 2], &[1, 2]] {
+        fire_all(levels.iter().flatten().cloned(), live);
+    }
+}
+
+#[test]
+fn from_every_small_state_acks_confirm_all_and_end() {
+    search(5);
+}
+
+#[test]
+#[ignore = "takes minutes in a release build"]
+fn from_every_state_of_up_to_seven_entries_acks_confirm_all_and_end() {
+    search(7);
+}

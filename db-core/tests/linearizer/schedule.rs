@@ -1,0 +1,273 @@
+//! Peers that write, meet in pairs and ack by the rule: how soon things are confirmed, and that it gets quiet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use db_core::linearizer::{EntryNumber, Linearizer, Node, Past, Standing};
+use db_core::{EntryHash, WriterKey};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::model::writer;
+
+#[derive(Debug, Clone)]
+struct Written {
+    by: usize,
+    seq: u64,
+    time: u64,
+    epoch: u64,
+    wave: u64,
+    parents: Vec<usize>,
+    is_ack: bool,
+}
+
+struct Peer {
+    linearizer: Linearizer,
+    log: Log,
+    heads: BTreeSet<usize>,
+    writes_confirmed: usize,
+}
+
+#[derive(Default)]
+struct Log {
+    /// By number: which entry, and its standing.
+    held: Vec<(usize, Standing)>,
+    numbers: BTreeMap<usize, EntryNumber>,
+}
+
+impl Past for Log {
+    fn standing(&self, number: EntryNumber) -> Option<Standing> {
+        self.held.get(number.0 as usize).map(|(_, standing)| standing.clone())
+    }
+
+    fn parents(&self, _: EntryNumber) -> Vec<EntryNumber> {
+        unreachable!("nobody forks here")
+    }
+}
+
+struct Network {
+    /// Everything written, parents before children.
+    entries: Vec<Written>,
+    peers: Vec<Peer>,
+    indexers: usize,
+    /// Whom nobody waits for.
+    gone: BTreeSet<WriterKey>,
+}
+
+impl Network {
+    fn new(peers: usize, indexers: usize) -> Self {
+        let genesis: Vec<_> = (0..indexers).map(|i| writer(i as u8)).collect();
+        let peer = || Peer {
+            linearizer: Linearizer::new(genesis.clone()),
+            log: Log::default(),
+            heads: BTreeSet::new(),
+            writes_confirmed: 0,
+        };
+        Self {
+            entries: Vec::new(),
+            peers: (0..peers).map(|_| peer()).collect(),
+            indexers,
+            gone: BTreeSet::new(),
+        }
+    }
+
+    fn write(&mut self, by: usize, is_ack: bool) {
+        let peer = &self.peers[by];
+        let position = peer.linearizer.next_position(&writer(by as u8), &self.gone);
+        let entry = Written {
+            by,
+            seq: peer.log.held.iter().filter(|(id, _)| self.entries[*id].by == by).count() as u64,
+            time: self.entries.len() as u64,
+            epoch: position.epoch,
+            wave: position.wave,
+            parents: peer.heads.iter().copied().collect(),
+            is_ack,
+        };
+        self.entries.push(entry);
+        self.deliver(by, self.entries.len() - 1);
+    }
+
+    fn deliver(&mut self, to: usize, id: usize) {
+        let (entry, peer) = (&self.entries[id], &mut self.peers[to]);
+        let number = EntryNumber(peer.log.held.len() as u64);
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&(id as u64).to_be_bytes());
+        let node = Node {
+            number,
+            hash: EntryHash::from_bytes(hash),
+            writer: writer(entry.by as u8),
+            seq: entry.seq,
+            time: entry.time,
+            epoch: entry.epoch,
+            wave: entry.wave,
+            parents: entry.parents.iter().map(|parent| peer.log.numbers[parent]).collect(),
+            is_ack: entry.is_ack,
+            is_fork: false,
+        };
+        let standing = peer.linearizer.check(&node, &peer.log).expect("what the rule gives is legal");
+        peer.linearizer.add(&node, &standing, &peer.log).unwrap();
+        peer.log.numbers.insert(id, number);
+        peer.log.held.push((id, standing));
+        peer.heads.retain(|head| !entry.parents.contains(head));
+        peer.heads.insert(id);
+        while let Some(part) = peer.linearizer.next_part() {
+            let writes = part.entries.iter().filter(|n| !self.entries[peer.log.held[n.0 as usize].0].is_ack);
+            peer.writes_confirmed += writes.count();
+            peer.linearizer.finish_part(&[], &peer.log).unwrap();
+        }
+    }
+
+    /// Both get all that either has.
+    fn sync(&mut self, a: usize, b: usize) {
+        for (from, to) in [(a, b), (b, a)] {
+            let news: Vec<_> = self.peers[from]
+                .log
+                .numbers
+                .keys()
+                .filter(|id| !self.peers[to].log.numbers.contains_key(id))
+                .copied()
+                .collect();
+            for id in news {
+                self.deliver(to, id);
+            }
+        }
+    }
+
+    fn sync_all(&mut self, live: &[usize]) {
+        for _ in 0..2 {
+            for pair in live.windows(2) {
+                self.sync(pair[0], pair[1]);
+            }
+            for pair in live.windows(2).rev() {
+                self.sync(pair[0], pair[1]);
+            }
+        }
+    }
+
+    fn wants_ack(&self, who: usize) -> bool {
+        self.peers[who].linearizer.wants_ack(&writer(who as u8), &self.gone)
+    }
+
+    /// Rounds in which everybody of `live` who wants to acks at once and then all meet, until nobody wants to.
+    fn settle(&mut self, live: &[usize]) -> usize {
+        self.sync_all(live);
+        for round in 0.. {
+            let wishes: Vec<_> = live.iter().copied().filter(|who| self.wants_ack(*who)).collect();
+            if wishes.is_empty() {
+                return round;
+            }
+            for who in wishes {
+                self.write(who, true);
+            }
+            self.sync_all(live);
+            assert!(round < 50, "acks do not end");
+        }
+        unreachable!()
+    }
+
+    fn assert_all_confirmed(&self, live: &[usize]) {
+        for who in live {
+            assert!(!self.peers[*who].linearizer.has_unconfirmed_writes());
+        }
+    }
+}
+
+struct Dice(ChaCha8Rng);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0.next_u64() as usize % bound
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+#[test]
+fn connected_peers_confirm_every_write_and_fall_silent() {
+    for indexers in [1, 2, 3, 5] {
+        let mut network = Network::new(indexers + 1, indexers);
+        let all: Vec<_> = (0..=indexers).collect();
+        for by in all.iter().cycle().take(4 * all.len()) {
+            network.write(*by, false);
+            let rounds = network.settle(&all);
+            network.assert_all_confirmed(&all);
+            assert!(rounds <= 3, "{rounds} rounds for one write with {indexers} indexers");
+        }
+        for by in &all {
+            network.write(*by, false);
+        }
+        network.settle(&all);
+        network.assert_all_confirmed(&all);
+        let acks = network.entries.iter().filter(|entry| entry.is_ack).count();
+        assert!(acks <= 5 * (all.len() + 1) * indexers, "{acks} acks for {} entries", network.entries.len());
+        let before = network.entries.len();
+        assert_eq!(network.settle(&all), 0);
+        assert_eq!(network.entries.len(), before, "an idle database is silent");
+    }
+}
+
+#[test]
+fn a_majority_goes_on_without_those_that_are_gone() {
+    for (indexers, live) in [(3, vec![0, 1]), (3, vec![1, 2]), (5, vec![0, 2, 4]), (5, vec![2, 3, 4])] {
+        let mut network = Network::new(indexers, indexers);
+        let all: Vec<_> = (0..indexers).collect();
+        network.write(0, false);
+        network.settle(&all);
+        network.gone = all.iter().filter(|who| !live.contains(who)).map(|who| writer(*who as u8)).collect();
+        for by in live.iter().cycle().take(10) {
+            network.write(*by, false);
+            network.settle(&live);
+            network.assert_all_confirmed(&live);
+        }
+        network.gone.clear();
+        network.settle(&all);
+        network.assert_all_confirmed(&all);
+    }
+}
+
+/// 400 steps: a write or a meeting of two, who then ack if they want to. Gives, over all seeds, the shares of confirmed writes, the
+/// longest tails at the end and their greatest lengths, as averages.
+fn run_schedule(indexers: usize, ack_percent: usize) -> (f64, f64, f64) {
+    let seeds = 60;
+    let (mut share, mut tip, mut longest) = (0.0, 0.0, 0.0);
+    for seed in 0..seeds {
+        let mut dice = Dice(ChaCha8Rng::seed_from_u64(seed));
+        let mut network = Network::new(indexers, indexers);
+        let mut longest_tail = 0;
+        for _ in 0..400 {
+            if dice.chance(30) {
+                network.write(dice.below(indexers), false);
+                continue;
+            }
+            let a = dice.below(indexers);
+            let b = (a + 1 + dice.below(indexers - 1)) % indexers;
+            network.sync(a, b);
+            for who in [a, b] {
+                if dice.chance(ack_percent) && network.wants_ack(who) {
+                    network.write(who, true);
+                }
+            }
+            longest_tail = longest_tail.max(network.peers[a].linearizer.tail_len());
+        }
+        let writes = network.entries.iter().filter(|entry| !entry.is_ack).count();
+        let confirmed: usize = network.peers.iter().map(|peer| peer.writes_confirmed).sum();
+        share += confirmed as f64 / (writes * indexers) as f64;
+        tip += network.peers.iter().map(|peer| peer.linearizer.tail_len()).max().unwrap() as f64;
+        longest += longest_tail as f64;
+        let all: Vec<_> = (0..network.indexers).collect();
+        network.settle(&all);
+        network.assert_all_confirmed(&all);
+    }
+    let seeds = seeds as f64;
+    (share / seeds, tip / seeds, longest / seeds)
+}
+
+#[test]
+fn pairs_that_meet_by_chance_confirm_nearly_everything() {
+    for ack_percent in [30, 100] {
+        let (share, tip, longest) = run_schedule(5, ack_percent);
+        assert!(share >= 0.9, "{share} of the writes confirmed with {ack_percent} % of the acks");
+        assert!(tip <= 40.0 && longest <= 40.0, "tails of {tip} at the end, {longest} at the longest");
+    }
+}
