@@ -6,12 +6,16 @@ mod ids;
 pub mod limits;
 pub mod linearizer;
 mod log_reader;
+mod peer_address;
 mod sync;
+mod ticket;
 
 pub use bytes::Malformed;
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 pub use log_reader::{LogReader, StoredRun, Tip};
+pub use peer_address::{EndpointKey, PeerAddress, PeerAddressError, SOCKETS_MAX};
 pub use sync::{
     CloseReason, FRAME_BYTES_MAX, Session, SessionConfig, SessionOutput, SessionStats, frame_bytes_max,
 };
+pub use ticket::{TICKET_ADDRESSES_MAX, TICKET_NAME_BYTES_MAX, TICKET_TEXT_MAX, Ticket, TicketError};
