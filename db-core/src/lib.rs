@@ -1,6 +1,7 @@
 //! CombDB to embed: a local-first document database with many writers.
 
 mod bytes;
+mod driver;
 mod entry;
 mod ids;
 pub mod limits;
@@ -11,6 +12,10 @@ mod sync;
 mod ticket;
 
 pub use bytes::Malformed;
+pub use driver::{
+    ConnectionError, ConnectionMonitor, ConnectionOptions, EngineLink, PEER_FRAMES_MAX, PREAMBLE_BYTES,
+    PeerInput, PeerLink, PeerOutput, Progress, read_topic, refuse, run_connection, write_topic,
+};
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 pub use log_reader::{LogReader, StoredRun, Tip};

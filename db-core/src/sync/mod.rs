@@ -44,3 +44,8 @@ mod tests;
 pub use close::CloseReason;
 pub use frame::{FRAME_BYTES_MAX, frame_bytes_max};
 pub use session::{Session, SessionConfig, SessionOutput, SessionStats};
+
+/// A frame that ends a session before it began, for a reason that is told to the peer.
+pub(crate) fn farewell(reason: &str) -> Vec<u8> {
+    frame::encode_bye(&close::clip(reason))
+}

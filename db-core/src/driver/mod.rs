@@ -1,0 +1,15 @@
+//! Drivers: what carries a session's frames over real streams. The only part of this crate, with the swarm, that knows
+//! clocks and tokio.
+
+mod connection;
+mod link;
+mod monitor;
+mod preamble;
+
+#[cfg(test)]
+pub(crate) mod stub;
+
+pub use connection::{ConnectionError, ConnectionOptions, run_connection};
+pub use link::{EngineLink, PEER_FRAMES_MAX, PeerInput, PeerLink, PeerOutput};
+pub use monitor::{ConnectionMonitor, Progress};
+pub use preamble::{PREAMBLE_BYTES, read_topic, refuse, write_topic};
