@@ -1,15 +1,23 @@
 //! CombDB to embed: a local-first document database with many writers.
 
+mod apply;
 mod bytes;
 mod driver;
+mod engine;
 mod entry;
+mod error;
 mod ids;
 pub mod limits;
 pub mod linearizer;
 mod log_reader;
+mod operation;
+mod payload;
 mod peer_address;
+mod query;
+mod storage;
 mod sync;
 mod ticket;
+mod view;
 
 pub use bytes::Malformed;
 pub use driver::{
@@ -17,6 +25,7 @@ pub use driver::{
     PeerInput, PeerLink, PeerOutput, Progress, read_topic, refuse, run_connection, write_topic,
 };
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
+pub use error::{Error, ErrorKind, Result};
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 pub use log_reader::{LogReader, StoredRun, Tip};
 pub use peer_address::{EndpointKey, PeerAddress, PeerAddressError, SOCKETS_MAX};

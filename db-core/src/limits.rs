@@ -22,6 +22,12 @@ pub const OPERATIONS_MAX: usize = 100_000;
 /// Format: the longest collection name, in bytes.
 pub const COLLECTION_NAME_BYTES_MAX: usize = 120;
 
+/// Format: the longest index name, in bytes.
+pub const INDEX_NAME_BYTES_MAX: usize = 512;
+
+/// Format: the most indexers a database may have at once.
+pub const INDEXERS_MAX: usize = 256;
+
 /// Format: the most indexes of one collection, the one on `_id` not counted.
 pub const INDEXES_MAX: usize = 64;
 

@@ -37,6 +37,14 @@ impl ErrorCode {
     pub const FAILED_TO_PARSE: Self = Self(9);
     /// 14: a value of the wrong type for its operator.
     pub const TYPE_MISMATCH: Self = Self(14);
+    /// 13: the writer may not do that.
+    pub const UNAUTHORIZED: Self = Self(13);
+    /// 26: a collection that does not exist.
+    pub const NAMESPACE_NOT_FOUND: Self = Self(26);
+    /// 27: an index that does not exist.
+    pub const INDEX_NOT_FOUND: Self = Self(27);
+    /// 47: the document that an operation names is gone, or no longer meets its filter.
+    pub const NO_MATCHING_DOCUMENT: Self = Self(47);
     /// 28: an update path that leads through a scalar.
     pub const PATH_NOT_VIABLE: Self = Self(28);
     /// 40: two update operators on one path, or on a path and its prefix.

@@ -11,3 +11,5 @@ mod run;
 pub use genesis::{Admission, Genesis};
 pub use header::{Checkpoint, Header};
 pub use run::{Entry, InvalidRun, Run, VerifiedRun};
+pub(crate) use genesis::founder_secret;
+pub(crate) use run::verifying_key;

@@ -1,0 +1,242 @@
+//! Applying entries: running their operations on the view, at their place in the order, with the same outcome on every
+//! peer.
+//!
+//! The same code runs a call at its origin, where it is tried before it is logged; [`Mode`] tells the two apart.
+
+mod collections;
+mod writes;
+
+use std::collections::BTreeMap;
+
+use bson::{Binary, RawDocumentBuf, rawdoc, spec::BinarySubtype};
+use db_index::{ErrorCode, QueryError};
+
+use crate::entry::{Admission, Genesis};
+use crate::error::{Error, Result};
+use crate::ids::{EntryHash, WriterKey};
+use crate::operation::{Operation, Roles};
+use crate::payload::Unreadable;
+use crate::view::ReadView;
+use crate::view::catalog::{CatalogCache, REJECTED};
+use crate::view::documents::{CollectionWriter, id_key};
+use crate::view::journal::ViewWriter;
+use crate::view::members;
+
+/// Where an operation is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// At its place in the order: every part is tried, what does not hold is rejected.
+    Replay,
+    /// At its origin, before it is logged: it ends at the first part that does not hold.
+    OriginOrdered,
+    /// At its origin, before it is logged: every part is tried.
+    OriginUnordered,
+}
+
+/// What one operation did.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) inserted: u64,
+    pub(crate) matched: u64,
+    pub(crate) modified: u64,
+    pub(crate) deleted: u64,
+    /// Whether an upsert inserted its document.
+    pub(crate) upserted: bool,
+    /// The parts (documents, ids, definitions) that did not hold, by position, and why.
+    pub(crate) rejected: BTreeMap<usize, QueryError>,
+    /// Parts beyond this position were not tried.
+    pub(crate) ended_at: Option<usize>,
+}
+
+impl Outcome {
+    /// Notes that part `position` does not hold; returns whether to go on.
+    fn reject(&mut self, mode: Mode, position: usize, error: QueryError) -> bool {
+        self.rejected.insert(position, error);
+        if mode == Mode::OriginOrdered {
+            self.ended_at = Some(position);
+            return false;
+        }
+        true
+    }
+}
+
+/// What applying needs to know beside the operation.
+pub(crate) struct Applier<'a> {
+    pub(crate) genesis: &'a Genesis,
+    pub(crate) catalog: &'a mut CatalogCache,
+}
+
+/// Why application cannot go on at all.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The entry holds what only a later version understands.
+    UpgradeNeeded(&'static str),
+    /// The storage failed.
+    Storage(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// An entry as application sees it.
+pub(crate) struct EntryToApply<'a> {
+    pub(crate) hash: EntryHash,
+    pub(crate) writer: WriterKey,
+    pub(crate) payload: &'a [u8],
+}
+
+impl Applier<'_> {
+    /// Applies an entry at its place. What does not hold is listed in `system.rejected`.
+    pub(crate) fn apply_entry(&mut self, view: &mut ViewWriter<'_, '_>, entry: &EntryToApply<'_>) -> Result<(), Stop> {
+        let operations = match read_operations(entry.payload) {
+            Ok(operations) => operations,
+            Err(Unreadable::UpgradeNeeded(what)) => return Err(Stop::UpgradeNeeded(what)),
+            Err(Unreadable::Malformed(_)) => {
+                let error = QueryError::new(ErrorCode::INVALID_BSON, "the entry's operations are malformed");
+                self.record_rejection(view, entry, 0, &BTreeMap::from([(0, error)]))?;
+                return Ok(());
+            }
+        };
+        for (position, operation) in operations.iter().enumerate() {
+            let outcome = self.apply(view, &entry.writer, operation, Mode::Replay)?;
+            if !outcome.rejected.is_empty() {
+                self.record_rejection(view, entry, position, &outcome.rejected)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one operation of `writer`.
+    pub(crate) fn apply(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        writer: &WriterKey,
+        operation: &Operation,
+        mode: Mode,
+    ) -> Result<Outcome> {
+        if let Err(refusal) = self.authorise(view, writer, operation)? {
+            return Ok(refused(mode, refusal));
+        }
+        match operation {
+            Operation::Insert { collection, documents } => self.insert(view, collection, documents, mode),
+            Operation::Update(update) => self.update(view, update, mode),
+            Operation::Upsert { collection, id, guard, update, array_filters, document } => {
+                let update = writes::Upsert { id, guard, update, array_filters, document };
+                self.upsert(view, collection, &update, mode)
+            }
+            Operation::Delete { collection, ids, guard } => self.delete(view, collection, ids, guard, mode),
+            Operation::CreateCollection { collection } => self.create_collection(view, collection),
+            Operation::DropCollection { collection } => self.drop_collection(view, collection, mode),
+            Operation::CreateIndexes { collection, definitions } => {
+                self.create_indexes(view, collection, definitions, mode)
+            }
+            Operation::DropIndex { collection, name } => self.drop_index(view, collection, name, mode),
+            Operation::SetRoles { writer, roles } => {
+                Ok(outcome_of(mode, members::set_roles(view, writer, *roles)?))
+            }
+            Operation::RemoveWriter { writer } => {
+                Ok(outcome_of(mode, members::set_roles(view, writer, Roles::NONE)?))
+            }
+            Operation::SetIndexers { writers } => {
+                let founding = !members::is_founded(view)?;
+                Ok(outcome_of(mode, members::set_indexers(view, self.genesis, writers, founding)?))
+            }
+        }
+    }
+
+    /// Whether `writer` may do this at this place.
+    fn authorise(
+        &self,
+        view: &impl ReadView,
+        writer: &WriterKey,
+        operation: &Operation,
+    ) -> Result<Result<(), members::Refusal>> {
+        let founds = matches!(operation, Operation::SetIndexers { .. })
+            && self.genesis.admission == Admission::Open
+            && *writer == self.genesis.founder
+            && !members::is_founded(view)?;
+        if founds {
+            return Ok(Ok(()));
+        }
+        let roles = members::roles(view, self.genesis, writer)?;
+        let needed = if operation.touches_membership() { Roles::ADMIN } else { Roles::WRITER };
+        Ok(if roles.has(needed) {
+            Ok(())
+        } else if needed == Roles::ADMIN {
+            Err("only an admin may change members")
+        } else {
+            Err("the writer is not admitted")
+        })
+    }
+
+    /// Lists what did not hold, so that nothing is lost silently. Only codes and fixed words go into the view: messages
+    /// may change with versions, and the view may not.
+    fn record_rejection(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        entry: &EntryToApply<'_>,
+        operation: usize,
+        rejected: &BTreeMap<usize, QueryError>,
+    ) -> Result<()> {
+        // An entry of a writer that is not admitted is skipped without a trace in the view, or strangers could fill it.
+        if !members::roles(view, self.genesis, &entry.writer)?.has(Roles::WRITER) {
+            return Ok(());
+        }
+        let document = rejection_document(entry, operation, rejected);
+        let meta = self.catalog.collection_or_create(view, REJECTED)?;
+        let mut writer = CollectionWriter::new(REJECTED, meta);
+        let Some(id) = crate::view::catalog::id_of(&document) else { return Ok(()) };
+        match writer.insert(view, &id_key(id), &document) {
+            Ok(()) | Err(crate::view::documents::ChangeError::Rejected(_)) => {}
+            Err(crate::view::documents::ChangeError::Storage(error)) => return Err(error),
+        }
+        writer.finish(view, self.catalog)
+    }
+}
+
+/// How many parts of an operation one rejection lists by position; it counts all of them.
+const REJECTED_POSITIONS_MAX: usize = 1_000;
+
+fn rejection_document(
+    entry: &EntryToApply<'_>,
+    operation: usize,
+    rejected: &BTreeMap<usize, QueryError>,
+) -> RawDocumentBuf {
+    let binary = |bytes: &[u8; 32]| Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() };
+    let mut parts = bson::RawArrayBuf::new();
+    for (position, error) in rejected.iter().take(REJECTED_POSITIONS_MAX) {
+        parts.push(rawdoc! { "part": *position as i64, "code": error.code.0 });
+    }
+    rawdoc! {
+        "_id": { "entry": binary(entry.hash.as_bytes()), "operation": operation as i64 },
+        "writer": binary(entry.writer.as_bytes()),
+        "parts": parts,
+        "count": rejected.len() as i64,
+    }
+}
+
+/// The operations that an entry's payload holds; none of an ack.
+pub(crate) fn read_operations(payload: &[u8]) -> Result<Vec<Operation>, Unreadable> {
+    if payload.is_empty() {
+        return Ok(Vec::new());
+    }
+    crate::operation::decode(&crate::payload::unpack(payload)?)
+}
+
+/// The outcome of an operation that is refused as a whole: MongoDB's `Unauthorized`.
+fn refused(mode: Mode, refusal: members::Refusal) -> Outcome {
+    let mut outcome = Outcome::default();
+    outcome.reject(mode, 0, QueryError::new(ErrorCode::UNAUTHORIZED, refusal));
+    outcome
+}
+
+fn outcome_of(mode: Mode, changed: Result<(), members::Refusal>) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Err(refusal) = changed {
+        outcome.reject(mode, 0, QueryError::new(ErrorCode::BAD_VALUE, refusal));
+    }
+    outcome
+}

@@ -1,0 +1,196 @@
+//! Appending to this device's log: an operation that was tried, or an ack.
+//!
+//! All entries of one batch are one run and share a signature, on the last of them. A run ends where the epoch does: what
+//! comes after it is judged by the new epoch's rules, which hold only once the run before is counted.
+
+use std::collections::BTreeSet;
+
+use super::Batch;
+use super::state::StoredPast;
+use crate::entry::Header;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{EntryHash, WriterKey};
+use crate::limits;
+use crate::linearizer::{EntryNumber, IllegalEntry, Node, Position, Standing};
+use crate::operation::{self, Operation};
+use crate::payload;
+use crate::storage::EntryRecord;
+use crate::view::journal::Undo;
+
+/// When an entry is appended, and which indexers are not waited for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Moment {
+    /// The device's clock, in milliseconds since 1970.
+    pub(crate) now_ms: u64,
+    /// Indexers that are disconnected or silent.
+    pub(crate) gone: BTreeSet<WriterKey>,
+}
+
+impl Batch<'_, '_> {
+    /// Appends a payload whose operations have been run on the view, after everything that is stored, with what they
+    /// overwrote.
+    pub(super) fn append(
+        &mut self,
+        author: WriterKey,
+        payload: &[u8],
+        undo: Undo,
+        moment: &Moment,
+    ) -> Result<EntryHash> {
+        let (node, standing) = self.write_entry(author, payload, moment)?;
+        self.add_to_order(&node, &standing)?;
+        let tail = self.state.linearizer.tail();
+        let is_last = tail.kept == self.state.applied.len()
+            && tail.entries.len() == tail.kept + 1
+            && tail.entries.last() == Some(&node.number);
+        if !is_last {
+            return Err(Error::new(ErrorKind::Internal, "an own entry is not the last of the order"));
+        }
+        self.push_applied(node.number, undo)?;
+        self.state.is_unsettled = false;
+        self.after_append(&node)?;
+        self.settle()?;
+        Ok(node.hash)
+    }
+
+    /// Appends an ack: an entry that only votes.
+    pub(crate) fn append_ack(&mut self, moment: &Moment) -> Result<()> {
+        self.settle()?;
+        let author = self.writer();
+        let (node, standing) = self.write_entry(author, &[], moment)?;
+        self.add_to_order(&node, &standing)?;
+        self.after_append(&node)?;
+        self.settle()
+    }
+
+    /// Signs the run being appended.
+    pub(super) fn sign_run(&mut self) -> Result<()> {
+        let Some((_, writer)) = self.state.open_run.take() else { return Ok(()) };
+        let last = self.state.next_number.saturating_sub(1);
+        let record = self.tables.record(last)?.ok_or_else(|| Error::data("an own entry is missing"))?;
+        let secret = self.secret_of(&writer).ok_or_else(|| Error::new(ErrorKind::Internal, "no key to sign with"))?;
+        let signature = ed25519_dalek::Signer::sign(&secret, record.hash.as_bytes()).to_bytes();
+        self.tables.sign_entry(last, signature)
+    }
+
+    fn after_append(&mut self, node: &Node) -> Result<()> {
+        let epoch = self.state.linearizer.epoch();
+        self.take_parts()?;
+        let run_is_full =
+            self.state.open_run.is_some_and(|(first, _)| node.number.0 + 1 - first >= limits::RUN_ENTRIES_MAX as u64);
+        if self.state.linearizer.epoch() != epoch || run_is_full {
+            self.sign_run()?;
+        }
+        Ok(())
+    }
+
+    /// Makes the next entry of `author`'s log and stores it, unsigned.
+    fn write_entry(&mut self, author: WriterKey, payload: &[u8], moment: &Moment) -> Result<(Node, Standing)> {
+        if self.state.open_run.is_some_and(|(_, writer)| writer != author) {
+            self.sign_run()?;
+        }
+        // Of a log that was forked the longest branch goes on.
+        let tip = self.tables.tips_of(&author)?.into_iter().max_by_key(|(_, length)| *length);
+        let prev = match tip {
+            Some((number, _)) => Some((number, self.record(number)?)),
+            None => None,
+        };
+        let seq = prev.as_ref().map_or(0, |(_, record)| record.header.seq + 1);
+        let prev_number = prev.as_ref().map(|(number, _)| *number);
+        let mut parents: Vec<(EntryHash, u64)> = Vec::new();
+        for head in self.state.heads.iter().copied().filter(|head| Some(*head) != prev_number) {
+            if parents.len() == limits::PARENTS_MAX {
+                break;
+            }
+            parents.push((self.record(head)?.hash, head));
+        }
+        parents.sort_unstable();
+        let number = self.state.next_number;
+        let mut node = Node {
+            number: EntryNumber(number),
+            hash: EntryHash::from_bytes([0; 32]),
+            writer: author,
+            seq,
+            time: prev.as_ref().map_or(0, |(_, record)| record.header.time).max(moment.now_ms),
+            epoch: 0,
+            wave: 0,
+            parents: prev_number.into_iter().chain(parents.iter().map(|(_, number)| *number)).map(EntryNumber).collect(),
+            is_ack: payload.is_empty(),
+            is_fork: false,
+        };
+        let standing = self.choose_position(&mut node, prev.as_ref().map(|(_, record)| &record.header), moment)?;
+        let header = Header {
+            writer: author,
+            seq,
+            prev: prev.map(|(_, record)| record.hash),
+            parents: parents.into_iter().map(|(hash, _)| hash).collect(),
+            time: node.time,
+            epoch: node.epoch,
+            wave: node.wave,
+            checkpoint: None,
+            payload_length: payload.len() as u32,
+            payload_hash: *blake3::hash(payload).as_bytes(),
+        };
+        node.hash = header.hash(&self.engine.id);
+        let first = self.state.open_run.get_or_insert((number, author)).0;
+        let record = EntryRecord {
+            hash: node.hash,
+            signature: None,
+            run_offset: (number - first) as u32,
+            standing: standing.encode(),
+            header,
+        };
+        self.store(&node, &record, payload)?;
+        Ok((node, standing))
+    }
+
+    /// Sets epoch and wave to what votes and proposes as the entry can; gives its standing.
+    ///
+    /// An entry that cannot name all heads as parents may see less than the linearizer takes it to see; then it carries
+    /// the wave of the entry before it, which is always legal.
+    fn choose_position(&self, node: &mut Node, prev: Option<&Header>, moment: &Moment) -> Result<Standing> {
+        let past = StoredPast { tables: &self.tables };
+        let best = self.state.linearizer.next_position(&node.writer, &moment.gone);
+        let wave_before = |epoch| prev.filter(|prev| prev.epoch == epoch).map_or(0, |prev| prev.wave);
+        let mut next = Some(best);
+        let mut refused = None;
+        for _ in 0..3 {
+            let Some(position) = next else { break };
+            (node.epoch, node.wave) = (position.epoch, position.wave);
+            match self.state.linearizer.check(node, &past) {
+                Ok(standing) => return Ok(standing),
+                Err(IllegalEntry::WrongEpoch { known, .. }) => {
+                    next = Some(Position { epoch: known, wave: wave_before(known) });
+                }
+                Err(illegal) => {
+                    refused = Some(illegal);
+                    next = Some(Position { epoch: position.epoch, wave: wave_before(position.epoch) });
+                }
+            }
+        }
+        let error = Error::new(ErrorKind::Internal, "an own entry breaks the linearizer's rules");
+        Err(match refused {
+            Some(illegal) => error.with_source(illegal),
+            None => error,
+        })
+    }
+
+    fn record(&self, number: u64) -> Result<EntryRecord> {
+        self.tables.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))
+    }
+}
+
+/// The payload of these operations.
+pub(super) fn payload_of(operations: &[Operation]) -> Result<Vec<u8>> {
+    let too_large = || {
+        Error::invalid("the call is too large for one entry: split it; limit_bytes=16777216").with_code(10_334)
+    };
+    let plain = operation::encode(operations);
+    if plain.len() > limits::PAYLOAD_PLAIN_BYTES_MAX {
+        return Err(too_large());
+    }
+    let payload = payload::pack(&plain);
+    if payload.len() > limits::PAYLOAD_BYTES_MAX {
+        return Err(too_large());
+    }
+    Ok(payload)
+}

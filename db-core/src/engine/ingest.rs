@@ -1,0 +1,213 @@
+//! Taking in runs of peers: everything about a run that its signature does not say is checked here.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::Batch;
+use super::state::{StoredPast, touches_membership};
+use crate::apply::read_operations;
+use crate::entry::{Admission, Entry, VerifiedRun};
+use crate::error::{Error as StoreError, Result};
+use crate::ids::{EntryHash, WriterKey};
+use crate::linearizer::{EntryNumber, IllegalEntry, Node, Past, Standing};
+use crate::payload::Unreadable;
+use crate::storage::EntryRecord;
+use crate::view::journal::ViewWriter;
+use crate::view::members;
+
+/// Why a run of a peer is refused. Nothing of it is stored, and the peer that sent it is cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(crate) enum IngestError {
+    /// `prev` is not stored: the run leaves a gap in its log.
+    #[error("the entry before it in its log is not known: entry={}", .0.short())]
+    AbsentPrev(EntryHash),
+    /// A parent is not stored: the peer sends out of causal order.
+    #[error("a parent is not known: entry={}", .0.short())]
+    AbsentParent(EntryHash),
+    /// `prev` is an entry of another log or place, or of a later time.
+    #[error("the entry does not continue its log: entry={}", .0.short())]
+    WrongPrev(EntryHash),
+    /// The entry breaks a rule of the linearizer: an illegal wave, for example.
+    #[error("{reason}: entry={}", entry.short())]
+    Illegal {
+        /// Which rule.
+        reason: IllegalEntry,
+        /// The entry.
+        entry: EntryHash,
+    },
+    /// The writer is nobody that this database knows.
+    #[error("the writer is not admitted: writer={}", .0.short())]
+    Denied(WriterKey),
+    /// Only the founding entry may stand in the founder's log of an open database.
+    #[error("an open database's founder writes one entry only: entry={}", .0.short())]
+    FounderLog(EntryHash),
+    /// The entry holds what only a later version of this program understands.
+    #[error("upgrade needed: {0}")]
+    UpgradeNeeded(&'static str),
+}
+
+/// An entry that has passed every check.
+struct Checked<'a> {
+    entry: &'a Entry,
+    node: Node,
+    standing: Standing,
+}
+
+impl Batch<'_, '_> {
+    /// Stores a run and hands it to the linearizer; the tail is applied by [`Batch::settle`]. Of a run that is not in
+    /// order nothing is stored. One that is stored already is nothing new.
+    pub(crate) fn ingest(&mut self, run: &VerifiedRun) -> Result<Result<(), IngestError>> {
+        let mut new = Vec::new();
+        for entry in run.entries() {
+            if self.tables.number_of(&entry.hash)?.is_none() {
+                new.push(entry);
+            }
+        }
+        let Some(first) = new.first() else { return Ok(Ok(())) };
+        if let Err(refused) = self.admit(&first.header.writer)? {
+            return Ok(Err(refused));
+        }
+        let checked = match self.check(&new)? {
+            Ok(checked) => checked,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        self.sign_run()?;
+        for (offset, one) in checked.iter().enumerate() {
+            let is_last = offset + 1 == checked.len();
+            let record = EntryRecord {
+                hash: one.entry.hash,
+                signature: is_last.then(|| *run.signature()),
+                run_offset: offset as u32,
+                standing: one.standing.encode(),
+                header: one.entry.header.clone(),
+            };
+            self.store(&one.node, &record, &one.entry.payload)?;
+            self.add_to_order(&one.node, &one.standing)?;
+            self.take_parts()?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Stores an entry under its node's number and notes what it means for heads, forks and members.
+    pub(super) fn store(&mut self, node: &Node, record: &EntryRecord, payload: &[u8]) -> Result<()> {
+        let number = node.number.0;
+        self.tables.append_entry(number, record, payload)?;
+        self.state.next_number = number + 1;
+        for parent in &node.parents {
+            self.state.heads.remove(&parent.0);
+        }
+        self.state.heads.insert(number);
+        if node.is_fork && self.state.forked.insert(node.writer) {
+            tracing::warn!(writer = %node.writer.short(), seq = node.seq, "a writer has signed two entries with one seq");
+        }
+        if touches_membership(payload) {
+            self.state.membership.insert(number);
+        }
+        Ok(())
+    }
+
+    /// Whether entries of `writer` are stored at all. In a closed database a stranger's are not, or anybody with the key
+    /// could fill the disk; a newcomer's come after the entry that admits it, so that one is applied first.
+    fn admit(&mut self, writer: &WriterKey) -> Result<Result<(), IngestError>> {
+        if self.engine.identity.genesis.admission == Admission::Open || !self.tables.tips_of(writer)?.is_empty() {
+            return Ok(Ok(()));
+        }
+        if members::is_known(&ViewWriter::new(&mut self.tables.view), writer)? {
+            return Ok(Ok(()));
+        }
+        self.settle()?;
+        let is_known = members::is_known(&ViewWriter::new(&mut self.tables.view), writer)?;
+        Ok(if is_known { Ok(()) } else { Err(IngestError::Denied(*writer)) })
+    }
+
+    /// Checks consecutive entries of one log before any of them is stored.
+    fn check<'a>(&self, entries: &[&'a Entry]) -> Result<Result<Vec<Checked<'a>>, IngestError>> {
+        let mut checked: Vec<Checked<'a>> = Vec::with_capacity(entries.len());
+        let past = RunPast { stored: StoredPast { tables: &self.tables }, of_run: RefCell::default() };
+        for entry in entries {
+            let node = match self.node_of_new(entry, &checked)? {
+                Ok(node) => node,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            let standing = match self.state.linearizer.check(&node, &past) {
+                Ok(standing) => standing,
+                Err(reason) => return Ok(Err(IngestError::Illegal { reason, entry: entry.hash })),
+            };
+            if let Err(Unreadable::UpgradeNeeded(what)) = read_operations(&entry.payload) {
+                return Ok(Err(IngestError::UpgradeNeeded(what)));
+            }
+            past.of_run.borrow_mut().insert(node.number, (standing.clone(), node.parents.clone()));
+            checked.push(Checked { entry, node, standing });
+        }
+        Ok(Ok(checked))
+    }
+
+    /// The node of an entry that is about to be stored after `before`, the entries of its run.
+    fn node_of_new(&self, entry: &Entry, before: &[Checked<'_>]) -> Result<Result<Node, IngestError>> {
+        let header = &entry.header;
+        let is_founders = self.engine.identity.genesis.admission == Admission::Open
+            && header.writer == self.engine.identity.genesis.founder;
+        if is_founders && header.seq > 0 {
+            return Ok(Err(IngestError::FounderLog(entry.hash)));
+        }
+        let mut parents = Vec::with_capacity(header.parents.len() + 1);
+        if let Some(prev) = header.prev {
+            let (number, continues) = if let Some(last) = before.last() {
+                (last.node.number, true) // the run's own chain is verified
+            } else {
+                let Some(number) = self.tables.number_of(&prev)? else {
+                    return Ok(Err(IngestError::AbsentPrev(entry.hash)));
+                };
+                let record = self.tables.record(number)?.ok_or_else(|| StoreError::data("an entry is missing"))?;
+                let continues = record.header.writer == header.writer
+                    && record.header.seq.checked_add(1) == Some(header.seq)
+                    && record.header.time <= header.time;
+                (EntryNumber(number), continues)
+            };
+            if !continues {
+                return Ok(Err(IngestError::WrongPrev(entry.hash)));
+            }
+            parents.push(number);
+        }
+        for parent in &header.parents {
+            let in_run = before.iter().find(|checked| checked.entry.hash == *parent);
+            match in_run.map(|checked| checked.node.number.0).or(self.tables.number_of(parent)?) {
+                Some(number) => parents.push(EntryNumber(number)),
+                None => return Ok(Err(IngestError::AbsentParent(entry.hash))),
+            }
+        }
+        Ok(Ok(Node {
+            number: EntryNumber(self.state.next_number + before.len() as u64),
+            hash: entry.hash,
+            writer: header.writer,
+            seq: header.seq,
+            time: header.time,
+            epoch: header.epoch,
+            wave: header.wave,
+            parents,
+            is_ack: header.is_ack(),
+            is_fork: !self.tables.numbers_at(&header.writer, header.seq)?.is_empty(),
+        }))
+    }
+}
+
+/// The past of an entry of a run: what is stored, and the entries of the run before it.
+struct RunPast<'a, 'txn> {
+    stored: StoredPast<'a, 'txn>,
+    of_run: RefCell<BTreeMap<EntryNumber, (Standing, Vec<EntryNumber>)>>,
+}
+
+impl Past for RunPast<'_, '_> {
+    fn standing(&self, number: EntryNumber) -> Option<Standing> {
+        let of_run = self.of_run.borrow().get(&number).map(|(standing, _)| standing.clone());
+        of_run.or_else(|| self.stored.standing(number))
+    }
+
+    fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
+        let of_run = self.of_run.borrow().get(&number).map(|(_, parents)| parents.clone());
+        of_run.unwrap_or_else(|| self.stored.parents(number))
+    }
+}

@@ -1,0 +1,208 @@
+//! The engine: takes local calls and remote runs, and keeps logs, order and view in step on the disk.
+//!
+//! Single-threaded and deterministic: storage, time and chance are handed in. One [`Batch`] is one storage transaction;
+//! what it gives back may leave the process only after [`Batch::commit`].
+
+mod append;
+mod ingest;
+mod order;
+mod request;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use redb::{Database, WriteTransaction};
+
+pub(crate) use ingest::IngestError;
+pub(crate) use request::{IdSource, Reply, Request};
+
+use crate::apply::Applier;
+use crate::entry::{VerifiedRun, founder_secret};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{DatabaseId, WriterKey};
+use crate::storage::{Identity, Tables};
+use crate::view::ReadView;
+use crate::view::catalog::CatalogCache;
+use crate::view::journal::ViewWriter;
+use crate::view::members;
+use state::State;
+
+/// One database: its file, this device's writer, and what is kept in memory of the order.
+pub(crate) struct Engine {
+    database: Arc<Database>,
+    identity: Identity,
+    id: DatabaseId,
+    secret: SigningKey,
+    writer: WriterKey,
+    /// None after a failed transaction: memory may be ahead of the disk, so everything is refused until reopened.
+    state: Option<State>,
+}
+
+/// What the engine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EngineStatus {
+    /// How many entries are stored.
+    pub(crate) entries: u64,
+    /// How many entries are confirmed.
+    pub(crate) confirmed: u64,
+    /// How many entries are ordered and applied beyond the confirmed ones.
+    pub(crate) tail: u64,
+    /// How many entries are stored and not yet ordered.
+    pub(crate) unordered: u64,
+    /// The number of the epoch.
+    pub(crate) epoch: u64,
+    /// The indexers of the epoch, ascending.
+    pub(crate) indexers: Vec<WriterKey>,
+    /// The writers that have signed two entries with one `seq`, ascending.
+    pub(crate) forked: Vec<WriterKey>,
+    /// How many times an operation was applied since the database was opened, and how many entries were undone.
+    pub(crate) applied: u64,
+    pub(crate) undone: u64,
+}
+
+impl Engine {
+    /// Opens the engine over a database file that [`crate::storage`] made or opened.
+    pub(crate) fn open(database: Arc<Database>, identity: Identity, secret: SigningKey) -> Result<Self> {
+        let id = identity.genesis.database_id(&identity.key);
+        let writer = WriterKey::from_bytes(secret.verifying_key().to_bytes());
+        let mut engine = Self { database, identity, id, secret, writer, state: None };
+        let transaction = engine.begin()?;
+        let state = {
+            let mut tables = Tables::open(&transaction)?;
+            match tables.engine_state()? {
+                Some(stored) => State::restore(&stored, &tables)?,
+                None => {
+                    let mut view = ViewWriter::new(&mut tables.view);
+                    members::found(&mut view, &engine.identity.genesis)?;
+                    let state = State::new(&engine.identity.genesis);
+                    tables.put_engine_state(&state.encode())?;
+                    state
+                }
+            }
+        };
+        transaction.commit()?;
+        engine.state = Some(state);
+        // What was stored and not yet ordered when the process ended is ordered now.
+        engine.run(|batch| batch.settle())?;
+        Ok(engine)
+    }
+
+    /// The key of this device's log.
+    pub(crate) fn writer(&self) -> WriterKey {
+        self.writer
+    }
+
+    /// Runs `work` in one storage transaction and commits it. If anything of the storage fails, the engine refuses all
+    /// further work: it has to be opened again.
+    pub(crate) fn run<T>(&mut self, work: impl FnOnce(&mut Batch<'_, '_>) -> Result<T>) -> Result<T> {
+        let mut state = self.state.take().ok_or_else(poisoned)?;
+        let transaction = self.begin()?;
+        let done = {
+            let mut batch = Batch {
+                tables: Tables::open(&transaction)?,
+                state: &mut state,
+                engine: self,
+                catalog: CatalogCache::default(),
+            };
+            let done = work(&mut batch)?;
+            batch.finish()?;
+            done
+        };
+        transaction.commit()?;
+        self.state = Some(state);
+        Ok(done)
+    }
+
+    /// What the engine says of itself.
+    pub(crate) fn status(&self) -> Result<EngineStatus> {
+        Ok(self.state.as_ref().ok_or_else(poisoned)?.status())
+    }
+
+    /// How many entries are stored: everything below this number may be sent.
+    pub(crate) fn end(&self) -> u64 {
+        self.state.as_ref().map_or(0, State::next_number)
+    }
+
+    /// Whether entries are stored that are not ordered yet.
+    pub(crate) fn has_unordered(&self) -> bool {
+        self.state.as_ref().is_some_and(State::has_unordered)
+    }
+
+    /// How many entries are stored and not yet ordered.
+    pub(crate) fn unordered(&self) -> u64 {
+        self.state.as_ref().map_or(0, State::unordered)
+    }
+
+    /// Whether an ack of this device would help to confirm what is not; `gone` are the indexers not to wait for.
+    pub(crate) fn wants_ack(&self, gone: &std::collections::BTreeSet<WriterKey>) -> bool {
+        self.state.as_ref().is_some_and(|state| state.linearizer.wants_ack(&self.writer, gone))
+    }
+
+    fn begin(&self) -> Result<WriteTransaction> {
+        let mut transaction = self.database.begin_write()?;
+        // Peers choose bytes that end up in the file, and redb's one-phase commit trusts a checksum that can be forged.
+        transaction.set_two_phase_commit(true);
+        Ok(transaction)
+    }
+}
+
+/// One storage transaction of the engine.
+pub(crate) struct Batch<'e, 'txn> {
+    tables: Tables<'txn>,
+    state: &'e mut State,
+    engine: &'e Engine,
+    catalog: CatalogCache,
+}
+
+impl Batch<'_, '_> {
+    /// Whose log this device appends to.
+    fn writer(&self) -> WriterKey {
+        self.engine.writer
+    }
+
+    /// The secret that signs `writer`'s entries, if this device has it: its own, or an open database's founder's.
+    fn secret_of(&self, writer: &WriterKey) -> Option<SigningKey> {
+        if *writer == self.engine.writer {
+            return Some(self.engine.secret.clone());
+        }
+        let is_open = self.engine.identity.genesis.admission == crate::entry::Admission::Open;
+        (is_open && *writer == self.engine.identity.genesis.founder).then(|| founder_secret(&self.engine.identity.key))
+    }
+
+    /// Runs `work` with the view open for writing and everything that applying needs.
+    fn with_view<T>(
+        &mut self,
+        work: impl FnOnce(&mut ViewWriter<'_, '_>, &mut Applier<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut applier = Applier { genesis: &self.engine.identity.genesis, catalog: &mut self.catalog };
+        let mut view = ViewWriter::new(&mut self.tables.view);
+        work(&mut view, &mut applier)
+    }
+
+    /// Closes the run being appended and writes what has to be kept.
+    fn finish(&mut self) -> Result<()> {
+        self.sign_run()?;
+        self.flush_undo()?;
+        self.tables.put_engine_state(&self.state.encode())
+    }
+}
+
+impl Engine {
+    /// Stores a run of a peer; none of it if any of it is not in order.
+    #[cfg(test)]
+    pub(crate) fn ingest(&mut self, run: &VerifiedRun) -> Result<Result<(), IngestError>> {
+        self.run(|batch| batch.ingest(run))
+    }
+}
+
+fn poisoned() -> Error {
+    Error::new(ErrorKind::Unavailable, "the storage failed earlier: reopen the database")
+}
+
+/// Reads roles and indexers in a batch; the rest of the crate uses snapshots.
+pub(super) fn indexers_of(view: &impl ReadView) -> Result<Vec<WriterKey>> {
+    members::indexers(view)
+}

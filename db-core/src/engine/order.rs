@@ -1,0 +1,184 @@
+//! Keeping the applied order in step with the linearizer: confirmed parts, the tail, undo.
+
+use super::state::{StoredPast, node_of, standing_of};
+use super::{Batch, indexers_of};
+use crate::apply::{EntryToApply, Stop};
+use crate::error::{Error, Result};
+use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing};
+use crate::view::members;
+
+impl Batch<'_, '_> {
+    /// Orders and applies everything that is stored.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if !self.state.is_unsettled {
+            return Ok(());
+        }
+        let tail = self.state.linearizer.tail();
+        // Less may be applied than the tail as last asked for: a change of members can make a part undo more than it must.
+        let (kept, entries) = (tail.kept.min(self.state.applied.len()), tail.entries.to_vec());
+        self.undo_from(kept)?;
+        for number in entries.into_iter().skip(kept) {
+            self.apply_to_tail(number)?;
+        }
+        self.state.unordered.clear();
+        self.state.is_unsettled = false;
+        Ok(())
+    }
+
+    /// Hands an entry to the linearizer and applies the parts that it confirms.
+    pub(super) fn add_to_order(&mut self, node: &Node, standing: &Standing) -> Result<()> {
+        let added = self.state.linearizer.add(node, standing, &StoredPast { tables: &self.tables });
+        self.state.unordered.insert(node.number.0);
+        self.state.is_unsettled = true;
+        match added {
+            Ok(()) => Ok(()),
+            Err(broken) => self.rebuild(&broken),
+        }
+    }
+
+    /// Applies every part that waits.
+    pub(super) fn take_parts(&mut self) -> Result<()> {
+        match self.finish_parts()? {
+            Ok(()) => Ok(()),
+            Err(broken) => self.rebuild(&broken),
+        }
+    }
+
+    fn finish_parts(&mut self) -> Result<Result<(), ConfirmationBroken>> {
+        while let Some(part) = self.state.linearizer.next_part() {
+            // What the part leaves of the tail may stand in another order now.
+            self.state.is_unsettled = true;
+            self.apply_part(&part)?;
+            let indexers = indexers_of(&crate::view::journal::ViewWriter::new(&mut self.tables.view))?;
+            let finished = self.state.linearizer.finish_part(&indexers, &StoredPast { tables: &self.tables });
+            if let Err(broken) = finished {
+                return Ok(Err(broken));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Puts a confirmed part at its final place. What the tail began with stays as it is applied; the rest of the tail is
+    /// undone if it stands in the way, or if it may have changed who votes.
+    fn apply_part(&mut self, part: &Part) -> Result<()> {
+        let kept = part.kept.min(self.state.applied.len());
+        if kept < part.entries.len() || self.tail_touches_membership(kept) {
+            self.undo_from(kept)?;
+        }
+        for number in part.entries.iter().skip(kept) {
+            self.apply_to_tail(*number)?;
+        }
+        // The part now is the beginning of the applied tail: it is confirmed, and needs no undo any more.
+        let count = part.entries.len();
+        for offset in 0..count as u64 {
+            let position = self.state.base + offset;
+            if self.state.fresh_undo.remove(&position).is_none() {
+                self.tables.take_undo(position)?;
+            }
+        }
+        self.state.applied.drain(..count.min(self.state.applied.len()));
+        self.state.base += count as u64;
+        for number in &part.entries {
+            self.state.unordered.remove(&number.0);
+            self.state.membership.remove(&number.0);
+        }
+        Ok(())
+    }
+
+    /// Applies an entry as the last of the tail.
+    fn apply_to_tail(&mut self, number: EntryNumber) -> Result<()> {
+        let record = self.tables.record(number.0)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
+        let payload = self.tables.payload(number.0)?;
+        let undo = self.with_view(|view, applier| {
+            let entry = EntryToApply { hash: record.hash, writer: record.header.writer, payload: &payload };
+            match applier.apply_entry(view, &entry) {
+                Ok(()) => Ok(view.take_undo()),
+                Err(Stop::Storage(error)) => Err(error),
+                Err(Stop::UpgradeNeeded(what)) => Err(Error::data(format!("upgrade needed: {what}"))),
+            }
+        })?;
+        self.push_applied(number, undo)
+    }
+
+    /// Notes that `number` is applied as the last of the tail.
+    pub(super) fn push_applied(&mut self, number: EntryNumber, undo: crate::view::journal::Undo) -> Result<()> {
+        let position = self.state.base + self.state.applied.len() as u64;
+        self.state.applied.push(number);
+        self.tables.put_ordered(position, number.0)?;
+        self.state.fresh_undo.insert(position, undo);
+        self.state.unordered.remove(&number.0);
+        self.state.applied_count += 1;
+        Ok(())
+    }
+
+    /// Undoes the applied tail beyond its first `kept` entries.
+    fn undo_from(&mut self, kept: usize) -> Result<()> {
+        if self.state.applied.len() <= kept {
+            return Ok(());
+        }
+        self.catalog.clear();
+        let first = self.state.base + kept as u64;
+        while self.state.applied.len() > kept {
+            let Some(number) = self.state.applied.pop() else { break };
+            let position = self.state.base + self.state.applied.len() as u64;
+            let record = match self.state.fresh_undo.remove(&position) {
+                Some(undo) => Some(undo.encode()),
+                None => self.tables.take_undo(position)?,
+            };
+            let record = record.ok_or_else(|| Error::data("an undo record is missing"))?;
+            self.with_view(|view, _| view.undo(&record))?;
+            self.state.unordered.insert(number.0);
+            self.state.undone_count += 1;
+        }
+        self.tables.truncate_order(first)
+    }
+
+    /// Whether an applied entry beyond the first `kept` of the tail holds a change of members.
+    fn tail_touches_membership(&self, kept: usize) -> bool {
+        !self.state.membership.is_empty()
+            && self.state.applied.iter().skip(kept).any(|number| self.state.membership.contains(&number.0))
+    }
+
+    /// Writes the undo records of this transaction that are still needed, and what is not ordered yet.
+    pub(super) fn flush_undo(&mut self) -> Result<()> {
+        for (position, undo) in std::mem::take(&mut self.state.fresh_undo) {
+            self.tables.put_undo(position, &undo.encode())?;
+        }
+        for number in self.state.unordered_stored.difference(&self.state.unordered) {
+            self.tables.remove_unordered(*number)?;
+        }
+        for number in self.state.unordered.difference(&self.state.unordered_stored) {
+            self.tables.put_unordered(*number)?;
+        }
+        self.state.unordered_stored.clone_from(&self.state.unordered);
+        Ok(())
+    }
+
+    /// Builds order and view anew from the logs: an indexer's fork has broken what was confirmed.
+    fn rebuild(&mut self, broken: &ConfirmationBroken) -> Result<()> {
+        tracing::error!(
+            epoch = broken.epoch,
+            forked = ?broken.forked,
+            "an indexer has signed two entries with one seq and broken confirmation: the view is built anew"
+        );
+        let genesis = self.engine.identity.genesis.clone();
+        self.catalog.clear();
+        self.tables.clear_order_and_view()?;
+        self.state.reset_order(&genesis);
+        self.with_view(|view, applier| members::found(view, applier.genesis))?;
+        for number in 0..self.state.next_number {
+            let record = self.tables.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
+            let node = node_of(&self.tables, number, &record)?;
+            let added =
+                self.state.linearizer.add(&node, &standing_of(&record)?, &StoredPast { tables: &self.tables });
+            self.state.unordered.insert(number);
+            if let Err(broken) = added {
+                return Err(Error::data("the order cannot be rebuilt").with_source(broken));
+            }
+        }
+        if let Err(broken) = self.finish_parts()? {
+            return Err(Error::data("the order cannot be rebuilt: two ends of an epoch were confirmed").with_source(broken));
+        }
+        self.settle()
+    }
+}

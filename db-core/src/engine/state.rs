@@ -1,0 +1,220 @@
+//! What the engine keeps in memory between transactions, and how it is kept on the disk.
+//!
+//! Layout of the kept state: next number (u64), base (u64), number of heads (u32) and each (u64), forked writers (u32
+//! and 32 bytes each), the linearizer's snapshot behind its length. The applied tail stands in the table `order`, what is
+//! stored and not ordered in the table `unordered`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bytes::{Put, Reader};
+use crate::engine::EngineStatus;
+use crate::entry::Genesis;
+use crate::error::{Error, Result};
+use crate::ids::WriterKey;
+use crate::operation::Operation;
+use crate::linearizer::{EntryNumber, Linearizer, Node, Past, Standing};
+use crate::storage::{EntryRecord, Tables};
+use crate::view::journal::Undo;
+
+/// The engine's memory.
+pub(crate) struct State {
+    pub(crate) linearizer: Linearizer,
+    /// The number that the next entry gets.
+    pub(super) next_number: u64,
+    /// How many entries are confirmed and applied: the position of the first entry of `applied`.
+    pub(super) base: u64,
+    /// The tail as it is applied to the view.
+    pub(super) applied: Vec<EntryNumber>,
+    /// Entries that no other entry names as its parent.
+    pub(super) heads: BTreeSet<u64>,
+    /// Entries that are stored and neither confirmed nor in `applied`.
+    pub(super) unordered: BTreeSet<u64>,
+    /// Of `unordered`, those written to the disk as such.
+    pub(super) unordered_stored: BTreeSet<u64>,
+    /// Whether the applied tail may differ from the linearizer's.
+    pub(super) is_unsettled: bool,
+    /// Of the entries that are not confirmed, those that change members.
+    pub(super) membership: BTreeSet<u64>,
+    pub(super) forked: BTreeSet<WriterKey>,
+    /// Undo records of this transaction, by position; written at its end if they are still needed.
+    pub(super) fresh_undo: BTreeMap<u64, Undo>,
+    /// The first number of the run being appended, and whose log it is in.
+    pub(super) open_run: Option<(u64, WriterKey)>,
+    pub(super) applied_count: u64,
+    pub(super) undone_count: u64,
+}
+
+impl State {
+    pub(super) fn new(genesis: &Genesis) -> Self {
+        Self::with(Linearizer::new(vec![genesis.founder]))
+    }
+
+    fn with(linearizer: Linearizer) -> Self {
+        Self {
+            linearizer,
+            next_number: 0,
+            base: 0,
+            applied: Vec::new(),
+            heads: BTreeSet::new(),
+            unordered: BTreeSet::new(),
+            unordered_stored: BTreeSet::new(),
+            is_unsettled: true,
+            membership: BTreeSet::new(),
+            forked: BTreeSet::new(),
+            fresh_undo: BTreeMap::new(),
+            open_run: None,
+            applied_count: 0,
+            undone_count: 0,
+        }
+    }
+
+    /// Forgets everything but what the logs hold, to build order and view anew.
+    pub(super) fn reset_order(&mut self, genesis: &Genesis) {
+        let kept = std::mem::replace(self, Self::new(genesis));
+        self.next_number = kept.next_number;
+        self.heads = kept.heads;
+        self.forked = kept.forked;
+        self.unordered_stored = kept.unordered_stored;
+        self.open_run = kept.open_run;
+        self.applied_count = kept.applied_count;
+        self.undone_count = kept.undone_count;
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    pub(super) fn has_unordered(&self) -> bool {
+        !self.unordered.is_empty()
+    }
+
+    pub(super) fn unordered(&self) -> u64 {
+        self.unordered.len() as u64
+    }
+
+    pub(super) fn status(&self) -> EngineStatus {
+        EngineStatus {
+            entries: self.next_number,
+            confirmed: self.base,
+            tail: self.applied.len() as u64,
+            unordered: self.unordered(),
+            epoch: self.linearizer.epoch(),
+            indexers: self.linearizer.indexers().to_vec(),
+            forked: self.forked.iter().copied().collect(),
+            applied: self.applied_count,
+            undone: self.undone_count,
+        }
+    }
+
+    /// The state as it is kept on the disk.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_u64(self.next_number);
+        bytes.put_u64(self.base);
+        bytes.put_u32(self.heads.len() as u32);
+        for head in &self.heads {
+            bytes.put_u64(*head);
+        }
+        bytes.put_u32(self.forked.len() as u32);
+        for writer in &self.forked {
+            bytes.extend_from_slice(writer.as_bytes());
+        }
+        bytes.put_bytes(&self.linearizer.snapshot());
+        bytes
+    }
+
+    /// Reads the kept state and what the tables hold of it.
+    pub(super) fn restore(stored: &[u8], tables: &Tables<'_>) -> Result<Self> {
+        let mut reader = Reader::new(stored);
+        let (next_number, base) = (reader.u64()?, reader.u64()?);
+        let heads_count = reader.u32()?;
+        let heads = (0..heads_count).map(|_| reader.u64()).collect::<Result<BTreeSet<_>, _>>()?;
+        let forked_count = reader.u32()?;
+        let forked = (0..forked_count)
+            .map(|_| reader.array().map(WriterKey::from_bytes))
+            .collect::<Result<BTreeSet<_>, _>>()?;
+        let snapshot = reader.bytes(usize::MAX)?;
+
+        let applied = tables.ordered_from(base)?;
+        let unordered: BTreeSet<u64> = tables.unordered()?;
+        let mut numbers: Vec<u64> = applied.iter().copied().chain(unordered.iter().copied()).collect();
+        numbers.sort_unstable();
+        let mut nodes = Vec::with_capacity(numbers.len());
+        let mut membership = BTreeSet::new();
+        for number in numbers {
+            if touches_membership(&tables.payload(number)?) {
+                membership.insert(number);
+            }
+            let record = tables.record(number)?.ok_or_else(damaged)?;
+            nodes.push((node_of(tables, number, &record)?, standing_of(&record)?));
+        }
+        let applied: Vec<EntryNumber> = applied.into_iter().map(EntryNumber).collect();
+        let linearizer = Linearizer::restore(snapshot, nodes, &applied, &StoredPast { tables })
+            .map_err(|error| Error::data("the kept order is damaged").with_source(error))?;
+        let mut state = Self::with(linearizer);
+        (state.next_number, state.base, state.applied) = (next_number, base, applied);
+        (state.heads, state.forked, state.membership) = (heads, forked, membership);
+        (state.unordered, state.unordered_stored) = (unordered.clone(), unordered);
+        Ok(state)
+    }
+}
+
+/// What the linearizer has asked to keep, from the tables.
+pub(super) struct StoredPast<'a, 'txn> {
+    pub(super) tables: &'a Tables<'txn>,
+}
+
+impl Past for StoredPast<'_, '_> {
+    fn standing(&self, number: EntryNumber) -> Option<Standing> {
+        standing_of(&self.tables.record(number.0).ok()??).ok()
+    }
+
+    fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
+        let record = self.tables.record(number.0).ok().flatten();
+        record.and_then(|record| parents_of(self.tables, &record).ok()).unwrap_or_default()
+    }
+}
+
+/// The numbers of an entry's `prev` and parents, all of which are stored.
+pub(super) fn parents_of(tables: &Tables<'_>, record: &EntryRecord) -> Result<Vec<EntryNumber>> {
+    let header = &record.header;
+    header
+        .prev
+        .iter()
+        .chain(&header.parents)
+        .map(|hash| tables.number_of(hash)?.map(EntryNumber).ok_or_else(damaged))
+        .collect()
+}
+
+/// A stored entry as the linearizer sees it.
+pub(super) fn node_of(tables: &Tables<'_>, number: u64, record: &EntryRecord) -> Result<Node> {
+    let header = &record.header;
+    // The entry is a fork if the log held another at its place when it came.
+    let is_fork = tables.numbers_at(&header.writer, header.seq)?.iter().any(|other| *other < number);
+    Ok(Node {
+        number: EntryNumber(number),
+        hash: record.hash,
+        writer: header.writer,
+        seq: header.seq,
+        time: header.time,
+        epoch: header.epoch,
+        wave: header.wave,
+        parents: parents_of(tables, record)?,
+        is_ack: header.is_ack(),
+        is_fork,
+    })
+}
+
+pub(super) fn standing_of(record: &EntryRecord) -> Result<Standing> {
+    Ok(Standing::decode(&record.standing)?)
+}
+
+/// Whether a payload holds a change of members.
+pub(super) fn touches_membership(payload: &[u8]) -> bool {
+    let operations = crate::apply::read_operations(payload).unwrap_or_default();
+    operations.iter().any(Operation::touches_membership)
+}
+
+fn damaged() -> Error {
+    Error::data("a stored entry is missing")
+}

@@ -1,0 +1,150 @@
+//! The one error that users of the crate meet: a coarse kind that says what to do, MongoDB's code where it has one, and
+//! a message.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use db_index::QueryError;
+
+use crate::bytes::Malformed;
+
+/// What went wrong with a call.
+///
+/// [`Error::kind`] says what the caller can do about it, [`Error::code`] is MongoDB's code for the same fault where there
+/// is one, and the source, if any, is the error underneath.
+pub struct Error {
+    kind: ErrorKind,
+    code: Option<i32>,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What to do about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The call is wrong: correct it.
+    Invalid,
+    /// What the call names does not exist.
+    NotFound,
+    /// What the call would create exists, or a unique index holds its key.
+    Conflict,
+    /// This device may not do that: ask an admin of the database.
+    Denied,
+    /// The storage or the engine is not to be had now: free what is missing (disk, memory), reopen, try again.
+    Unavailable,
+    /// Stored data is damaged or of a version that this program does not know: check or restore it.
+    Data,
+    /// A fault of this program: report it.
+    Internal,
+}
+
+/// The result of a call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, code: None, message: message.into(), source: None }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotFound, message)
+    }
+
+    pub(crate) fn denied(message: impl Into<String>) -> Self {
+        Self { code: Some(13), ..Self::new(ErrorKind::Denied, message) }
+    }
+
+    pub(crate) fn data(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Data, message)
+    }
+
+    pub(crate) fn with_code(self, code: i32) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    pub(crate) fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
+        Self { source: Some(Box::new(source)), ..self }
+    }
+
+    /// What the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The MongoDB server's code for the same fault, where it has one: 11000 for a duplicate key, say.
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
+
+    /// The message alone, without the source.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind)
+            .field("code", &self.code)
+            .field("message", &self.message)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<QueryError> for Error {
+    fn from(error: QueryError) -> Self {
+        let kind = if error.code == db_index::ErrorCode::DUPLICATE_KEY { ErrorKind::Conflict } else { ErrorKind::Invalid };
+        Self { kind, code: Some(error.code.0), message: error.message, source: None }
+    }
+}
+
+impl From<Malformed> for Error {
+    fn from(error: Malformed) -> Self {
+        Self::data("stored bytes are damaged").with_source(error)
+    }
+}
+
+/// Errors of the storage, each of which may surface anywhere that it is touched.
+macro_rules! from_storage {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                storage_error(error.into())
+            }
+        }
+    )+};
+}
+
+from_storage!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError, redb::DatabaseError);
+
+fn storage_error(error: redb::Error) -> Error {
+    let (kind, message) = match &error {
+        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::TableTypeMismatch { .. } => {
+            (ErrorKind::Data, "the stored data is damaged or of another version")
+        }
+        redb::Error::DatabaseAlreadyOpen => {
+            (ErrorKind::Unavailable, "the database is open in another process: stop that one, or talk to it over gRPC")
+        }
+        _ => (ErrorKind::Unavailable, "the storage failed; nothing acknowledged is lost: reopen the store"),
+    };
+    Error::new(kind, message).with_source(error)
+}

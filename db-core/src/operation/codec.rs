@@ -1,0 +1,267 @@
+//! The bytes of operations.
+//!
+//! Layout: number of operations (u32); for each its kind (u8) and its fields in the order of [`Operation`]'s
+//! definition. Text, documents and lists stand behind their length or count (u32). Nothing may follow the last.
+
+use bson::RawDocumentBuf;
+use db_index::check_document;
+
+use super::{Operation, Roles, UpdateOperation};
+use crate::bytes::{Malformed, Put, Reader};
+use crate::ids::WriterKey;
+use crate::limits;
+use crate::payload::Unreadable;
+
+const INSERT: u8 = 1;
+const UPDATE: u8 = 2;
+const UPSERT: u8 = 3;
+const DELETE: u8 = 4;
+const CREATE_COLLECTION: u8 = 5;
+const DROP_COLLECTION: u8 = 6;
+const CREATE_INDEXES: u8 = 7;
+const DROP_INDEX: u8 = 8;
+const SET_ROLES: u8 = 9;
+const REMOVE_WRITER: u8 = 10;
+const SET_INDEXERS: u8 = 11;
+
+/// The plain bytes of an entry's operations.
+pub(crate) fn encode(operations: &[Operation]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.put_u32(operations.len() as u32);
+    for operation in operations {
+        put_operation(&mut bytes, operation);
+    }
+    bytes
+}
+
+/// Reads an entry's operations; every document in them has passed the guard.
+pub(crate) fn decode(plain: &[u8]) -> Result<Vec<Operation>, Unreadable> {
+    let mut reader = Reader::new(plain);
+    let count = reader.u32()? as usize;
+    if count > limits::OPERATIONS_MAX {
+        return Err(Malformed("too many operations").into());
+    }
+    let mut operations = Vec::new();
+    for _ in 0..count {
+        operations.push(take_operation(&mut reader)?);
+    }
+    reader.end()?;
+    Ok(operations)
+}
+
+fn put_operation(bytes: &mut Vec<u8>, operation: &Operation) {
+    match operation {
+        Operation::Insert { collection, documents } => {
+            bytes.put_u8(INSERT);
+            bytes.put_bytes(collection.as_bytes());
+            put_documents(bytes, documents);
+        }
+        Operation::Update(update) => {
+            bytes.put_u8(UPDATE);
+            bytes.put_bytes(update.collection.as_bytes());
+            put_documents(bytes, &update.ids);
+            bytes.put_bytes(update.guard.as_bytes());
+            bytes.put_bytes(update.update.as_bytes());
+            put_documents(bytes, &update.array_filters);
+        }
+        Operation::Upsert { collection, id, guard, update, array_filters, document } => {
+            bytes.put_u8(UPSERT);
+            bytes.put_bytes(collection.as_bytes());
+            bytes.put_bytes(id.as_bytes());
+            bytes.put_bytes(guard.as_bytes());
+            bytes.put_bytes(update.as_bytes());
+            put_documents(bytes, array_filters);
+            bytes.put_bytes(document.as_bytes());
+        }
+        Operation::Delete { collection, ids, guard } => {
+            bytes.put_u8(DELETE);
+            bytes.put_bytes(collection.as_bytes());
+            put_documents(bytes, ids);
+            bytes.put_bytes(guard.as_bytes());
+        }
+        Operation::CreateCollection { collection } => {
+            bytes.put_u8(CREATE_COLLECTION);
+            bytes.put_bytes(collection.as_bytes());
+        }
+        Operation::DropCollection { collection } => {
+            bytes.put_u8(DROP_COLLECTION);
+            bytes.put_bytes(collection.as_bytes());
+        }
+        Operation::CreateIndexes { collection, definitions } => {
+            bytes.put_u8(CREATE_INDEXES);
+            bytes.put_bytes(collection.as_bytes());
+            put_documents(bytes, definitions);
+        }
+        Operation::DropIndex { collection, name } => {
+            bytes.put_u8(DROP_INDEX);
+            bytes.put_bytes(collection.as_bytes());
+            bytes.put_bytes(name.as_bytes());
+        }
+        Operation::SetRoles { writer, roles } => {
+            bytes.put_u8(SET_ROLES);
+            bytes.extend_from_slice(writer.as_bytes());
+            bytes.put_u8(roles.bits());
+        }
+        Operation::RemoveWriter { writer } => {
+            bytes.put_u8(REMOVE_WRITER);
+            bytes.extend_from_slice(writer.as_bytes());
+        }
+        Operation::SetIndexers { writers } => {
+            bytes.put_u8(SET_INDEXERS);
+            bytes.put_u32(writers.len() as u32);
+            for writer in writers {
+                bytes.extend_from_slice(writer.as_bytes());
+            }
+        }
+    }
+}
+
+fn take_operation(reader: &mut Reader<'_>) -> Result<Operation, Unreadable> {
+    Ok(match reader.u8()? {
+        INSERT => Operation::Insert { collection: take_name(reader)?, documents: take_documents(reader)? },
+        UPDATE => Operation::Update(UpdateOperation {
+            collection: take_name(reader)?,
+            ids: take_documents(reader)?,
+            guard: take_document(reader)?,
+            update: take_document(reader)?,
+            array_filters: take_documents(reader)?,
+        }),
+        UPSERT => Operation::Upsert {
+            collection: take_name(reader)?,
+            id: take_document(reader)?,
+            guard: take_document(reader)?,
+            update: take_document(reader)?,
+            array_filters: take_documents(reader)?,
+            document: take_document(reader)?,
+        },
+        DELETE => Operation::Delete {
+            collection: take_name(reader)?,
+            ids: take_documents(reader)?,
+            guard: take_document(reader)?,
+        },
+        CREATE_COLLECTION => Operation::CreateCollection { collection: take_name(reader)? },
+        DROP_COLLECTION => Operation::DropCollection { collection: take_name(reader)? },
+        CREATE_INDEXES => {
+            Operation::CreateIndexes { collection: take_name(reader)?, definitions: take_documents(reader)? }
+        }
+        DROP_INDEX => Operation::DropIndex {
+            collection: take_name(reader)?,
+            name: reader.text(limits::INDEX_NAME_BYTES_MAX)?.to_owned(),
+        },
+        SET_ROLES => Operation::SetRoles {
+            writer: WriterKey::from_bytes(reader.array()?),
+            roles: Roles::from_bits(reader.u8()?).ok_or(Unreadable::UpgradeNeeded("an unknown role"))?,
+        },
+        REMOVE_WRITER => Operation::RemoveWriter { writer: WriterKey::from_bytes(reader.array()?) },
+        SET_INDEXERS => {
+            let count = reader.u32()? as usize;
+            if count > limits::INDEXERS_MAX {
+                return Err(Malformed("too many indexers").into());
+            }
+            let mut writers = Vec::with_capacity(count);
+            for _ in 0..count {
+                writers.push(WriterKey::from_bytes(reader.array()?));
+            }
+            Operation::SetIndexers { writers }
+        }
+        _ => return Err(Unreadable::UpgradeNeeded("an unknown operation")),
+    })
+}
+
+fn put_documents(bytes: &mut Vec<u8>, documents: &[RawDocumentBuf]) {
+    bytes.put_u32(documents.len() as u32);
+    for document in documents {
+        bytes.put_bytes(document.as_bytes());
+    }
+}
+
+fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+    Ok(reader.text(limits::COLLECTION_NAME_BYTES_MAX)?.to_owned())
+}
+
+fn take_document(reader: &mut Reader<'_>) -> Result<RawDocumentBuf, Malformed> {
+    let bytes = reader.bytes(limits::PAYLOAD_PLAIN_BYTES_MAX)?;
+    let document = check_document(bytes).map_err(|_| Malformed("a document is no valid BSON"))?;
+    Ok(document.to_owned())
+}
+
+fn take_documents(reader: &mut Reader<'_>) -> Result<Vec<RawDocumentBuf>, Malformed> {
+    let count = reader.u32()? as usize;
+    // The smallest document takes five bytes and its length four: no memory for a claim beyond what is there.
+    if count > reader.remaining() / 9 {
+        return Err(Malformed("a list claims more than it holds"));
+    }
+    let mut documents = Vec::with_capacity(count);
+    for _ in 0..count {
+        documents.push(take_document(reader)?);
+    }
+    Ok(documents)
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::rawdoc;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn one_of_each() -> Vec<Operation> {
+        let collection = || "films".to_owned();
+        vec![
+            Operation::Insert { collection: collection(), documents: vec![rawdoc! { "_id": 1 }, rawdoc! { "_id": 2 }] },
+            Operation::Update(UpdateOperation {
+                collection: collection(),
+                ids: vec![rawdoc! { "_id": 1 }],
+                guard: rawdoc! { "stock": { "$gt": 0 } },
+                update: rawdoc! { "$inc": { "stock": -1 } },
+                array_filters: vec![rawdoc! { "x": 1 }],
+            }),
+            Operation::Upsert {
+                collection: collection(),
+                id: rawdoc! { "_id": 1 },
+                guard: rawdoc! {},
+                update: rawdoc! { "$inc": { "n": 1 } },
+                array_filters: vec![],
+                document: rawdoc! { "_id": 1, "n": 1 },
+            },
+            Operation::Delete { collection: collection(), ids: vec![rawdoc! { "_id": 1 }], guard: rawdoc! {} },
+            Operation::CreateCollection { collection: collection() },
+            Operation::DropCollection { collection: collection() },
+            Operation::CreateIndexes { collection: collection(), definitions: vec![rawdoc! { "name": "a_1" }] },
+            Operation::DropIndex { collection: collection(), name: "a_1".to_owned() },
+            Operation::SetRoles { writer: WriterKey::from_bytes([1; 32]), roles: Roles::ADMIN },
+            Operation::RemoveWriter { writer: WriterKey::from_bytes([1; 32]) },
+            Operation::SetIndexers { writers: vec![WriterKey::from_bytes([1; 32]), WriterKey::from_bytes([2; 32])] },
+        ]
+    }
+
+    #[test]
+    fn decoding_inverts_encoding_for_every_operation() {
+        let operations = one_of_each();
+        assert_eq!(decode(&encode(&operations)), Ok(operations));
+    }
+
+    #[test]
+    fn every_truncation_and_every_addition_is_refused() {
+        let bytes = encode(&one_of_each());
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "{length} bytes passed");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(decode(&longer).is_err());
+    }
+
+    #[test]
+    fn an_unknown_operation_asks_for_an_upgrade() {
+        let mut bytes = 1_u32.to_le_bytes().to_vec();
+        bytes.push(200);
+        assert!(matches!(decode(&bytes), Err(Unreadable::UpgradeNeeded(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Operations: what an entry asks of the database. What is logged is the intent, never its result; every peer runs it
+//! again at its place in the order.
+
+mod codec;
+
+use bson::RawDocumentBuf;
+
+use crate::ids::WriterKey;
+
+pub(crate) use codec::{decode, encode};
+
+/// One logged operation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Operation {
+    /// Inserts documents, each with its `_id`. One whose `_id` or unique key is taken is rejected alone.
+    Insert {
+        collection: String,
+        documents: Vec<RawDocumentBuf>,
+    },
+    /// Updates the documents chosen at the origin, as far as each still meets the guard.
+    Update(UpdateOperation),
+    /// Updates the document with this `_id` or, where there is none, inserts `document`.
+    Upsert {
+        collection: String,
+        /// `{_id: …}`.
+        id: RawDocumentBuf,
+        guard: RawDocumentBuf,
+        update: RawDocumentBuf,
+        array_filters: Vec<RawDocumentBuf>,
+        document: RawDocumentBuf,
+    },
+    /// Deletes the documents chosen at the origin, as far as each still meets the guard.
+    Delete {
+        collection: String,
+        ids: Vec<RawDocumentBuf>,
+        guard: RawDocumentBuf,
+    },
+    /// Creates a collection; a no-op where it exists.
+    CreateCollection { collection: String },
+    /// Drops a collection with its documents and indexes.
+    DropCollection { collection: String },
+    /// Creates indexes, covering the documents that are there; definitions as `listIndexes` shows them.
+    CreateIndexes {
+        collection: String,
+        definitions: Vec<RawDocumentBuf>,
+    },
+    /// Drops an index by name.
+    DropIndex { collection: String, name: String },
+    /// Gives a writer these roles, instead of what it had.
+    SetRoles { writer: WriterKey, roles: Roles },
+    /// Takes every role from a writer: its later entries are skipped.
+    RemoveWriter { writer: WriterKey },
+    /// Makes exactly these writers the indexers; in an open database's founding entry they become its admins too.
+    SetIndexers { writers: Vec<WriterKey> },
+}
+
+/// An update or replacement of documents chosen at the origin.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct UpdateOperation {
+    pub(crate) collection: String,
+    /// `{_id: …}` of each.
+    pub(crate) ids: Vec<RawDocumentBuf>,
+    /// The part of the filter that is tested again, document by document.
+    pub(crate) guard: RawDocumentBuf,
+    /// Update operators, or a whole document.
+    pub(crate) update: RawDocumentBuf,
+    pub(crate) array_filters: Vec<RawDocumentBuf>,
+}
+
+/// What a writer may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Roles(u8);
+
+impl Roles {
+    pub(crate) const NONE: Self = Self(0);
+    /// May write documents, collections and indexes.
+    pub(crate) const WRITER: Self = Self(1);
+    /// May write, and its entries vote on the order.
+    pub(crate) const INDEXER: Self = Self(1 | 2);
+    /// May write, and add and remove writers.
+    pub(crate) const ADMIN: Self = Self(1 | 4);
+
+    pub(crate) fn from_bits(bits: u8) -> Option<Self> {
+        (bits & !7 == 0).then_some(Self(bits))
+    }
+
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub(crate) fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These roles less the vote.
+    pub(crate) fn without_vote(self) -> Self {
+        Self(self.0 & !2)
+    }
+}
+
+impl Operation {
+    /// Whether the operation may change who votes: such entries are applied before the linearizer goes on.
+    pub(crate) fn touches_membership(&self) -> bool {
+        matches!(self, Self::SetRoles { .. } | Self::RemoveWriter { .. } | Self::SetIndexers { .. })
+    }
+}

@@ -1,0 +1,43 @@
+//! Where a query reads: a snapshot, which a cursor can own, or the view inside a write transaction.
+
+use std::ops::Bound;
+
+use redb::Range;
+
+use crate::error::Result;
+use crate::view::journal::ViewWriter;
+use crate::view::{ReadView, Stored, ViewSnapshot};
+
+/// The bounds of a range of keys.
+pub(crate) type KeyBounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+/// A range of keys being read.
+pub(crate) type KeyRange<'s> = Range<'s, &'static [u8], &'static [u8]>;
+
+/// Reading access that hands out ranges which live as long as `'s`.
+pub(crate) trait Source<'s> {
+    /// The value under `key`.
+    fn value(&self, key: &[u8]) -> Result<Option<Stored<'s>>>;
+
+    /// The keys between the bounds with their values; iterates from both ends.
+    fn keys(&self, bounds: &KeyBounds) -> Result<KeyRange<'s>>;
+}
+
+impl<'s> Source<'s> for &'s ViewWriter<'_, '_> {
+    fn value(&self, key: &[u8]) -> Result<Option<Stored<'s>>> {
+        self.get(key)
+    }
+
+    fn keys(&self, bounds: &KeyBounds) -> Result<KeyRange<'s>> {
+        self.range(bounds.clone())
+    }
+}
+
+impl Source<'static> for ViewSnapshot {
+    fn value(&self, key: &[u8]) -> Result<Option<Stored<'static>>> {
+        Ok(self.get(key)?)
+    }
+
+    fn keys(&self, (low, high): &KeyBounds) -> Result<KeyRange<'static>> {
+        Ok(self.range::<&[u8]>((low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice)))?)
+    }
+}

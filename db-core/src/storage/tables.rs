@@ -1,0 +1,158 @@
+//! The tables of a database file and the plain access to them. The logs have a file of their own.
+//!
+//! ```text
+//! meta       name                     -> bytes       identity, linearizer, heads, positions
+//! headers    entry number             -> record      hash, signature, standing, header (see `logs`)
+//! payloads   entry number             -> payload
+//! hashes     entry hash               -> entry number
+//! logs       writer, seq, number      -> nothing     one row per entry; forked logs have several per seq
+//! tips       writer, number           -> length, hash
+//! order      position                 -> entry number
+//! unordered  entry number             -> nothing     stored, not yet ordered and applied
+//! undo       position                 -> what the entry there overwrote, for the tail only
+//! view       key                      -> value
+//! ```
+
+use std::collections::BTreeSet;
+
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+
+use crate::error::Result;
+use crate::view::{BytesTable, ViewSnapshot};
+
+pub(super) type WriterSeq = ([u8; 32], u64, u64);
+pub(super) type WriterNumber = ([u8; 32], u64);
+
+const META: TableDefinition<'_, &'static str, &'static [u8]> = TableDefinition::new("meta");
+pub(super) const HEADERS: TableDefinition<'_, u64, &'static [u8]> = TableDefinition::new("headers");
+pub(super) const PAYLOADS: TableDefinition<'_, u64, &'static [u8]> = TableDefinition::new("payloads");
+pub(super) const HASHES: TableDefinition<'_, [u8; 32], u64> = TableDefinition::new("hashes");
+pub(super) const LOGS: TableDefinition<'_, WriterSeq, ()> = TableDefinition::new("logs");
+pub(super) const TIPS: TableDefinition<'_, WriterNumber, (u64, [u8; 32])> = TableDefinition::new("tips");
+const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
+const UNORDERED: TableDefinition<'_, u64, ()> = TableDefinition::new("unordered");
+const UNDO: TableDefinition<'_, u64, &'static [u8]> = TableDefinition::new("undo");
+const VIEW: TableDefinition<'_, &'static [u8], &'static [u8]> = TableDefinition::new("view");
+
+/// Under which name of `meta` the database's identity stands.
+pub(super) const IDENTITY: &str = "identity";
+/// Under which name of `meta` the engine's state stands.
+const ENGINE: &str = "engine";
+
+/// All tables, open for writing in one transaction.
+pub(crate) struct Tables<'txn> {
+    meta: Table<'txn, &'static str, &'static [u8]>,
+    pub(super) headers: Table<'txn, u64, &'static [u8]>,
+    pub(super) payloads: Table<'txn, u64, &'static [u8]>,
+    pub(super) hashes: Table<'txn, [u8; 32], u64>,
+    pub(super) logs: Table<'txn, WriterSeq, ()>,
+    pub(super) tips: Table<'txn, WriterNumber, (u64, [u8; 32])>,
+    order: Table<'txn, u64, u64>,
+    unordered: Table<'txn, u64, ()>,
+    undo: Table<'txn, u64, &'static [u8]>,
+    pub(crate) view: BytesTable<'txn>,
+}
+
+impl<'txn> Tables<'txn> {
+    pub(crate) fn open(transaction: &'txn WriteTransaction) -> Result<Self> {
+        Ok(Self {
+            meta: transaction.open_table(META)?,
+            headers: transaction.open_table(HEADERS)?,
+            payloads: transaction.open_table(PAYLOADS)?,
+            hashes: transaction.open_table(HASHES)?,
+            logs: transaction.open_table(LOGS)?,
+            tips: transaction.open_table(TIPS)?,
+            order: transaction.open_table(ORDER)?,
+            unordered: transaction.open_table(UNORDERED)?,
+            undo: transaction.open_table(UNDO)?,
+            view: transaction.open_table(VIEW)?,
+        })
+    }
+
+    pub(super) fn put_meta(&mut self, name: &'static str, value: &[u8]) -> Result<()> {
+        self.meta.insert(name, value)?;
+        Ok(())
+    }
+
+    /// Keeps the engine's state.
+    pub(crate) fn put_engine_state(&mut self, state: &[u8]) -> Result<()> {
+        self.put_meta(ENGINE, state)
+    }
+
+    /// The engine's state as it was last kept.
+    pub(crate) fn engine_state(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.meta.get(ENGINE)?.map(|state| state.value().to_vec()))
+    }
+
+    /// The entries at `position` of the order as it is applied, and all after it.
+    pub(crate) fn ordered_from(&self, position: u64) -> Result<Vec<u64>> {
+        self.order.range(position..)?.map(|item| Ok(item?.1.value())).collect()
+    }
+
+    pub(crate) fn put_ordered(&mut self, position: u64, number: u64) -> Result<()> {
+        self.order.insert(position, number)?;
+        Ok(())
+    }
+
+    /// Forgets the order from `position` on.
+    pub(crate) fn truncate_order(&mut self, position: u64) -> Result<()> {
+        self.order.retain_in(position.., |_, _| false)?;
+        Ok(())
+    }
+
+    /// The entries that are stored and not yet ordered.
+    pub(crate) fn unordered(&self) -> Result<BTreeSet<u64>> {
+        self.unordered.iter()?.map(|item| Ok(item?.0.value())).collect()
+    }
+
+    pub(crate) fn put_unordered(&mut self, number: u64) -> Result<()> {
+        self.unordered.insert(number, ())?;
+        Ok(())
+    }
+
+    pub(crate) fn remove_unordered(&mut self, number: u64) -> Result<()> {
+        self.unordered.remove(number)?;
+        Ok(())
+    }
+
+    /// Forgets everything that follows from the logs.
+    pub(crate) fn clear_order_and_view(&mut self) -> Result<()> {
+        self.order.retain(|_, _| false)?;
+        self.undo.retain(|_, _| false)?;
+        self.view.retain(|_, _| false)?;
+        Ok(())
+    }
+
+    pub(crate) fn put_undo(&mut self, position: u64, record: &[u8]) -> Result<()> {
+        self.undo.insert(position, record)?;
+        Ok(())
+    }
+
+    /// Takes the undo record of `position` out.
+    pub(crate) fn take_undo(&mut self, position: u64) -> Result<Option<Vec<u8>>> {
+        Ok(self.undo.remove(position)?.map(|record| record.value().to_vec()))
+    }
+}
+
+/// The view as a read transaction sees it; none in a file that has just been made.
+pub(crate) fn view_snapshot(transaction: &ReadTransaction) -> Result<Option<ViewSnapshot>> {
+    match transaction.open_table(VIEW) {
+        Ok(view) => Ok(Some(view)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) fn read_meta(transaction: &ReadTransaction, name: &'static str) -> Result<Option<Vec<u8>>> {
+    match transaction.open_table(META) {
+        Ok(meta) => Ok(meta.get(name)?.map(|value| value.value().to_vec())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The entry numbers at positions `from..to` of the order as a read transaction sees it.
+pub(crate) fn order_snapshot(transaction: &ReadTransaction, from: u64, to: u64) -> Result<Vec<u64>> {
+    let order = transaction.open_table(ORDER)?;
+    order.range::<u64>(from..to)?.map(|item| Ok(item?.1.value())).collect()
+}

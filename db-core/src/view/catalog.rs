@@ -1,0 +1,215 @@
+//! The catalog: which collections and indexes there are, and under which ids their documents and entries lie. Ids are
+//! given out in the linear order, so that every peer gives out the same.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bson::{RawBsonRef, RawDocument, RawDocumentBuf, rawdoc};
+use db_index::{IndexDefinition, MultikeyFields};
+
+use super::journal::ViewWriter;
+use super::{ReadView, keyspace};
+use crate::error::{Error, Result};
+use crate::limits;
+
+/// The name of the collection that lists rejected operations.
+pub(crate) const REJECTED: &str = "system.rejected";
+
+/// A collection as the catalog knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct CollectionMeta {
+    pub(crate) id: u32,
+    pub(crate) indexes: Vec<IndexMeta>,
+}
+
+/// An index as the catalog knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct IndexMeta {
+    pub(crate) id: u32,
+    pub(crate) definition: IndexDefinition,
+    /// Which of its fields have met an array.
+    pub(crate) multikey: MultikeyFields,
+}
+
+impl CollectionMeta {
+    /// The record as the view holds it.
+    fn encode(&self) -> RawDocumentBuf {
+        let mut indexes = bson::RawArrayBuf::new();
+        for index in &self.indexes {
+            indexes.push(rawdoc! {
+                "id": i64::from(index.id),
+                "multikey": i64::from(index.multikey.0),
+                "spec": index.definition.to_document(),
+            });
+        }
+        rawdoc! { "id": i64::from(self.id), "indexes": indexes }
+    }
+
+    /// Reads a record.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        Self::read(bytes).ok_or_else(|| Error::data("a catalog record is damaged"))
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let record = RawDocument::from_bytes(bytes).ok()?;
+        let mut indexes = Vec::new();
+        for index in record.get_array("indexes").ok()? {
+            let index = index.ok()?.as_document()?;
+            indexes.push(IndexMeta {
+                id: u32::try_from(index.get_i64("id").ok()?).ok()?,
+                definition: IndexDefinition::from_document(index.get_document("spec").ok()?).ok()?,
+                multikey: MultikeyFields(u32::try_from(index.get_i64("multikey").ok()?).ok()?),
+            });
+        }
+        Some(Self { id: u32::try_from(record.get_i64("id").ok()?).ok()?, indexes })
+    }
+
+    pub(crate) fn index(&self, name: &str) -> Option<&IndexMeta> {
+        self.indexes.iter().find(|index| index.definition.name() == name)
+    }
+}
+
+/// Catalog records that have been read in this transaction. Whoever changes the view behind it (undo, revert) clears it.
+#[derive(Debug, Default)]
+pub(crate) struct CatalogCache(BTreeMap<String, Option<Rc<CollectionMeta>>>);
+
+impl CatalogCache {
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The collection called `name`, if it exists.
+    pub(crate) fn collection(&mut self, view: &impl ReadView, name: &str) -> Result<Option<Rc<CollectionMeta>>> {
+        if let Some(known) = self.0.get(name) {
+            return Ok(known.clone());
+        }
+        let meta = collection(view, name)?.map(Rc::new);
+        self.0.insert(name.to_owned(), meta.clone());
+        Ok(meta)
+    }
+
+    /// The collection called `name`, created where it does not exist.
+    pub(crate) fn collection_or_create(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        name: &str,
+    ) -> Result<Rc<CollectionMeta>> {
+        if let Some(meta) = self.collection(view, name)? {
+            return Ok(meta);
+        }
+        let meta = CollectionMeta { id: take_next_id(view, NextId::Collection)?, indexes: Vec::new() };
+        self.store(view, name, meta)
+    }
+
+    /// Writes a changed record.
+    pub(crate) fn store(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        name: &str,
+        meta: CollectionMeta,
+    ) -> Result<Rc<CollectionMeta>> {
+        view.put(&keyspace::collection(name), meta.encode().as_bytes())?;
+        let meta = Rc::new(meta);
+        self.0.insert(name.to_owned(), Some(Rc::clone(&meta)));
+        Ok(meta)
+    }
+
+    /// Removes a record.
+    pub(crate) fn remove(&mut self, view: &mut ViewWriter<'_, '_>, name: &str) -> Result<()> {
+        self.0.insert(name.to_owned(), None);
+        view.delete(&keyspace::collection(name))
+    }
+}
+
+/// The collection called `name`, if it exists.
+pub(crate) fn collection(view: &impl ReadView, name: &str) -> Result<Option<CollectionMeta>> {
+    view.get(&keyspace::collection(name))?.map(|record| CollectionMeta::decode(record.value())).transpose()
+}
+
+/// The names of all collections, ascending.
+pub(crate) fn collection_names(view: &impl ReadView) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for item in view.range(keyspace::prefix_bounds(keyspace::COLLECTIONS))? {
+        let (key, _) = item?;
+        let name = key.value().get(keyspace::COLLECTIONS.len()..).unwrap_or_default();
+        names.push(String::from_utf8_lossy(name).into_owned());
+    }
+    Ok(names)
+}
+
+/// How many documents a collection holds.
+pub(crate) fn document_count(view: &impl ReadView, collection_id: u32) -> Result<u64> {
+    let stored = view.get(&keyspace::count(collection_id))?;
+    Ok(stored.and_then(|count| count.value().try_into().ok()).map_or(0, u64::from_le_bytes))
+}
+
+/// Adds `difference` to the number of a collection's documents.
+pub(crate) fn change_document_count(
+    view: &mut ViewWriter<'_, '_>,
+    collection_id: u32,
+    difference: i64,
+) -> Result<()> {
+    if difference == 0 {
+        return Ok(());
+    }
+    let count = document_count(view, collection_id)?.saturating_add_signed(difference);
+    view.put(&keyspace::count(collection_id), &count.to_le_bytes())
+}
+
+/// Which id to take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NextId {
+    Collection,
+    Index,
+}
+
+/// Takes the next id of a kind.
+pub(crate) fn take_next_id(view: &mut ViewWriter<'_, '_>, kind: NextId) -> Result<u32> {
+    let stored: [u8; 8] =
+        view.get(keyspace::NEXT_IDS)?.and_then(|ids| ids.value().try_into().ok()).unwrap_or_default();
+    let both = u64::from_le_bytes(stored);
+    let (collection, index) = (both as u32, (both >> 32) as u32);
+    let (taken, collection, index) = match kind {
+        NextId::Collection => (collection, collection.checked_add(1), Some(index)),
+        NextId::Index => (index, Some(collection), index.checked_add(1)),
+    };
+    let (Some(collection), Some(index)) = (collection, index) else {
+        return Err(Error::new(crate::error::ErrorKind::Internal, "all collection and index ids are given out"));
+    };
+    let both = u64::from(collection) | (u64::from(index) << 32);
+    view.put(keyspace::NEXT_IDS, &both.to_le_bytes())?;
+    Ok(taken)
+}
+
+/// Checks the name of a collection that a user may write to.
+///
+/// # Errors
+/// With MongoDB's code 73 (`InvalidNamespace`) for a name that is empty, too long, holds other characters than
+/// letters, digits, `_`, `-` and `.`, or begins with `system.`.
+pub(crate) fn check_collection_name(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let fault = if name.is_empty() {
+        "is empty"
+    } else if name.len() > limits::COLLECTION_NAME_BYTES_MAX {
+        "is longer than 120 bytes"
+    } else if !name.chars().all(allowed) {
+        "holds other characters than A-Z a-z 0-9 _ - ."
+    } else if name.starts_with('.') || name.ends_with('.') {
+        "begins or ends with a dot"
+    } else if name.starts_with("system.") {
+        "begins with \"system.\", which is kept for the database"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(format!("collection name {fault}: {:?}", shortened(name))).with_code(73))
+}
+
+/// At most 40 characters of a text that somebody else chose.
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// The `_id` of a stored document.
+pub(crate) fn id_of(document: &RawDocument) -> Option<RawBsonRef<'_>> {
+    document.get("_id").ok().flatten()
+}

@@ -1,0 +1,259 @@
+//! Documents and their index entries: the three changes that keep both in step.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bson::{RawBsonRef, RawDocument};
+use db_index::{Direction, ErrorCode, MultikeyFields, QueryError, encode_value, trim_types};
+
+use super::catalog::{CatalogCache, CollectionMeta, IndexMeta};
+use super::journal::ViewWriter;
+use super::{ReadView, keyspace};
+use crate::error::{Error, Result};
+
+/// Why a change of one document does not hold at its place, or why it could not be tried.
+#[derive(Debug)]
+pub(crate) enum ChangeError {
+    /// It does not hold; nothing was written.
+    Rejected(QueryError),
+    /// The storage failed.
+    Storage(Error),
+}
+
+impl From<QueryError> for ChangeError {
+    fn from(error: QueryError) -> Self {
+        Self::Rejected(error)
+    }
+}
+
+impl From<Error> for ChangeError {
+    fn from(error: Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// One collection being written to. Entries of indexes that need no check are held back and written in key order by
+/// [`CollectionWriter::finish`], which costs the B-tree far less than document by document.
+pub(crate) struct CollectionWriter {
+    name: String,
+    meta: Rc<CollectionMeta>,
+    /// Index entries to write (with their types) or to delete (none).
+    pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Fields that have newly met an array, by position of the index.
+    multikey: Vec<MultikeyFields>,
+    count_difference: i64,
+}
+
+impl CollectionWriter {
+    pub(crate) fn new(name: &str, meta: Rc<CollectionMeta>) -> Self {
+        let multikey = vec![MultikeyFields::default(); meta.indexes.len()];
+        Self { name: name.to_owned(), meta, pending: BTreeMap::new(), multikey, count_difference: 0 }
+    }
+
+    /// The document with this `_id`.
+    pub(crate) fn document(&self, view: &impl ReadView, id_key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(view.get(&keyspace::document(self.meta.id, id_key))?.map(|stored| stored.value().to_vec()))
+    }
+
+    /// Inserts a document.
+    pub(crate) fn insert(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        id_key: &[u8],
+        document: &RawDocument,
+    ) -> Result<(), ChangeError> {
+        let key = keyspace::document(self.meta.id, id_key);
+        if view.get(&key)?.is_some() {
+            let id = super::catalog::id_of(document).map(|id| format!("{id:?}")).unwrap_or_default();
+            return Err(duplicate("_id_", &id).into());
+        }
+        let entries = self.entries(id_key, document)?;
+        self.check_unique(view, id_key, &entries)?;
+        self.put_entries(view, entries)?;
+        view.put(&key, document.as_bytes())?;
+        self.count_difference += 1;
+        Ok(())
+    }
+
+    /// Puts `new` in the place of `old`, which has the same `_id`.
+    pub(crate) fn replace(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        id_key: &[u8],
+        old: &RawDocument,
+        new: &RawDocument,
+    ) -> Result<(), ChangeError> {
+        let mut removed = self.entries(id_key, old)?;
+        let mut added = self.entries(id_key, new)?;
+        for (removed, added) in removed.iter_mut().zip(&mut added) {
+            // What stays is neither deleted nor written again.
+            removed.entries.retain(|key, types| match added.entries.get(key) {
+                Some(same) if same == types => {
+                    added.entries.remove(key);
+                    false
+                }
+                Some(_) => false,
+                None => true,
+            });
+        }
+        self.check_unique(view, id_key, &added)?;
+        self.delete_entries(view, removed)?;
+        self.put_entries(view, added)?;
+        view.put(&keyspace::document(self.meta.id, id_key), new.as_bytes())?;
+        Ok(())
+    }
+
+    /// Deletes a document.
+    pub(crate) fn delete(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        id_key: &[u8],
+        old: &RawDocument,
+    ) -> Result<(), ChangeError> {
+        let removed = self.entries(id_key, old)?;
+        self.delete_entries(view, removed)?;
+        view.delete(&keyspace::document(self.meta.id, id_key))?;
+        self.count_difference -= 1;
+        Ok(())
+    }
+
+    /// Writes what was held back: index entries, the number of documents, newly multikey fields.
+    pub(crate) fn finish(mut self, view: &mut ViewWriter<'_, '_>, catalog: &mut CatalogCache) -> Result<()> {
+        for (key, types) in std::mem::take(&mut self.pending) {
+            match types {
+                Some(types) => view.put(&key, &types)?,
+                None => view.delete(&key)?,
+            }
+        }
+        super::catalog::change_document_count(view, self.meta.id, self.count_difference)?;
+        let widened = self.meta.indexes.iter().zip(&self.multikey).any(|(index, new)| index.multikey.union(*new) != index.multikey);
+        if widened {
+            let mut meta = CollectionMeta::clone(&self.meta);
+            for (index, new) in meta.indexes.iter_mut().zip(&self.multikey) {
+                index.multikey = index.multikey.union(*new);
+            }
+            catalog.store(view, &self.name, meta)?;
+        }
+        Ok(())
+    }
+
+    /// The entries of a document in every index, in the order of the indexes.
+    fn entries(&self, id_key: &[u8], document: &RawDocument) -> Result<Vec<EntriesOfIndex>, QueryError> {
+        let id_types = id_types(document);
+        self.meta.indexes.iter().map(|index| entries_of_index(index, id_key, &id_types, document)).collect()
+    }
+
+    /// Fails with `DuplicateKey` if another document holds one of the keys in a unique index.
+    fn check_unique(
+        &self,
+        view: &impl ReadView,
+        id_key: &[u8],
+        entries: &[EntriesOfIndex],
+    ) -> Result<(), ChangeError> {
+        for (index, entries) in self.meta.indexes.iter().zip(entries) {
+            if !index.definition.is_unique() {
+                continue;
+            }
+            for key in entries.entries.keys() {
+                let values = key.get(..key.len() - id_key.len()).unwrap_or_default();
+                for item in view.range(keyspace::prefix_bounds(values))? {
+                    let (stored, _) = item.map_err(Error::from)?;
+                    if stored.value() != key.as_slice() {
+                        return Err(duplicate(index.definition.name(), "").into());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_entries(&mut self, view: &mut ViewWriter<'_, '_>, entries: Vec<EntriesOfIndex>) -> Result<()> {
+        for (entries, multikey) in entries.into_iter().zip(&mut self.multikey) {
+            *multikey = multikey.union(entries.multikey);
+            for (key, types) in entries.entries {
+                if entries.unique {
+                    view.put(&key, &types)?;
+                } else {
+                    self.pending.insert(key, Some(types));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_entries(&mut self, view: &mut ViewWriter<'_, '_>, entries: Vec<EntriesOfIndex>) -> Result<()> {
+        for entries in entries {
+            for key in entries.entries.into_keys() {
+                if entries.unique {
+                    view.delete(&key)?;
+                } else {
+                    self.pending.insert(key, None);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The entries that one document has in one index: full key to types.
+pub(crate) struct EntriesOfIndex {
+    unique: bool,
+    /// The fields that met an array in this document.
+    pub(crate) multikey: MultikeyFields,
+    pub(crate) entries: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// The entries of a document in an index.
+pub(crate) fn entries_of_index(
+    index: &IndexMeta,
+    id_key: &[u8],
+    id_types: &[u8],
+    document: &RawDocument,
+) -> Result<EntriesOfIndex, QueryError> {
+    let found = index.definition.entries(document)?;
+    let prefix = keyspace::entries(index.id);
+    let mut entries = BTreeMap::new();
+    for entry in found.entries {
+        let key = [&prefix[..], &entry.key, id_key].concat();
+        entries.insert(key, join_types(id_types, &entry.types));
+    }
+    Ok(EntriesOfIndex { unique: index.definition.is_unique(), multikey: found.multikey, entries })
+}
+
+/// The order-preserving key of an `_id`.
+pub(crate) fn id_key(id: RawBsonRef<'_>) -> Vec<u8> {
+    let (mut key, mut types) = (Vec::with_capacity(24), Vec::new());
+    encode_value(id, Direction::Ascending, &mut key, &mut types);
+    key
+}
+
+/// What gives back the exact type of a document's `_id` from its key.
+pub(crate) fn id_types(document: &RawDocument) -> Vec<u8> {
+    let (mut key, mut types) = (Vec::new(), Vec::new());
+    if let Some(id) = super::catalog::id_of(document) {
+        encode_value(id, Direction::Ascending, &mut key, &mut types);
+    }
+    trim_types(&mut types);
+    types
+}
+
+/// The value of an index entry: the length of the `_id`'s types (u8), those types, the types of the indexed values;
+/// nothing at all if both are empty, which is the common case.
+fn join_types(id_types: &[u8], types: &[u8]) -> Vec<u8> {
+    if id_types.is_empty() && types.is_empty() {
+        return Vec::new();
+    }
+    let Ok(length) = u8::try_from(id_types.len()) else {
+        // An `_id` with so many parts is read from the document.
+        return [&[u8::MAX], types].concat();
+    };
+    [&[length], id_types, types].concat()
+}
+
+fn duplicate(index: &str, value: &str) -> QueryError {
+    let value: String = value.chars().take(100).collect();
+    QueryError::new(
+        ErrorCode::DUPLICATE_KEY,
+        format!("E11000 duplicate key: index={index}{}{value}", if value.is_empty() { "" } else { " key=" }),
+    )
+}

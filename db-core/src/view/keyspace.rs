@@ -1,0 +1,89 @@
+//! The view's key prefixes: which bytes stand where in the one B-tree.
+//!
+//! ```text
+//! 01 01 <collection name>            catalog record of a collection (BSON)
+//! 01 02 <collection id>              number of its documents (u64)
+//! 01 03                              next collection id and next index id (u32 each)
+//! 01 04 <writer>                     roles of a writer (u8)
+//! 01 05                              the indexers (32 bytes each, ascending)
+//! 01 06                              present once an open database is founded
+//! 02 <collection id> <_id>           a document (BSON)
+//! 03 <index id> <values> <_id>       an index entry; its value restores the exact types of the key's values
+//! ```
+//!
+//! Ids are big-endian u32, so that a collection's documents and an index's entries are one range each. `<_id>` and
+//! `<values>` are order-preserving keys ([`db_index`]).
+
+use std::ops::Bound;
+
+use db_index::prefix_end;
+
+use crate::ids::WriterKey;
+
+const CATALOG: u8 = 1;
+const DOCUMENTS: u8 = 2;
+const ENTRIES: u8 = 3;
+
+const CATALOG_COLLECTION: u8 = 1;
+const CATALOG_COUNT: u8 = 2;
+const CATALOG_NEXT_IDS: u8 = 3;
+const CATALOG_ROLES: u8 = 4;
+const CATALOG_INDEXERS: u8 = 5;
+const CATALOG_FOUNDED: u8 = 6;
+
+/// Where the next ids to give out are kept.
+pub(crate) const NEXT_IDS: &[u8] = &[CATALOG, CATALOG_NEXT_IDS];
+/// Where the indexers are kept.
+pub(crate) const INDEXERS: &[u8] = &[CATALOG, CATALOG_INDEXERS];
+/// Present once an open database has its first indexers.
+pub(crate) const FOUNDED: &[u8] = &[CATALOG, CATALOG_FOUNDED];
+/// The prefix of all collections' catalog records.
+pub(crate) const COLLECTIONS: &[u8] = &[CATALOG, CATALOG_COLLECTION];
+/// The prefix of all writers' roles.
+pub(crate) const ROLES: &[u8] = &[CATALOG, CATALOG_ROLES];
+
+/// The key of a collection's catalog record.
+pub(crate) fn collection(name: &str) -> Vec<u8> {
+    [COLLECTIONS, name.as_bytes()].concat()
+}
+
+/// The key of a collection's number of documents.
+pub(crate) fn count(collection_id: u32) -> Vec<u8> {
+    [&[CATALOG, CATALOG_COUNT][..], &collection_id.to_be_bytes()].concat()
+}
+
+/// The key of a writer's roles.
+pub(crate) fn roles(writer: &WriterKey) -> Vec<u8> {
+    [ROLES, writer.as_bytes()].concat()
+}
+
+/// The prefix of a collection's documents.
+pub(crate) fn documents(collection_id: u32) -> Vec<u8> {
+    let mut key = Vec::with_capacity(32);
+    key.push(DOCUMENTS);
+    key.extend_from_slice(&collection_id.to_be_bytes());
+    key
+}
+
+/// The key of a document.
+pub(crate) fn document(collection_id: u32, id_key: &[u8]) -> Vec<u8> {
+    let mut key = documents(collection_id);
+    key.extend_from_slice(id_key);
+    key
+}
+
+/// The prefix of an index's entries.
+pub(crate) fn entries(index_id: u32) -> Vec<u8> {
+    let mut key = Vec::with_capacity(64);
+    key.push(ENTRIES);
+    key.extend_from_slice(&index_id.to_be_bytes());
+    key
+}
+
+/// How many bytes [`documents`] and [`entries`] put before what follows them.
+pub(crate) const PREFIX_BYTES: usize = 5;
+
+/// The bounds of all keys that begin with `prefix`.
+pub(crate) fn prefix_bounds(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    (Bound::Included(prefix.to_vec()), prefix_end(prefix).map_or(Bound::Unbounded, Bound::Excluded))
+}
