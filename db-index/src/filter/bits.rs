@@ -3,6 +3,7 @@
 use bson::RawBsonRef;
 
 use crate::{
+    decimal::Decimal,
     error::{ErrorCode, QueryError},
     number::Number,
     path::elements,
@@ -84,11 +85,12 @@ impl BitTest {
         Ok(Self { question, mask })
     }
 
-    /// Whether `value` has the bits as asked; only whole numbers within 64 bits and binary data can.
+    /// Whether `value` has the bits as asked; only numbers within 64 bits and binary data can. A double must be whole, a
+    /// decimal is rounded.
     pub(crate) fn matches(&self, value: RawBsonRef<'_>) -> bool {
         let bits = match value {
             RawBsonRef::Binary(binary) => Bits::Binary(binary.bytes),
-            other => match Number::from_raw(other).and_then(Number::to_i64_exact) {
+            other => match Number::from_raw(other).and_then(integer) {
                 Some(number) => Bits::Number(number),
                 None => return false,
             },
@@ -111,6 +113,20 @@ impl BitTest {
             BitQuestion::AnySet => pairs.any(|(byte, mask)| byte & mask != 0),
             BitQuestion::AnyClear => pairs.any(|(byte, mask)| !byte & mask != 0),
         }
+    }
+}
+
+fn integer(number: Number) -> Option<i64> {
+    let Number::Decimal(decimal) = number else {
+        return number.to_i64_exact();
+    };
+    let whole = decimal.truncated_to_i64()?;
+    let fraction = (decimal - Decimal::from_i64(whole)).to_f64();
+    let away = fraction.abs() > 0.5 || (fraction.abs() == 0.5 && whole % 2 != 0);
+    match (away, fraction > 0.0) {
+        (true, true) => whole.checked_add(1),
+        (true, false) => whole.checked_sub(1),
+        (false, _) => Some(whole),
     }
 }
 

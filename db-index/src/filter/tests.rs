@@ -240,6 +240,8 @@ fn bits_are_tested_on_whole_numbers_and_binary_data() {
     for value in [Bson::Double(1.5), Bson::Double(f64::NAN), Bson::Double(1e19), Bson::String("7".into())] {
         assert!(!matches(doc! {"a": {"$bitsAllClear": 0}}, doc! {"a": value}));
     }
+    assert!(matches(doc! {"a": {"$bitsAllSet": 42}}, doc! {"a": decimal("42.13")}));
+    assert!(matches(doc! {"a": {"$bitsAllSet": 2}}, doc! {"a": decimal("1.5")}));
     assert_eq!(code(doc! {"a": {"$bitsAllSet": -1}}), 9);
     assert_eq!(code(doc! {"a": {"$bitsAllSet": 1.5}}), 9);
     assert_eq!(code(doc! {"a": {"$bitsAllSet": "1"}}), 2);

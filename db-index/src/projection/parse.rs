@@ -216,14 +216,10 @@ impl Parser {
             return Ok(());
         };
         for part in way {
-            let place = match level.iter().position(|(name, _)| **name == *part.name()) {
-                Some(place) => place,
-                None => {
-                    level
-                        .push((part.name().into(), Node::Children { fields: Vec::new(), positional: false }));
-                    level.len() - 1
-                }
-            };
+            let place = level.iter().position(|(name, _)| **name == *part.name()).unwrap_or(level.len());
+            if place == level.len() {
+                level.push((part.name().into(), Node::Children { fields: Vec::new(), positional: false }));
+            }
             level = match level.get_mut(place) {
                 Some((_, Node::Children { fields, positional })) => {
                     *positional |= through;

@@ -19,6 +19,8 @@ fn classes_of_letters_are_ascii() {
     assert!(matches(r"^[\D]$", "", "x"));
     assert!(matches(r"\bcat\b", "", "the cat sat") && !matches(r"\bcat\b", "", "concat"));
     assert!(matches(r"\Bcat", "", "concat"));
+    assert!(matches(r"\byster", "", "Öyster") && !matches(r"(*UCP)\byster", "", "Öyster"));
+    assert!(matches(r"(*UCP)^\w[\d]$", "", "é٣"));
     assert!(matches("^[[:alpha:]]+$", "", "abc") && !matches("^[[:^alpha:]]$", "", "a"));
 }
 

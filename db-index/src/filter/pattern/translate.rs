@@ -22,6 +22,7 @@ pub(super) fn translate(source: &str, multi_line: bool, extended: bool) -> Resul
         output: String::with_capacity(source.len() + 16),
         modes: Modes { multi_line, extended },
         outer: Vec::new(),
+        unicode: false,
     };
     translator.run()?;
     Ok(translator.output)
@@ -39,6 +40,8 @@ struct Translator<'a> {
     modes: Modes,
     /// The modes outside each open group.
     outer: Vec<Modes>,
+    /// Whether `\d`, `\s`, `\w` and `\b` go by Unicode: after `(*UCP)`.
+    unicode: bool,
 }
 
 /// What one item of a character class stands for.
@@ -117,6 +120,10 @@ impl Translator<'_> {
     fn escape(&mut self) -> Result<(), QueryError> {
         let letter = self.rest.next().ok_or_else(|| invalid("\\ at the end of the pattern"))?;
         match letter {
+            'd' | 'w' | 's' | 'b' | 'B' | 'D' | 'W' | 'S' if self.unicode => {
+                self.output.push('\\');
+                self.output.push(letter);
+            }
             'd' => self.output.push_str(r"(?-u:\d)"),
             'w' => self.output.push_str(r"(?-u:\w)"),
             's' => self.output.push_str(r"(?-u:\s)"),
@@ -327,7 +334,11 @@ impl Translator<'_> {
             name.push(letter);
         }
         match name.as_str() {
-            "*UTF" | "*UTF8" | "*UCP" | "*NO_JIT" | "*LF" => Ok(()),
+            "*UTF" | "*UTF8" | "*NO_JIT" | "*LF" => Ok(()),
+            "*UCP" => {
+                self.unicode = true;
+                Ok(())
+            }
             _ => Err(invalid(format!("({name}) is not supported"))),
         }
     }
@@ -396,6 +407,9 @@ impl Translator<'_> {
             '\\' => {
                 let letter = self.rest.next().ok_or_else(|| invalid("\\ at the end of the pattern"))?;
                 match letter {
+                    'd' | 'w' | 's' | 'D' | 'W' | 'S' if self.unicode => {
+                        ClassItem::Set(format!("\\{letter}"))
+                    }
                     'd' => ClassItem::Set(DIGIT.to_owned()),
                     'w' => ClassItem::Set(WORD.to_owned()),
                     's' => ClassItem::Set(SPACE.to_owned()),
