@@ -25,6 +25,7 @@ use self::parse::Operators;
 use self::raw::{Elements, Writer, type_name};
 use crate::error::{ErrorCode, QueryError};
 use crate::guard;
+use crate::limits::ELEMENTS_MAX;
 
 pub use effects::plain_effects;
 pub use replace::changed_fields;
@@ -112,7 +113,9 @@ impl Update {
         }
     }
 
-    /// Applies the update to a document.
+    /// Applies the update to a document that has passed the guard ([`crate::check_document`]).
+    ///
+    /// The result would pass it too.
     ///
     /// # Errors
     /// Those that depend on the document: `TypeMismatch` (14), `BadValue` (2), `PathNotViable` (28), `ImmutableField`
@@ -145,7 +148,10 @@ impl Update {
             arrays: 0,
         };
         let (document, changed) = pass.run(tree, document)?;
-        if changed {
+        // What a document that passed the guard and a compiled update make is well-formed and within the size; an element
+        // has two bytes at least.
+        let many_elements = document.as_bytes().len() > 2 * ELEMENTS_MAX;
+        if changed && (many_elements || operators.may_be_too_deep) {
             guard::check_document(document.as_bytes())?;
         }
         Ok(Updated { document, changed })

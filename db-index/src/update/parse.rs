@@ -9,6 +9,7 @@ use super::path::{self, Part};
 use super::raw::{Element, Elements, type_name};
 use super::tree::{Builder, Fields};
 use crate::error::{ErrorCode, QueryError};
+use crate::limits::DEPTH_MAX;
 
 /// A compiled operator update.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub(super) struct Operators {
     pub(super) filters: ArrayFilters,
     /// Whether a path has `$`.
     pub(super) is_positional: bool,
+    /// Whether the result may nest deeper than a document may.
+    pub(super) may_be_too_deep: bool,
 }
 
 /// Compiles a document of update operators.
@@ -50,7 +53,13 @@ pub(super) fn operators(document: &RawDocument, filters: ArrayFilters) -> Result
     let has_insert_only = parser.leaves.iter().any(|leaf| leaf.insert_only);
     let (tree, insert_tree) =
         if has_insert_only { (parser.tree(&filters, false)?.0, Some(full)) } else { (full, None) };
+    let mut may_be_too_deep = false;
+    for leaf in &parser.leaves {
+        let levels = leaf.depth_written()?.map(|depth| leaf.path.split('.').count() + depth);
+        may_be_too_deep |= levels.is_none_or(|levels| levels > DEPTH_MAX);
+    }
     Ok(Operators {
+        may_be_too_deep,
         leaves: parser.leaves,
         rename_sources: parser.rename_sources,
         tree,

@@ -74,6 +74,23 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
+/// How many levels of documents and arrays a value has, counted up to `limit`.
+pub(super) fn depth(value: RawBsonRef<'_>, limit: usize) -> Result<usize, QueryError> {
+    let elements = match value {
+        RawBsonRef::Document(document) => Elements::of_document(document),
+        RawBsonRef::Array(array) => Elements::of_array(array),
+        RawBsonRef::JavaScriptCodeWithScope(code) => Elements::of_document(code.scope),
+        _ => return Ok(0),
+    };
+    let mut deepest = 0;
+    if limit > 1 {
+        for element in elements {
+            deepest = deepest.max(depth(element?.value()?, limit - 1)?);
+        }
+    }
+    Ok(deepest + 1)
+}
+
 /// The values of an array as items.
 pub(super) fn array_items(array: &RawArray) -> Result<Vec<Item<'_>>, QueryError> {
     Elements::of_array(array).map(|element| element.map(|element| element.item())).collect()

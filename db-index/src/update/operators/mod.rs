@@ -11,8 +11,9 @@ use self::field::DateKind;
 use self::pull::Condition;
 use self::push::Push;
 use self::set::End;
-use super::raw::{Element, Item, Operand, Writer, type_name};
+use super::raw::{self, Element, Item, Operand, Writer, type_name};
 use crate::error::{ErrorCode, QueryError};
+use crate::limits::DEPTH_MAX;
 use crate::number::Number;
 
 /// One operator on one path.
@@ -67,6 +68,24 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Leaf {
+    /// How many levels of documents and arrays the operator may put at its path; `None` if documents decide.
+    pub(super) fn depth_written(&self) -> Result<Option<usize>, QueryError> {
+        let deepest = |operands: &[Operand]| {
+            operands.iter().try_fold(0, |deepest: usize, operand| {
+                Ok::<_, QueryError>(deepest.max(raw::depth(operand.value()?, DEPTH_MAX)?))
+            })
+        };
+        Ok(match &self.operator {
+            Operator::RenameTo(_) => None,
+            Operator::Set(operand) | Operator::Min(operand) | Operator::Max(operand) => {
+                Some(raw::depth(operand.value()?, DEPTH_MAX)?)
+            }
+            Operator::Push(push) => Some(1 + deepest(push.values())?),
+            Operator::AddToSet(operands) => Some(1 + deepest(operands)?),
+            _ => Some(0),
+        })
+    }
+
     /// Applies the operator to an existing element. `within_array` says whether an array lies anywhere above it.
     pub(super) fn on_existing(
         &self,

@@ -34,6 +34,13 @@ enum Direction {
     Descending,
 }
 
+impl Push {
+    /// The values that are pushed.
+    pub(super) fn values(&self) -> &[Operand] {
+        &self.values
+    }
+}
+
 /// The operand of `$push`: a value, or a document with `$each` and its modifiers.
 pub(in crate::update) fn parse(path: &str, given: &Element<'_>) -> Result<Push, QueryError> {
     let modifiers = match given.value()? {
