@@ -85,6 +85,16 @@ impl IndexDefinition {
         Ok(definition)
     }
 
+    /// The index on `_id` that every collection has.
+    pub fn on_id() -> Self {
+        let field = IndexField {
+            path: "_id".to_owned(),
+            parts: vec!["_id".to_owned()],
+            direction: Direction::Ascending,
+        };
+        Self { name: ID_INDEX_NAME.to_owned(), fields: vec![field], unique: false, sparse: false }
+    }
+
     /// Reads what [`IndexDefinition::to_document`] wrote: `{v: 2, key: {..}, name: .., ..}`.
     ///
     /// # Errors

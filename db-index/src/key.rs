@@ -36,7 +36,7 @@ mod number;
 #[cfg(test)]
 mod tests;
 
-use crate::order::Bracket;
+pub(crate) use crate::order::Bracket;
 pub use decode::{KeyError, decode_field, decode_value, skip_value};
 
 /// Which way a field of an index or a sort runs.
@@ -92,6 +92,37 @@ pub fn encode_missing(direction: Direction, key: &mut Vec<u8>, types: &mut Vec<u
 pub fn trim_types(types: &mut Vec<u8>) {
     let length = types.iter().rposition(|byte| *byte != TYPE_PLAIN).map_or(0, |last| last + 1);
     types.truncate(length);
+}
+
+/// Joins the trimmed types of an entry's fields with those of its `_id`; mostly there is nothing to join.
+///
+/// ```text
+/// nothing                                        both are empty
+/// length of the fields' types (4, big-endian), the fields' types, the types of `_id`
+/// ```
+pub fn join_types(types: &[u8], id_types: &[u8]) -> Vec<u8> {
+    if types.is_empty() && id_types.is_empty() {
+        return Vec::new();
+    }
+    let mut joined = Vec::with_capacity(4 + types.len() + id_types.len());
+    put_length(types.len(), &mut joined);
+    joined.extend_from_slice(types);
+    joined.extend_from_slice(id_types);
+    joined
+}
+
+/// Takes apart what [`join_types`] has joined: the types of the fields and those of `_id`.
+///
+/// # Errors
+/// If the bytes are not what that made.
+pub fn split_types(joined: &[u8]) -> Result<(&[u8], &[u8]), KeyError> {
+    if joined.is_empty() {
+        return Ok((&[], &[]));
+    }
+    let parts = joined
+        .split_first_chunk()
+        .and_then(|(length, rest)| rest.split_at_checked(u32::from_be_bytes(*length) as usize));
+    parts.ok_or(KeyError("types that are not joined"))
 }
 
 /// The first byte of the key of every value of `bracket`, and of no other.

@@ -14,6 +14,7 @@ mod limits;
 mod number;
 mod order;
 mod path;
+mod plan;
 mod projection;
 mod sort;
 #[cfg(test)]
@@ -28,13 +29,17 @@ pub use guard::{check_document, check_storable};
 pub use index::{ID_INDEX_NAME, IndexDefinition, IndexEntries, IndexEntry, IndexField, MultikeyFields};
 pub use key::{
     Direction, KeyError, bracket_prefix, decode_field, decode_value, encode_missing, encode_string_prefix,
-    encode_value, prefix_end, skip_value, trim_types,
+    encode_value, join_types, prefix_end, skip_value, split_types, trim_types,
 };
 pub use limits::{
     DEPTH_MAX, DOCUMENT_BYTES_MAX, ELEMENTS_MAX, INDEX_BYTES_PER_DOCUMENT_MAX, INDEX_FIELDS_MAX,
 };
 pub use number::Number;
 pub use order::{Bracket, bracket, compare, compare_arrays, compare_documents};
+pub use plan::{
+    Branch, Hint, IndexInfo, KeyFilter, KeyRange, Output, Plan, PlanRequest, Run, ScanDirection, Source,
+    covered_document,
+};
 pub use projection::Projection;
 pub use sort::{SORT_BYTES_MAX, Sort, SortKey, Sorter};
 pub use update::{

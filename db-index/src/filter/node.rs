@@ -211,7 +211,7 @@ impl Predicate {
     }
 
     /// Whether the value satisfies the predicate; `place` is set to the element that `$elemMatch` found.
-    fn holds(&self, value: Option<RawBsonRef<'_>>, place: &mut Option<usize>) -> bool {
+    pub(crate) fn holds(&self, value: Option<RawBsonRef<'_>>, place: &mut Option<usize>) -> bool {
         match self {
             Self::Eq(operand) => equal(value, operand.as_raw_bson_ref()),
             Self::Gt(operand) => within(value, operand.as_raw_bson_ref(), false, Ordering::is_gt),

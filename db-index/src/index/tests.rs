@@ -56,6 +56,13 @@ fn a_definition_is_written_back_as_it_was_read() {
 }
 
 #[test]
+fn the_index_on_id_is_what_its_pattern_says() {
+    assert_eq!(index(&rawdoc! { "_id": 1 }), IndexDefinition::on_id());
+    assert!(IndexDefinition::on_id().is_id_index());
+    assert!(!index(&rawdoc! { "_id": -1 }).is_id_index());
+}
+
+#[test]
 fn bad_definitions_are_refused() {
     for keys in [
         rawdoc! {},

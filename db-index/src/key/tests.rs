@@ -173,6 +173,13 @@ proptest! {
     }
 
     #[test]
+    fn joined_types_come_apart(types in vec(any::<u8>(), 0..8), id_types in vec(any::<u8>(), 0..8)) {
+        let joined = join_types(&types, &id_types);
+        prop_assert_eq!(split_types(&joined), Ok((types.as_slice(), id_types.as_slice())));
+        let _ = split_types(&types);
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic(key in vec(any::<u8>(), 0..64), types in vec(any::<u8>(), 0..16)) {
         for direction in DIRECTIONS {
             let mut rest = key.as_slice();
