@@ -9,6 +9,7 @@ mod facts;
 mod node;
 mod parse;
 mod pattern;
+mod schema;
 mod types;
 
 use bson::{RawBsonRef, RawDocument, RawDocumentBuf};

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use bson::{RawBson, RawBsonRef, RawDocument};
 
 use crate::{
-    filter::{bits::BitTest, pattern::Pattern, types::TypeSet},
+    filter::{bits::BitTest, pattern::Pattern, schema::Schema, types::TypeSet},
     number::Number,
     order::{self, Bracket},
     path::{Candidate, Flow, Leaf, Path, elements, walk_document, walk_value},
@@ -25,6 +25,8 @@ pub(crate) enum Node {
     Not(Box<Node>),
     /// Everything or nothing, whatever the document.
     Always(bool),
+    /// `$jsonSchema`: the whole document is valid.
+    Schema(Box<Schema>),
     /// A predicate that some candidate of the path satisfies.
     Field {
         /// Where the candidates are.
@@ -156,6 +158,10 @@ impl Node {
             Self::Nor(nodes) => !nodes.iter().any(|node| node.matches(subject, &mut None)),
             Self::Not(node) => !node.matches(subject, &mut None),
             Self::Always(answer) => *answer,
+            Self::Schema(schema) => schema.admits(match subject {
+                Subject::Document(document) => RawBsonRef::Document(document),
+                Subject::Value(value) | Subject::Wrapped(value) => value,
+            }),
             Self::Field { path, predicate } => {
                 let mut visit = |candidate: Candidate<'_>| predicate.visit(candidate, position);
                 let flow = match subject {
@@ -179,6 +185,7 @@ impl Node {
             Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().all(Self::is_replayable),
             Self::Not(node) => node.is_replayable(),
             Self::Always(_) => true,
+            Self::Schema(_) => false,
             Self::Field { predicate, .. } => match predicate {
                 Predicate::Regex(_) => false,
                 Predicate::In(members) => !members.has_patterns(),

@@ -8,6 +8,7 @@ use crate::{
         bits::{BitQuestion, BitTest},
         node::{Members, Node, Predicate},
         pattern::Pattern,
+        schema,
         types::{TypeSet, truthy},
     },
     limits::DEPTH_MAX,
@@ -23,11 +24,10 @@ const MEMBERS_MAX: usize = 500_000;
 const PATTERNS_MAX: usize = 512;
 
 /// Operators that are known and left out, at the top of a filter or under a field.
-const NOT_IMPLEMENTED: [&str; 11] = [
+const NOT_IMPLEMENTED: [&str; 10] = [
     "$expr",
     "$where",
     "$text",
-    "$jsonSchema",
     "$sampleRate",
     "$geoWithin",
     "$geoIntersects",
@@ -108,6 +108,7 @@ impl Parser {
                 self.count_node()?;
                 Ok(Node::Always(name == "$alwaysTrue"))
             }
+            "$jsonSchema" => Ok(Node::Schema(Box::new(schema::parse(operand, self)?))),
             name if NOT_IMPLEMENTED.contains(&name) => Err(not_implemented(name)),
             name => Err(QueryError::bad_value(format!("unknown top level operator: {name}"))),
         }
@@ -283,7 +284,7 @@ impl Parser {
             return Err(QueryError::bad_value(format!("a filter may be at most {DEPTH_MAX} levels deep")));
         }
         let logical = fields(condition).next().is_some_and(|(name, _)| {
-            matches!(name, "$and" | "$or" | "$nor" | "$where" | "$expr" | "$comment")
+            matches!(name, "$and" | "$or" | "$nor" | "$where" | "$expr" | "$comment" | "$jsonSchema")
         });
         if is_operator_document(condition) && !logical {
             let node = self.operators(&Path::empty(), condition, depth + 1)?;
@@ -338,6 +339,16 @@ impl Parser {
             return Err(QueryError::bad_value(format!("a filter may have at most {NODES_MAX} conditions")));
         }
         Ok(())
+    }
+}
+
+impl schema::Counter for Parser {
+    fn count_node(&mut self) -> Result<(), QueryError> {
+        Self::count_node(self)
+    }
+
+    fn pattern(&mut self, pattern: RawBsonRef<'_>) -> Result<Pattern, QueryError> {
+        Self::pattern(self, pattern, None)
     }
 }
 

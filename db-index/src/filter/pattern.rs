@@ -105,7 +105,6 @@ impl Pattern {
     }
 
     /// Whether the pattern matches `text`.
-    #[cfg(test)]
     pub(crate) fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }
