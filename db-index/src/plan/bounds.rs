@@ -66,7 +66,7 @@ pub(crate) fn node_bounds<'a>(node: &'a Node, path: &[&str], keys: Keys) -> Opti
         }
         Node::Not(inner) => negated_bounds(inner, path, keys),
         Node::Nor(nodes) => all_bounds(nodes.iter().map(|node| negated_bounds(node, path, keys)), keys),
-        Node::Always(true) => None,
+        Node::Always(true) | Node::Schema(_) => None,
         Node::Always(false) => Some(bounds(IntervalSet::empty(), true)),
     }
 }
@@ -177,7 +177,7 @@ fn element_bounds(node: &Node) -> Option<IntervalSet> {
         Node::Or(nodes) => {
             nodes.iter().map(element_bounds).collect::<Option<Vec<_>>>().map(IntervalSet::union_of)
         }
-        Node::Not(_) | Node::Nor(_) | Node::Always(_) => None,
+        Node::Not(_) | Node::Nor(_) | Node::Always(_) | Node::Schema(_) => None,
     }
 }
 

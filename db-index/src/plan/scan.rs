@@ -296,6 +296,7 @@ pub(super) fn node_selectivity(node: &Node) -> f64 {
             Predicate::ElemMatchValue(node) | Predicate::ElemMatchObject(node) => node_selectivity(node),
             _ => OTHER,
         },
+        Node::Schema(_) => OTHER,
         Node::Nor(_) | Node::Not(_) => 1.0,
     }
 }
