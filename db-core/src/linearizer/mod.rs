@@ -29,7 +29,10 @@
 //! confirmation back, but by a fork two proposals may be confirmed of which neither is in the other's past. If the graph comes to demand an
 //! order other than the one that was given out, [`Linearizer::add`] says so ([`ConfirmationBroken`]) and the caller starts anew: a new
 //! linearizer, all entries added with their standings before the first part is taken. What it gives then depends on the set of entries
-//! alone, not on what was confirmed before, as long as no two ends of one epoch were confirmed.
+//! alone, not on what was confirmed before.
+//!
+//! This goes as far as no two *ends* of one epoch are confirmed: entries that follow on the losing end carry an epoch that the winning
+//! one does not know, and are refused. [`Linearizer::forked_indexers`] is the alarm, before it comes to that.
 //!
 //! # Calling
 //!
@@ -51,6 +54,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::WriterKey;
 
 pub use node::{EntryNumber, Node, Part, Position, Tail};
+pub use snapshot::RestoreError;
 pub use standing::{Past, Standing};
 
 use ancestry::Ancestry;

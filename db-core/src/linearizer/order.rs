@@ -150,17 +150,17 @@ impl TailOrder {
         self.applied = kept;
     }
 
-    fn merge_behind(&mut self, moved: VecDeque<EntryNumber>, fresh: Vec<EntryNumber>) {
-        let (mut moved, mut fresh) = (moved.into_iter().peekable(), fresh.into_iter().peekable());
-        loop {
-            let next = match (moved.peek(), fresh.peek()) {
-                (Some(a), Some(b)) if self.compare(*a, *b) == Ordering::Less => moved.next(),
-                (_, Some(_)) => fresh.next(),
-                (Some(_), None) => moved.next(),
-                (None, None) => return,
-            };
-            self.sorted.extend(next);
+    /// Appends both, each in order: a search for every fresh entry, the rest moved in bulk.
+    fn merge_behind(&mut self, mut moved: VecDeque<EntryNumber>, fresh: Vec<EntryNumber>) {
+        let mut rest: &[EntryNumber] = moved.make_contiguous();
+        for next in fresh {
+            let place = rest.partition_point(|number| self.compare(*number, next) == Ordering::Less);
+            let (before, behind) = rest.split_at(place);
+            self.sorted.extend(before);
+            self.sorted.push_back(next);
+            rest = behind;
         }
+        self.sorted.extend(rest);
     }
 
     /// Hangs an entry, whose parents have their places, below its nearest shadow.
