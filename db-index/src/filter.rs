@@ -17,9 +17,7 @@ use bson::{RawBsonRef, RawDocument, RawDocumentBuf};
 use crate::{error::QueryError, guard};
 
 pub use element::ElementFilter;
-#[allow(unused_imports)] // the planner reads them
-pub(crate) use node::{Members, Predicate};
-pub(crate) use node::{Node, Subject};
+pub(crate) use node::{Node, Predicate, Subject};
 pub(crate) use types::truthy;
 
 /// A compiled filter.

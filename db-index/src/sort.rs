@@ -98,7 +98,6 @@ impl Sort {
     }
 
     /// The paths and their directions, the first weighing most.
-    #[allow(dead_code)] // the planner reads them
     pub(crate) fn keys(&self) -> &[(Path, Direction)] {
         &self.keys
     }

@@ -93,12 +93,8 @@ impl Parser {
         match name {
             "$and" => Ok(Node::all(self.clauses(name, operand, depth)?)),
             "$or" => {
-                let mut clauses = self.clauses(name, operand, depth)?;
-                Ok(if clauses.len() == 1 {
-                    Node::all(clauses)
-                } else {
-                    Node::Or(std::mem::take(&mut clauses))
-                })
+                let clauses = self.clauses(name, operand, depth)?;
+                Ok(if clauses.len() == 1 { Node::all(clauses) } else { Node::Or(clauses) })
             }
             "$nor" => Ok(Node::Nor(self.clauses(name, operand, depth)?)),
             "$alwaysTrue" | "$alwaysFalse" => {

@@ -111,7 +111,6 @@ impl Pattern {
 
     /// The text that every matching string begins with, if the pattern is anchored and plain enough to tell: an index
     /// can then be searched for strings from it on.
-    #[allow(dead_code)] // the planner reads it
     pub(crate) fn prefix(&self) -> Option<&str> {
         self.prefix.as_deref()
     }
