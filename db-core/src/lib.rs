@@ -6,6 +6,7 @@ mod driver;
 mod engine;
 mod entry;
 mod error;
+mod error_line;
 mod ids;
 pub mod limits;
 pub mod linearizer;
@@ -15,6 +16,8 @@ mod payload;
 mod peer_address;
 mod query;
 mod storage;
+#[cfg(feature = "swarm")]
+pub mod swarm;
 mod sync;
 mod ticket;
 mod view;

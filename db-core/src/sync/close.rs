@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::bytes::Malformed;
 use crate::entry::InvalidRun;
+use crate::error_line::error_line;
 
 /// The longest reason that is told to or taken from a peer, in bytes.
 pub(super) const REASON_BYTES_MAX: usize = 200;
@@ -68,14 +69,7 @@ pub enum CloseReason {
 impl CloseReason {
     /// The reason and what lies beneath it as one line of bounded length.
     pub fn to_line(&self) -> String {
-        let mut line = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
-            source = error.source();
-        }
-        clip(&line)
+        clip(&error_line(self))
     }
 }
 
