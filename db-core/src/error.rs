@@ -112,7 +112,11 @@ impl StdError for Error {
 
 impl From<QueryError> for Error {
     fn from(error: QueryError) -> Self {
-        let kind = if error.code == db_index::ErrorCode::DUPLICATE_KEY { ErrorKind::Conflict } else { ErrorKind::Invalid };
+        let kind = if error.code == db_index::ErrorCode::DUPLICATE_KEY {
+            ErrorKind::Conflict
+        } else {
+            ErrorKind::Invalid
+        };
         Self { kind, code: Some(error.code.0), message: error.message, source: None }
     }
 }
@@ -134,16 +138,25 @@ macro_rules! from_storage {
     )+};
 }
 
-from_storage!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError, redb::DatabaseError);
+from_storage!(
+    redb::StorageError,
+    redb::TableError,
+    redb::TransactionError,
+    redb::CommitError,
+    redb::DatabaseError
+);
 
 fn storage_error(error: redb::Error) -> Error {
     let (kind, message) = match &error {
-        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::TableTypeMismatch { .. } => {
+        redb::Error::Corrupted(_)
+        | redb::Error::UpgradeRequired(_)
+        | redb::Error::TableTypeMismatch { .. } => {
             (ErrorKind::Data, "the stored data is damaged or of another version")
         }
-        redb::Error::DatabaseAlreadyOpen => {
-            (ErrorKind::Unavailable, "the database is open in another process: stop that one, or talk to it over gRPC")
-        }
+        redb::Error::DatabaseAlreadyOpen => (
+            ErrorKind::Unavailable,
+            "the database is open in another process: stop that one, or talk to it over gRPC",
+        ),
         _ => (ErrorKind::Unavailable, "the storage failed; nothing acknowledged is lost: reopen the store"),
     };
     Error::new(kind, message).with_source(error)

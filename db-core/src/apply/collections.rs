@@ -103,9 +103,17 @@ impl Applier<'_> {
             }
         }
         if meta.indexes.len() >= limits::INDEXES_MAX {
-            return Err(QueryError::new(ErrorCode::CANNOT_CREATE_INDEX, "a collection has at most 64 indexes").into());
+            return Err(QueryError::new(
+                ErrorCode::CANNOT_CREATE_INDEX,
+                "a collection has at most 64 indexes",
+            )
+            .into());
         }
-        let mut index = IndexMeta { id: take_next_id(view, NextId::Index)?, definition, multikey: MultikeyFields::default() };
+        let mut index = IndexMeta {
+            id: take_next_id(view, NextId::Index)?,
+            definition,
+            multikey: MultikeyFields::default(),
+        };
         build(view, &meta, &mut index)?;
         let mut changed = CollectionMeta::clone(&meta);
         changed.indexes.push(index);
@@ -115,7 +123,11 @@ impl Applier<'_> {
 }
 
 /// Writes the entries of every document that is there.
-fn build(view: &mut ViewWriter<'_, '_>, meta: &CollectionMeta, index: &mut IndexMeta) -> Result<(), ChangeError> {
+fn build(
+    view: &mut ViewWriter<'_, '_>,
+    meta: &CollectionMeta,
+    index: &mut IndexMeta,
+) -> Result<(), ChangeError> {
     let prefix = keyspace::documents(meta.id);
     let mut from = keyspace::prefix_bounds(&prefix);
     loop {
@@ -123,8 +135,8 @@ fn build(view: &mut ViewWriter<'_, '_>, meta: &CollectionMeta, index: &mut Index
         let mut last = None;
         for item in view.range(from.clone())? {
             let (key, document) = item.map_err(Error::from)?;
-            let document =
-                RawDocument::from_bytes(document.value()).map_err(|_| Error::data("a stored document is damaged"))?;
+            let document = RawDocument::from_bytes(document.value())
+                .map_err(|_| Error::data("a stored document is damaged"))?;
             let id_key = key.value().get(prefix.len()..).unwrap_or_default();
             let entries = entries_of_index(index, id_key, &id_types(document), document)?;
             index.multikey = index.multikey.union(entries.multikey);

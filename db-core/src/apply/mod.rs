@@ -90,7 +90,11 @@ pub(crate) struct EntryToApply<'a> {
 
 impl Applier<'_> {
     /// Applies an entry at its place. What does not hold is listed in `system.rejected`.
-    pub(crate) fn apply_entry(&mut self, view: &mut ViewWriter<'_, '_>, entry: &EntryToApply<'_>) -> Result<(), Stop> {
+    pub(crate) fn apply_entry(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        entry: &EntryToApply<'_>,
+    ) -> Result<(), Stop> {
         let operations = match read_operations(entry.payload) {
             Ok(operations) => operations,
             Err(Unreadable::UpgradeNeeded(what)) => return Err(Stop::UpgradeNeeded(what)),

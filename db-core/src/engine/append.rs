@@ -67,7 +67,8 @@ impl Batch<'_, '_> {
         let Some((_, writer)) = self.state.open_run.take() else { return Ok(()) };
         let last = self.state.next_number.saturating_sub(1);
         let record = self.tables.record(last)?.ok_or_else(|| Error::data("an own entry is missing"))?;
-        let secret = self.secret_of(&writer).ok_or_else(|| Error::new(ErrorKind::Internal, "no key to sign with"))?;
+        let secret =
+            self.secret_of(&writer).ok_or_else(|| Error::new(ErrorKind::Internal, "no key to sign with"))?;
         let signature = ed25519_dalek::Signer::sign(&secret, record.hash.as_bytes()).to_bytes();
         self.tables.sign_entry(last, signature)
     }
@@ -75,8 +76,10 @@ impl Batch<'_, '_> {
     fn after_append(&mut self, node: &Node) -> Result<()> {
         let epoch = self.state.linearizer.epoch();
         self.take_parts()?;
-        let run_is_full =
-            self.state.open_run.is_some_and(|(first, _)| node.number.0 + 1 - first >= limits::RUN_ENTRIES_MAX as u64);
+        let run_is_full = self
+            .state
+            .open_run
+            .is_some_and(|(first, _)| node.number.0 + 1 - first >= limits::RUN_ENTRIES_MAX as u64);
         if self.state.linearizer.epoch() != epoch || run_is_full {
             self.sign_run()?;
         }
@@ -84,7 +87,12 @@ impl Batch<'_, '_> {
     }
 
     /// Makes the next entry of `author`'s log and stores it, unsigned.
-    fn write_entry(&mut self, author: WriterKey, payload: &[u8], moment: &Moment) -> Result<(Node, Standing)> {
+    fn write_entry(
+        &mut self,
+        author: WriterKey,
+        payload: &[u8],
+        moment: &Moment,
+    ) -> Result<(Node, Standing)> {
         if self.state.open_run.is_some_and(|(_, writer)| writer != author) {
             self.sign_run()?;
         }
@@ -113,11 +121,16 @@ impl Batch<'_, '_> {
             time: prev.as_ref().map_or(0, |(_, record)| record.header.time).max(moment.now_ms),
             epoch: 0,
             wave: 0,
-            parents: prev_number.into_iter().chain(parents.iter().map(|(_, number)| *number)).map(EntryNumber).collect(),
+            parents: prev_number
+                .into_iter()
+                .chain(parents.iter().map(|(_, number)| *number))
+                .map(EntryNumber)
+                .collect(),
             is_ack: payload.is_empty(),
             is_fork: false,
         };
-        let standing = self.choose_position(&mut node, prev.as_ref().map(|(_, record)| &record.header), moment)?;
+        let standing =
+            self.choose_position(&mut node, prev.as_ref().map(|(_, record)| &record.header), moment)?;
         let header = Header {
             writer: author,
             seq,
@@ -182,7 +195,8 @@ impl Batch<'_, '_> {
 /// The payload of these operations.
 pub(super) fn payload_of(operations: &[Operation]) -> Result<Vec<u8>> {
     let too_large = || {
-        Error::invalid("the call is too large for one entry: split it; limit_bytes=16777216").with_code(10_334)
+        Error::invalid("the call is too large for one entry: split it; limit_bytes=16777216")
+            .with_code(10_334)
     };
     let plain = operation::encode(operations);
     if plain.len() > limits::PAYLOAD_PLAIN_BYTES_MAX {

@@ -112,7 +112,9 @@ impl Batch<'_, '_> {
     /// Whether entries of `writer` are stored at all. In a closed database a stranger's are not, or anybody with the key
     /// could fill the disk; a newcomer's come after the entry that admits it, so that one is applied first.
     fn admit(&mut self, writer: &WriterKey) -> Result<Result<(), IngestError>> {
-        if self.engine.identity.genesis.admission == Admission::Open || !self.tables.tips_of(writer)?.is_empty() {
+        if self.engine.identity.genesis.admission == Admission::Open
+            || !self.tables.tips_of(writer)?.is_empty()
+        {
             return Ok(Ok(()));
         }
         if members::is_known(&ViewWriter::new(&mut self.tables.view), writer)? {
@@ -161,7 +163,8 @@ impl Batch<'_, '_> {
                 let Some(number) = self.tables.number_of(&prev)? else {
                     return Ok(Err(IngestError::AbsentPrev(entry.hash)));
                 };
-                let record = self.tables.record(number)?.ok_or_else(|| StoreError::data("an entry is missing"))?;
+                let record =
+                    self.tables.record(number)?.ok_or_else(|| StoreError::data("an entry is missing"))?;
                 let continues = record.header.writer == header.writer
                     && record.header.seq.checked_add(1) == Some(header.seq)
                     && record.header.time <= header.time;

@@ -169,7 +169,8 @@ impl Batch<'_, '_> {
             return Some(self.engine.secret.clone());
         }
         let is_open = self.engine.identity.genesis.admission == crate::entry::Admission::Open;
-        (is_open && *writer == self.engine.identity.genesis.founder).then(|| founder_secret(&self.engine.identity.key))
+        (is_open && *writer == self.engine.identity.genesis.founder)
+            .then(|| founder_secret(&self.engine.identity.key))
     }
 
     /// Runs `work` with the view open for writing and everything that applying needs.

@@ -101,7 +101,11 @@ impl Batch<'_, '_> {
     }
 
     /// Notes that `number` is applied as the last of the tail.
-    pub(super) fn push_applied(&mut self, number: EntryNumber, undo: crate::view::journal::Undo) -> Result<()> {
+    pub(super) fn push_applied(
+        &mut self,
+        number: EntryNumber,
+        undo: crate::view::journal::Undo,
+    ) -> Result<()> {
         let position = self.state.base + self.state.applied.len() as u64;
         self.state.applied.push(number);
         self.tables.put_ordered(position, number.0)?;
@@ -167,17 +171,22 @@ impl Batch<'_, '_> {
         self.state.reset_order(&genesis);
         self.with_view(|view, applier| members::found(view, applier.genesis))?;
         for number in 0..self.state.next_number {
-            let record = self.tables.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
+            let record =
+                self.tables.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
             let node = node_of(&self.tables, number, &record)?;
-            let added =
-                self.state.linearizer.add(&node, &standing_of(&record)?, &StoredPast { tables: &self.tables });
+            let added = self.state.linearizer.add(
+                &node,
+                &standing_of(&record)?,
+                &StoredPast { tables: &self.tables },
+            );
             self.state.unordered.insert(number);
             if let Err(broken) = added {
                 return Err(Error::data("the order cannot be rebuilt").with_source(broken));
             }
         }
         if let Err(broken) = self.finish_parts()? {
-            return Err(Error::data("the order cannot be rebuilt: two ends of an epoch were confirmed").with_source(broken));
+            return Err(Error::data("the order cannot be rebuilt: two ends of an epoch were confirmed")
+                .with_source(broken));
         }
         self.settle()
     }

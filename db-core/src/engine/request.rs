@@ -19,17 +19,42 @@ use crate::view::members;
 #[derive(Debug, Clone)]
 pub(crate) enum Request {
     /// Documents with their `_id`s; ordered ones end at the first that fails.
-    Insert { collection: String, documents: Vec<RawDocumentBuf>, ordered: bool },
+    Insert {
+        collection: String,
+        documents: Vec<RawDocumentBuf>,
+        ordered: bool,
+    },
     /// Update operators or a replacement.
     Update(UpdateRequest),
-    Delete { collection: String, filter: RawDocumentBuf, multi: bool },
-    CreateCollection { collection: String },
-    DropCollection { collection: String },
-    CreateIndexes { collection: String, definitions: Vec<RawDocumentBuf> },
-    DropIndex { collection: String, name: String },
-    SetRoles { writer: WriterKey, roles: Roles },
-    RemoveWriter { writer: WriterKey },
-    SetIndexers { writers: Vec<WriterKey> },
+    Delete {
+        collection: String,
+        filter: RawDocumentBuf,
+        multi: bool,
+    },
+    CreateCollection {
+        collection: String,
+    },
+    DropCollection {
+        collection: String,
+    },
+    CreateIndexes {
+        collection: String,
+        definitions: Vec<RawDocumentBuf>,
+    },
+    DropIndex {
+        collection: String,
+        name: String,
+    },
+    SetRoles {
+        writer: WriterKey,
+        roles: Roles,
+    },
+    RemoveWriter {
+        writer: WriterKey,
+    },
+    SetIndexers {
+        writers: Vec<WriterKey>,
+    },
 }
 
 /// The parts of an update or replacement.
@@ -118,7 +143,9 @@ struct Trial<'a, 'b> {
 impl Trial<'_, '_> {
     fn run(&mut self, view: &mut ViewWriter<'_, '_>, request: Request) -> Result<Tried> {
         match request {
-            Request::Insert { collection, documents, ordered } => self.insert(view, collection, documents, ordered),
+            Request::Insert { collection, documents, ordered } => {
+                self.insert(view, collection, documents, ordered)
+            }
             Request::Update(update) => self.update(view, update),
             Request::Delete { collection, filter, multi } => self.delete(view, collection, &filter, multi),
             Request::CreateCollection { collection } => {
@@ -129,16 +156,21 @@ impl Trial<'_, '_> {
                 }
                 self.whole(view, Operation::CreateCollection { collection })
             }
-            Request::DropCollection { collection } => self.whole(view, Operation::DropCollection { collection }),
+            Request::DropCollection { collection } => {
+                self.whole(view, Operation::DropCollection { collection })
+            }
             Request::CreateIndexes { collection, definitions } => {
                 check_collection_name(&collection)?;
                 self.create_indexes(view, collection, definitions)
             }
-            Request::DropIndex { collection, name } => self.whole(view, Operation::DropIndex { collection, name }),
+            Request::DropIndex { collection, name } => {
+                self.whole(view, Operation::DropIndex { collection, name })
+            }
             Request::SetRoles { writer, roles } => self.whole(view, Operation::SetRoles { writer, roles }),
             Request::RemoveWriter { writer } => self.whole(view, Operation::RemoveWriter { writer }),
             Request::SetIndexers { writers } => {
-                let is_founding = self.applier.genesis.admission == Admission::Open && !members::is_founded(view)?;
+                let is_founding =
+                    self.applier.genesis.admission == Admission::Open && !members::is_founded(view)?;
                 if is_founding {
                     self.me = self.applier.genesis.founder;
                 }
@@ -352,8 +384,11 @@ impl Trial<'_, '_> {
         multi: bool,
     ) -> Result<Vec<RawDocumentBuf>> {
         let Some(meta) = self.applier.catalog.collection(view, collection)? else { return Ok(Vec::new()) };
-        let options =
-            FindOptions { filter: filter.to_owned(), limit: if multi { 0 } else { 1 }, ..FindOptions::default() };
+        let options = FindOptions {
+            filter: filter.to_owned(),
+            limit: if multi { 0 } else { 1 },
+            ..FindOptions::default()
+        };
         query::collect(view, &meta, &options)
     }
 
@@ -370,7 +405,8 @@ impl Trial<'_, '_> {
 fn keep_what_held<T>(parts: &mut Vec<T>, outcome: &Outcome) {
     let mut position = 0;
     parts.retain(|_| {
-        let held = !outcome.rejected.contains_key(&position) && outcome.ended_at.is_none_or(|end| position < end);
+        let held =
+            !outcome.rejected.contains_key(&position) && outcome.ended_at.is_none_or(|end| position < end);
         position += 1;
         held
     });

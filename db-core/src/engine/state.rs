@@ -11,8 +11,8 @@ use crate::engine::EngineStatus;
 use crate::entry::Genesis;
 use crate::error::{Error, Result};
 use crate::ids::WriterKey;
-use crate::operation::Operation;
 use crate::linearizer::{EntryNumber, Linearizer, Node, Past, Standing};
+use crate::operation::Operation;
 use crate::storage::{EntryRecord, Tables};
 use crate::view::journal::Undo;
 

@@ -170,7 +170,10 @@ fn a_call_that_fails_changes_and_logs_nothing() {
     let before = (a.digest(), a.order());
     assert_eq!(a.insert(rawdoc! { "_id": 1 }).unwrap_err().code(), Some(11_000));
     assert_eq!(a.insert(rawdoc! { "_id": 2, "n": 1.0 }).unwrap_err().code(), Some(11_000));
-    assert_eq!(a.update(rawdoc! { "_id": 1 }, rawdoc! { "$inc": { "n": "x" } }).unwrap_err().code(), Some(14));
+    assert_eq!(
+        a.update(rawdoc! { "_id": 1 }, rawdoc! { "$inc": { "n": "x" } }).unwrap_err().code(),
+        Some(14)
+    );
     assert_eq!(a.call(Request::DropCollection { collection: "no".to_owned() }).unwrap_err().code(), Some(26));
     assert!(a.call(Request::CreateCollection { collection: "system.x".to_owned() }).is_err());
     assert_eq!((a.digest(), a.order()), before);
@@ -180,7 +183,8 @@ fn a_call_that_fails_changes_and_logs_nothing() {
 fn an_ordered_insert_keeps_what_came_before_the_failure_and_replays_to_the_same() {
     let mut a = peer(1, &open());
     let documents = vec![rawdoc! { "_id": 1 }, rawdoc! { "_id": 1 }, rawdoc! { "_id": 2 }];
-    let insert = |ordered| Request::Insert { collection: "c".to_owned(), documents: documents.clone(), ordered };
+    let insert =
+        |ordered| Request::Insert { collection: "c".to_owned(), documents: documents.clone(), ordered };
     let reply = a.call(insert(true)).unwrap();
     assert_eq!((reply.outcome.inserted, reply.outcome.ended_at), (1, Some(1)));
     let reply = a.call(insert(false)).unwrap();
@@ -205,7 +209,8 @@ fn peers_of_an_open_topic_that_start_apart_meet_and_agree() {
     assert_eq!(a.digest(), b.digest());
     assert_eq!(a.order(), b.order());
     assert_eq!(a.engine.status().unwrap().confirmed, 0, "nobody has been appointed to confirm");
-    let shared = a.documents().into_iter().find(|document| document.get_str("_id").ok() == Some("shared")).unwrap();
+    let shared =
+        a.documents().into_iter().find(|document| document.get_str("_id").ok() == Some("shared")).unwrap();
     assert_eq!(shared.get_i32("n").unwrap(), 60, "increments of both count, on the one insert that held");
 
     a.call(Request::SetIndexers { writers: vec![writer_key(1), writer_key(2)] }).unwrap();
@@ -281,7 +286,10 @@ fn a_stranger_to_a_closed_database_is_refused_until_an_admin_admits_it() {
     }
     assert_eq!(a.digest(), b.digest());
     assert_eq!(b.insert(rawdoc! { "_id": 5 }).unwrap_err().kind(), ErrorKind::Denied);
-    assert_eq!(a.call(Request::RemoveWriter { writer: writer_key(1) }).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(
+        a.call(Request::RemoveWriter { writer: writer_key(1) }).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
 }
 
 /// A signed run of one entry that extends `peer`'s log heads, changed before it is signed.
@@ -289,7 +297,8 @@ fn forged_run(peer: &Peer, author: &SigningKey, change: impl FnOnce(&mut Header)
     let writer = WriterKey::from_bytes(author.verifying_key().to_bytes());
     let tips = peer.log().tips().unwrap();
     let own = tips.iter().filter(|tip| tip.writer == writer).max_by_key(|tip| tip.length);
-    let mut parents: Vec<EntryHash> = tips.iter().filter(|tip| tip.writer != writer).map(|tip| tip.head).collect();
+    let mut parents: Vec<EntryHash> =
+        tips.iter().filter(|tip| tip.writer != writer).map(|tip| tip.head).collect();
     parents.sort_unstable();
     let mut header = Header {
         writer,
@@ -401,7 +410,8 @@ fn take(peers: &mut [Option<Peer>], step: &Step) {
             let _ = peers[index].as_mut().unwrap().create_index(definition);
         }
         Step::Drop(index) => {
-            let _ = peers[index].as_mut().unwrap().call(Request::DropCollection { collection: "c".to_owned() });
+            let _ =
+                peers[index].as_mut().unwrap().call(Request::DropCollection { collection: "c".to_owned() });
         }
         Step::Meet(a, b) if a != b => {
             let (mut one, mut other) = (at(peers, a), at(peers, b));

@@ -8,8 +8,8 @@ mod genesis;
 mod header;
 mod run;
 
+pub(crate) use genesis::founder_secret;
 pub use genesis::{Admission, Genesis};
 pub use header::{Checkpoint, Header};
-pub use run::{Entry, InvalidRun, Run, VerifiedRun};
-pub(crate) use genesis::founder_secret;
 pub(crate) use run::verifying_key;
+pub use run::{Entry, InvalidRun, Run, VerifiedRun};

@@ -208,7 +208,10 @@ mod tests {
     fn one_of_each() -> Vec<Operation> {
         let collection = || "films".to_owned();
         vec![
-            Operation::Insert { collection: collection(), documents: vec![rawdoc! { "_id": 1 }, rawdoc! { "_id": 2 }] },
+            Operation::Insert {
+                collection: collection(),
+                documents: vec![rawdoc! { "_id": 1 }, rawdoc! { "_id": 2 }],
+            },
             Operation::Update(UpdateOperation {
                 collection: collection(),
                 ids: vec![rawdoc! { "_id": 1 }],
@@ -224,14 +227,23 @@ mod tests {
                 array_filters: vec![],
                 document: rawdoc! { "_id": 1, "n": 1 },
             },
-            Operation::Delete { collection: collection(), ids: vec![rawdoc! { "_id": 1 }], guard: rawdoc! {} },
+            Operation::Delete {
+                collection: collection(),
+                ids: vec![rawdoc! { "_id": 1 }],
+                guard: rawdoc! {},
+            },
             Operation::CreateCollection { collection: collection() },
             Operation::DropCollection { collection: collection() },
-            Operation::CreateIndexes { collection: collection(), definitions: vec![rawdoc! { "name": "a_1" }] },
+            Operation::CreateIndexes {
+                collection: collection(),
+                definitions: vec![rawdoc! { "name": "a_1" }],
+            },
             Operation::DropIndex { collection: collection(), name: "a_1".to_owned() },
             Operation::SetRoles { writer: WriterKey::from_bytes([1; 32]), roles: Roles::ADMIN },
             Operation::RemoveWriter { writer: WriterKey::from_bytes([1; 32]) },
-            Operation::SetIndexers { writers: vec![WriterKey::from_bytes([1; 32]), WriterKey::from_bytes([2; 32])] },
+            Operation::SetIndexers {
+                writers: vec![WriterKey::from_bytes([1; 32]), WriterKey::from_bytes([2; 32])],
+            },
         ]
     }
 

@@ -13,10 +13,7 @@ pub(crate) use codec::{decode, encode};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operation {
     /// Inserts documents, each with its `_id`. One whose `_id` or unique key is taken is rejected alone.
-    Insert {
-        collection: String,
-        documents: Vec<RawDocumentBuf>,
-    },
+    Insert { collection: String, documents: Vec<RawDocumentBuf> },
     /// Updates the documents chosen at the origin, as far as each still meets the guard.
     Update(UpdateOperation),
     /// Updates the document with this `_id` or, where there is none, inserts `document`.
@@ -30,20 +27,13 @@ pub(crate) enum Operation {
         document: RawDocumentBuf,
     },
     /// Deletes the documents chosen at the origin, as far as each still meets the guard.
-    Delete {
-        collection: String,
-        ids: Vec<RawDocumentBuf>,
-        guard: RawDocumentBuf,
-    },
+    Delete { collection: String, ids: Vec<RawDocumentBuf>, guard: RawDocumentBuf },
     /// Creates a collection; a no-op where it exists.
     CreateCollection { collection: String },
     /// Drops a collection with its documents and indexes.
     DropCollection { collection: String },
     /// Creates indexes, covering the documents that are there; definitions as `listIndexes` shows them.
-    CreateIndexes {
-        collection: String,
-        definitions: Vec<RawDocumentBuf>,
-    },
+    CreateIndexes { collection: String, definitions: Vec<RawDocumentBuf> },
     /// Drops an index by name.
     DropIndex { collection: String, name: String },
     /// Gives a writer these roles, instead of what it had.

@@ -38,7 +38,8 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
         }
         for item in range {
             let (_, value) = item?;
-            let document = RawDocument::from_bytes(value.value()).map_err(|_| Error::data("damaged document"))?;
+            let document =
+                RawDocument::from_bytes(value.value()).map_err(|_| Error::data("damaged document"))?;
             if !self.filter.matches(document) {
                 continue;
             }

@@ -26,7 +26,11 @@ pub(crate) struct Identity {
 }
 
 /// Makes the file of a new database.
-pub(crate) fn create(backend: impl StorageBackend, identity: &Identity, cache_bytes: usize) -> Result<Database> {
+pub(crate) fn create(
+    backend: impl StorageBackend,
+    identity: &Identity,
+    cache_bytes: usize,
+) -> Result<Database> {
     let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
     let mut transaction = database.begin_write()?;
     transaction.set_two_phase_commit(true);
@@ -45,7 +49,8 @@ pub(crate) fn open(backend: impl StorageBackend, cache_bytes: usize) -> Result<(
     let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)
     }));
-    let database = opened.map_err(|_| Error::data("the database file is damaged beyond what can be repaired"))??;
+    let database =
+        opened.map_err(|_| Error::data("the database file is damaged beyond what can be repaired"))??;
     let identity = {
         let transaction = database.begin_read()?;
         let stored = tables::read_meta(&transaction, tables::IDENTITY)?;
@@ -66,7 +71,9 @@ fn decode_identity(bytes: &[u8]) -> Result<Identity> {
     let mut reader = Reader::new(bytes);
     let version = reader.u16()?;
     if version != FORMAT_VERSION {
-        return Err(Error::data(format!("stored format of another version: found={version} known={FORMAT_VERSION}")));
+        return Err(Error::data(format!(
+            "stored format of another version: found={version} known={FORMAT_VERSION}"
+        )));
     }
     let key = DatabaseKey::from_bytes(reader.array()?);
     let genesis = Genesis::decode(reader.take(Genesis::BYTES)?)?;

@@ -79,7 +79,11 @@ impl CatalogCache {
     }
 
     /// The collection called `name`, if it exists.
-    pub(crate) fn collection(&mut self, view: &impl ReadView, name: &str) -> Result<Option<Rc<CollectionMeta>>> {
+    pub(crate) fn collection(
+        &mut self,
+        view: &impl ReadView,
+        name: &str,
+    ) -> Result<Option<Rc<CollectionMeta>>> {
         if let Some(known) = self.0.get(name) {
             return Ok(known.clone());
         }
@@ -174,7 +178,10 @@ pub(crate) fn take_next_id(view: &mut ViewWriter<'_, '_>, kind: NextId) -> Resul
         NextId::Index => (index, Some(collection), index.checked_add(1)),
     };
     let (Some(collection), Some(index)) = (collection, index) else {
-        return Err(Error::new(crate::error::ErrorKind::Internal, "all collection and index ids are given out"));
+        return Err(Error::new(
+            crate::error::ErrorKind::Internal,
+            "all collection and index ids are given out",
+        ));
     };
     let both = u64::from(collection) | (u64::from(index) << 32);
     view.put(keyspace::NEXT_IDS, &both.to_le_bytes())?;

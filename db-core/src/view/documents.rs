@@ -126,7 +126,12 @@ impl CollectionWriter {
             }
         }
         super::catalog::change_document_count(view, self.meta.id, self.count_difference)?;
-        let widened = self.meta.indexes.iter().zip(&self.multikey).any(|(index, new)| index.multikey.union(*new) != index.multikey);
+        let widened = self
+            .meta
+            .indexes
+            .iter()
+            .zip(&self.multikey)
+            .any(|(index, new)| index.multikey.union(*new) != index.multikey);
         if widened {
             let mut meta = CollectionMeta::clone(&self.meta);
             for (index, new) in meta.indexes.iter_mut().zip(&self.multikey) {
