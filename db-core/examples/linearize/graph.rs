@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use db_core::linearizer::{EntryNumber, Linearizer, Node, Past, Standing};
+use db_core::linearizer::{ConfirmationBroken, EntryNumber, Linearizer, Node, Past, Standing};
 use db_core::{EntryHash, WriterKey};
 use serde_json::{Value, json};
 
@@ -40,6 +40,7 @@ struct Entry {
 
 /// The linearizer's caller, its store and its view: the view is nothing but the set of indexers.
 struct Peer {
+    genesis: Vec<WriterKey>,
     linearizer: Linearizer,
     log: Log,
     confirmed: Vec<u64>,
@@ -56,8 +57,8 @@ struct Log {
 
 struct Stored {
     id: u64,
+    node: Node,
     standing: Standing,
-    parents: Vec<EntryNumber>,
     sets: Option<Vec<WriterKey>>,
 }
 
@@ -67,7 +68,7 @@ impl Past for Log {
     }
 
     fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
-        self.at(number).map(|stored| stored.parents.clone()).unwrap_or_default()
+        self.at(number).map(|stored| stored.node.parents.clone()).unwrap_or_default()
     }
 }
 
@@ -87,8 +88,11 @@ impl Log {
             parents.push(*self.numbers.get(parent).ok_or(format!("parent {parent} has not come before"))?);
         }
         if let Some(before) = entry.seq.checked_sub(1) {
-            let before = self.places.get(&(writer, before));
-            parents.push(*before.ok_or(format!("seq {} without the one before", entry.seq))?);
+            let is_before = |stored: &Stored| stored.node.writer == writer && stored.node.seq == before;
+            if !parents.iter().any(|parent| self.at(*parent).is_some_and(is_before)) {
+                let before = self.places.get(&(writer, before));
+                parents.push(*before.ok_or(format!("seq {} without the one before", entry.seq))?);
+            }
         }
         parents.sort_unstable();
         parents.dedup();
@@ -100,6 +104,7 @@ impl Peer {
     fn new(indexers: &[String]) -> Result<Self, String> {
         let indexers = keys(indexers)?;
         Ok(Self {
+            genesis: indexers.clone(),
             linearizer: Linearizer::new(indexers.clone()),
             log: Log::default(),
             confirmed: Vec::new(),
@@ -127,15 +132,18 @@ impl Peer {
             is_fork: self.log.places.contains_key(&(writer, entry.seq)),
         };
         let standing = self.linearizer.check(&node, &self.log).map_err(|illegal| illegal.to_string())?;
-        self.linearizer.add(&node, &standing, &self.log).map_err(|broken| broken.to_string())?;
         self.log.numbers.insert(entry.id, node.number);
         self.log.places.insert((writer, entry.seq), node.number);
         let sets = entry.set_indexers.as_deref().map(keys).transpose()?;
-        self.log.stored.push(Stored { id: entry.id, standing, parents: node.parents, sets });
-        self.apply_parts()
+        let added = self.linearizer.add(&node, &standing, &self.log);
+        self.log.stored.push(Stored { id: entry.id, node, standing, sets });
+        if added.and_then(|()| self.apply_parts()).is_err() {
+            self.start_anew().map_err(|broken| broken.to_string())?;
+        }
+        Ok(())
     }
 
-    fn apply_parts(&mut self) -> Result<(), String> {
+    fn apply_parts(&mut self) -> Result<(), ConfirmationBroken> {
         while let Some(part) = self.linearizer.next_part() {
             self.confirmed.extend(self.log.ids(&part.entries));
             for number in &part.entries {
@@ -143,10 +151,20 @@ impl Peer {
                     self.indexers.clone_from(sets);
                 }
             }
-            let finished = self.linearizer.finish_part(&self.indexers, &self.log);
-            finished.map_err(|broken| broken.to_string())?;
+            self.linearizer.finish_part(&self.indexers, &self.log)?;
         }
         Ok(())
+    }
+
+    /// An indexer's fork has contradicted what was confirmed: all entries first, then all parts.
+    fn start_anew(&mut self) -> Result<(), ConfirmationBroken> {
+        self.linearizer = Linearizer::new(self.genesis.clone());
+        self.indexers.clone_from(&self.genesis);
+        self.confirmed.clear();
+        for stored in &self.log.stored {
+            self.linearizer.add(&stored.node, &stored.standing, &self.log)?;
+        }
+        self.apply_parts()
     }
 
     fn answer(&mut self, name: &str) -> Value {

@@ -23,6 +23,22 @@ fn all_shared_scenarios_come_out_as_expected() {
 }
 
 #[test]
+fn a_fork_that_breaks_confirmation_makes_the_example_start_anew() {
+    let entry = |id: u8, seq: u8, parents: &str, wave: u8| {
+        format!(
+            r#"{{"id":{id},"writer":"a","seq":{seq},"parents":{parents},"time":1,"epoch":0,"wave":{wave}}}"#
+        )
+    };
+    let entries = [entry(0, 0, "[]", 1), entry(1, 1, "[0]", 2), entry(2, 1, "[0]", 2), entry(3, 2, "[2]", 3)];
+    // With the first three, of two confirmed proposals in one wave the higher hash; then the one with a successor.
+    for (count, confirmed) in [(2, "[0,1]"), (3, "[0,2]"), (4, "[0,2,3]")] {
+        let line =
+            format!(r#"{{"name":"fork","indexers":["a"],"entries":[{}]}}"#, entries[..count].join(","));
+        assert_eq!(graph::linearize(&line).unwrap()["confirmed"].to_string(), confirmed);
+    }
+}
+
+#[test]
 fn bad_graphs_are_refused_with_a_reason() {
     let graph = |entries: &str| format!(r#"{{"name":"x","indexers":["a","b"],"entries":[{entries}]}}"#);
     let first = r#"{"id":0,"writer":"a","seq":0,"parents":[],"time":1,"epoch":0,"wave":1}"#;
