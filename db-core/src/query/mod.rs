@@ -1,14 +1,19 @@
-//! Running queries: an access path over the view's key ranges, the filter on raw bytes, sort, skip, limit, projection.
+//! Running queries: the plan's key ranges of the view, the filter on raw bytes, sort, skip, limit, projection.
 
+mod branch;
 mod execute;
+mod explain;
 mod source;
 
-use bson::RawDocumentBuf;
+use bson::{RawBsonRef, RawDocumentBuf};
+use db_index::{Filter, Projection, Sort};
 
 pub(crate) use execute::Execution;
+pub(crate) use explain::explain;
 pub(crate) use source::Source;
 
 use crate::error::Result;
+use crate::view::ViewSnapshot;
 use crate::view::catalog::CollectionMeta;
 use crate::view::journal::ViewWriter;
 
@@ -33,6 +38,41 @@ pub enum Hint {
     Keys(bson::Document),
 }
 
+/// The parts of a find, compiled.
+pub(crate) struct Compiled {
+    filter: Filter,
+    sort: Sort,
+    projection: Option<Projection>,
+    hint: Option<db_index::Hint>,
+    skip: u64,
+    limit: Option<u64>,
+}
+
+impl FindOptions {
+    fn compile(&self) -> Result<Compiled> {
+        let filter = Filter::parse(&self.filter)?;
+        let sort = self.sort.as_deref().map(Sort::parse).transpose()?.unwrap_or_default();
+        let projection =
+            self.projection.as_deref().map(|document| Projection::parse(document, Some(&filter)));
+        let projection = projection.transpose()?.filter(|projection| !projection.is_empty());
+        let hint = match &self.hint {
+            None => None,
+            Some(Hint::Name(name)) => Some(db_index::Hint::Name(name.clone())),
+            Some(Hint::Keys(keys)) => {
+                let keys = crate::collection::ToRawDocument::to_raw_document(keys)?;
+                Some(db_index::Hint::parse(RawBsonRef::Document(&keys))?)
+            }
+        };
+        let limit = (self.limit > 0).then_some(self.limit);
+        Ok(Compiled { filter, sort, projection, hint, skip: self.skip, limit })
+    }
+}
+
+/// Whether the options are in order, for a collection that does not exist.
+pub(crate) fn check(options: &FindOptions) -> Result<()> {
+    options.compile().map(|_| ())
+}
+
 /// The documents that a find inside a write transaction gives.
 pub(crate) fn collect(
     view: &ViewWriter<'_, '_>,
@@ -40,4 +80,9 @@ pub(crate) fn collect(
     options: &FindOptions,
 ) -> Result<Vec<RawDocumentBuf>> {
     Execution::new(view, meta, options)?.collect()
+}
+
+/// How many documents a find gives, read from an index alone where that is possible.
+pub(crate) fn count(view: ViewSnapshot, meta: &CollectionMeta, options: &FindOptions) -> Result<u64> {
+    Execution::counting(view, meta, options)?.count_all()
 }
