@@ -17,6 +17,19 @@ pub struct Error {
     code: Option<i32>,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    write_failures: Vec<WriteFailure>,
+}
+
+/// One document of a bulk write that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriteFailure {
+    /// Its position in the call, from 0.
+    pub index: usize,
+    /// MongoDB's code: 11000 for a duplicate key, say.
+    pub code: i32,
+    /// What was wrong.
+    pub message: String,
 }
 
 /// What to do about an [`Error`].
@@ -44,7 +57,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, code: None, message: message.into(), source: None }
+        Self { kind, code: None, message: message.into(), source: None, write_failures: Vec::new() }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -67,8 +80,22 @@ impl Error {
         Self { code: Some(code), ..self }
     }
 
+    pub(crate) fn with_message(self, message: String) -> Self {
+        Self { message, ..self }
+    }
+
     pub(crate) fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
         Self { source: Some(Box::new(source)), ..self }
+    }
+
+    pub(crate) fn with_write_failures(self, write_failures: Vec<WriteFailure>) -> Self {
+        Self { write_failures, ..self }
+    }
+
+    /// Of a bulk write that failed in part: which documents failed. What is not listed here, and in an ordered write comes
+    /// before the failure, is written.
+    pub fn write_failures(&self) -> &[WriteFailure] {
+        &self.write_failures
     }
 
     /// What the caller can do about it.
@@ -99,6 +126,7 @@ impl fmt::Debug for Error {
             .field("kind", &self.kind)
             .field("code", &self.code)
             .field("message", &self.message)
+            .field("write_failures", &self.write_failures.len())
             .field("source", &self.source)
             .finish()
     }
@@ -117,7 +145,13 @@ impl From<QueryError> for Error {
         } else {
             ErrorKind::Invalid
         };
-        Self { kind, code: Some(error.code.0), message: error.message, source: None }
+        Self {
+            kind,
+            code: Some(error.code.0),
+            message: error.message,
+            source: None,
+            write_failures: Vec::new(),
+        }
     }
 }
 

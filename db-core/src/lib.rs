@@ -2,6 +2,8 @@
 
 mod apply;
 mod bytes;
+mod collection;
+mod database;
 mod driver;
 mod engine;
 mod entry;
@@ -16,23 +18,33 @@ mod payload;
 mod peer_address;
 mod query;
 mod storage;
+mod store;
 #[cfg(feature = "swarm")]
 pub mod swarm;
 mod sync;
 mod ticket;
 mod view;
+mod write;
 
 pub use bytes::Malformed;
+pub use collection::{
+    Collection, Count, Cursor, DeleteResult, Distinct, Find, FindOne, IndexModel, IndexOptions,
+    InsertManyResult, InsertOneResult, RawCursor, ToRawDocument, UpdateResult,
+};
+pub use database::{Database, Role, Status, WriterInfo};
 pub use driver::{
     ConnectionError, ConnectionMonitor, ConnectionOptions, EngineLink, PEER_FRAMES_MAX, PREAMBLE_BYTES,
-    PeerInput, PeerLink, PeerOutput, Progress, read_topic, refuse, run_connection, write_topic,
+    PeerInput, PeerLink, PeerOutput, PeerStatus, Progress, read_topic, refuse, run_connection, write_topic,
 };
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, WriteFailure};
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 pub use log_reader::{LogReader, StoredRun, Tip};
 pub use peer_address::{EndpointKey, PeerAddress, PeerAddressError, SOCKETS_MAX};
+pub use query::Hint;
+pub use store::Store;
 pub use sync::{
     CloseReason, FRAME_BYTES_MAX, Session, SessionConfig, SessionOutput, SessionStats, frame_bytes_max,
 };
 pub use ticket::{TICKET_ADDRESSES_MAX, TICKET_NAME_BYTES_MAX, TICKET_TEXT_MAX, Ticket, TicketError};
+pub use write::Write;

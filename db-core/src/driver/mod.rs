@@ -4,7 +4,9 @@
 mod connection;
 mod link;
 mod monitor;
+mod peers;
 mod preamble;
+pub(crate) mod worker;
 
 #[cfg(test)]
 pub(crate) mod stub;
@@ -12,4 +14,6 @@ pub(crate) mod stub;
 pub use connection::{ConnectionError, ConnectionOptions, run_connection};
 pub use link::{EngineLink, PEER_FRAMES_MAX, PeerInput, PeerLink, PeerOutput};
 pub use monitor::{ConnectionMonitor, Progress};
+pub use peers::PeerStatus;
+pub(crate) use peers::Peers;
 pub use preamble::{PREAMBLE_BYTES, read_topic, refuse, write_topic};

@@ -16,11 +16,13 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use redb::{Database, WriteTransaction};
 
+pub(crate) use append::Moment;
+#[cfg(test)]
 pub(crate) use ingest::IngestError;
-pub(crate) use request::{IdSource, Reply, Request};
+pub(crate) use request::{Reply, Request, UpdateRequest, with_id_in_front};
 
 use crate::apply::Applier;
-use crate::entry::{VerifiedRun, founder_secret};
+use crate::entry::founder_secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DatabaseId, WriterKey};
 use crate::storage::{Identity, Tables};
@@ -64,6 +66,7 @@ pub(crate) struct EngineStatus {
 }
 
 impl Engine {
+    #[allow(clippy::redundant_closure_for_method_calls)] // the method's path is not general enough over lifetimes
     /// Opens the engine over a database file that [`crate::storage`] made or opened.
     pub(crate) fn open(database: Arc<Database>, identity: Identity, secret: SigningKey) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
@@ -72,15 +75,14 @@ impl Engine {
         let transaction = engine.begin()?;
         let state = {
             let mut tables = Tables::open(&transaction)?;
-            match tables.engine_state()? {
-                Some(stored) => State::restore(&stored, &tables)?,
-                None => {
-                    let mut view = ViewWriter::new(&mut tables.view);
-                    members::found(&mut view, &engine.identity.genesis)?;
-                    let state = State::new(&engine.identity.genesis);
-                    tables.put_engine_state(&state.encode())?;
-                    state
-                }
+            if let Some(stored) = tables.engine_state()? {
+                State::restore(&stored, &tables)?
+            } else {
+                let mut view = ViewWriter::new(&mut tables.view);
+                members::found(&mut view, &engine.identity.genesis)?;
+                let state = State::new(&engine.identity.genesis);
+                tables.put_engine_state(&state.encode())?;
+                state
             }
         };
         transaction.commit()?;
@@ -136,6 +138,11 @@ impl Engine {
         self.state.as_ref().map_or(0, State::unordered)
     }
 
+    /// The indexers of the present epoch, ascending.
+    pub(crate) fn indexers(&self) -> &[WriterKey] {
+        self.state.as_ref().map_or(&[], |state| state.linearizer.indexers())
+    }
+
     /// Whether an ack of this device would help to confirm what is not; `gone` are the indexers not to wait for.
     pub(crate) fn wants_ack(&self, gone: &std::collections::BTreeSet<WriterKey>) -> bool {
         self.state.as_ref().is_some_and(|state| state.linearizer.wants_ack(&self.writer, gone))
@@ -188,14 +195,6 @@ impl Batch<'_, '_> {
         self.sign_run()?;
         self.flush_undo()?;
         self.tables.put_engine_state(&self.state.encode())
-    }
-}
-
-impl Engine {
-    /// Stores a run of a peer; none of it if any of it is not in order.
-    #[cfg(test)]
-    pub(crate) fn ingest(&mut self, run: &VerifiedRun) -> Result<Result<(), IngestError>> {
-        self.run(|batch| batch.ingest(run))
     }
 }
 

@@ -57,6 +57,19 @@ pub(crate) enum Request {
     },
 }
 
+impl Request {
+    /// How many bytes of documents the call brings.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Insert { documents, .. } => {
+                documents.iter().map(|document| document.as_bytes().len()).sum()
+            }
+            Self::Update(update) => update.update.as_bytes().len() + update.filter.as_bytes().len(),
+            _ => 0,
+        }
+    }
+}
+
 /// The parts of an update or replacement.
 #[derive(Debug, Clone)]
 pub(crate) struct UpdateRequest {
@@ -384,11 +397,8 @@ impl Trial<'_, '_> {
         multi: bool,
     ) -> Result<Vec<RawDocumentBuf>> {
         let Some(meta) = self.applier.catalog.collection(view, collection)? else { return Ok(Vec::new()) };
-        let options = FindOptions {
-            filter: filter.to_owned(),
-            limit: if multi { 0 } else { 1 },
-            ..FindOptions::default()
-        };
+        let options =
+            FindOptions { filter: filter.to_owned(), limit: u64::from(!multi), ..FindOptions::default() };
         query::collect(view, &meta, &options)
     }
 

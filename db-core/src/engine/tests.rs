@@ -8,7 +8,7 @@ use redb::backends::InMemoryBackend;
 use super::append::Moment;
 use super::request::UpdateRequest;
 use super::*;
-use crate::entry::{Entry, Genesis, Header};
+use crate::entry::{Entry, Genesis, Header, VerifiedRun};
 use crate::ids::{DatabaseKey, EntryHash};
 use crate::log_reader::LogReader;
 use crate::operation::Roles;
@@ -42,6 +42,12 @@ fn closed(founder: u8) -> Identity {
 fn open() -> Identity {
     let key = DatabaseKey::of_open_topic("test");
     Identity { genesis: Genesis::open(&key), key }
+}
+
+impl Engine {
+    fn ingest(&mut self, run: &VerifiedRun) -> Result<Result<(), IngestError>> {
+        self.run(|batch| batch.ingest(run))
+    }
 }
 
 impl Peer {

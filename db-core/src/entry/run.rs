@@ -1,6 +1,8 @@
 //! Runs: entries of one log that were appended together, under one signature, as they are stored and sent.
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, VerifyingKey};
+#[cfg(test)]
+use ed25519_dalek::{Signer, SigningKey};
 use thiserror::Error;
 
 use super::header::{Header, hash_encoded};
@@ -133,7 +135,8 @@ impl Run {
 }
 
 impl VerifiedRun {
-    /// Signs entries that this process has just made.
+    /// Signs entries made by a test.
+    #[cfg(test)]
     pub(crate) fn sign(entries: Vec<Entry>, secret: &SigningKey) -> Option<Self> {
         let signature = secret.sign(entries.last()?.hash.as_bytes()).to_bytes();
         Some(Self { entries, signature })

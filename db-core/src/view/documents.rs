@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bson::{RawBsonRef, RawDocument};
-use db_index::{Direction, ErrorCode, MultikeyFields, QueryError, encode_value, trim_types};
+use db_index::{Direction, ErrorCode, MultikeyFields, QueryError, encode_value, join_types, trim_types};
 
 use super::catalog::{CatalogCache, CollectionMeta, IndexMeta};
 use super::journal::ViewWriter;
@@ -220,7 +220,7 @@ pub(crate) fn entries_of_index(
     let mut entries = BTreeMap::new();
     for entry in found.entries {
         let key = [&prefix[..], &entry.key, id_key].concat();
-        entries.insert(key, join_types(id_types, &entry.types));
+        entries.insert(key, join_types(&entry.types, id_types));
     }
     Ok(EntriesOfIndex { unique: index.definition.is_unique(), multikey: found.multikey, entries })
 }
@@ -240,19 +240,6 @@ pub(crate) fn id_types(document: &RawDocument) -> Vec<u8> {
     }
     trim_types(&mut types);
     types
-}
-
-/// The value of an index entry: the length of the `_id`'s types (u8), those types, the types of the indexed values;
-/// nothing at all if both are empty, which is the common case.
-fn join_types(id_types: &[u8], types: &[u8]) -> Vec<u8> {
-    if id_types.is_empty() && types.is_empty() {
-        return Vec::new();
-    }
-    let Ok(length) = u8::try_from(id_types.len()) else {
-        // An `_id` with so many parts is read from the document.
-        return [&[u8::MAX], types].concat();
-    };
-    [&[length], id_types, types].concat()
 }
 
 fn duplicate(index: &str, value: &str) -> QueryError {

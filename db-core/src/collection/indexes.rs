@@ -1,0 +1,147 @@
+//! Creating, listing and dropping indexes.
+
+use bson::{Document, RawDocumentBuf, doc};
+use db_index::{ID_INDEX_NAME, IndexDefinition};
+
+use super::Collection;
+use super::documents::{ToRawDocument, checked, not_bson};
+use crate::engine::Request;
+use crate::error::{Error, Result};
+use crate::write::Write;
+
+/// An index to create, or one that is there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexModel {
+    /// The fields and their directions: `{ year: 1, title: -1 }`.
+    pub keys: Document,
+    /// The options.
+    pub options: IndexOptions,
+}
+
+/// The options of an index.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct IndexOptions {
+    /// The name; made of the keys (`year_1_title_-1`) where there is none.
+    pub name: Option<String>,
+    /// Whether no two documents may have the same keys.
+    pub unique: bool,
+    /// Whether documents without any of the fields are left out.
+    pub sparse: bool,
+}
+
+impl IndexModel {
+    /// An index on these keys.
+    pub fn new(keys: Document) -> Self {
+        Self { keys, options: IndexOptions::default() }
+    }
+
+    /// With this name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.options.name = Some(name.into());
+        self
+    }
+
+    /// Unique, or not.
+    #[must_use]
+    pub fn unique(mut self, unique: bool) -> Self {
+        self.options.unique = unique;
+        self
+    }
+
+    /// Sparse, or not.
+    #[must_use]
+    pub fn sparse(mut self, sparse: bool) -> Self {
+        self.options.sparse = sparse;
+        self
+    }
+
+    /// The definition as `listIndexes` shows it.
+    fn to_definition(&self) -> Result<IndexDefinition> {
+        let mut options = Document::new();
+        if let Some(name) = &self.options.name {
+            options.insert("name", name);
+        }
+        if self.options.unique {
+            options.insert("unique", true);
+        }
+        if self.options.sparse {
+            options.insert("sparse", true);
+        }
+        let (keys, options) = (checked(&self.keys)?, options.to_raw_document()?);
+        Ok(IndexDefinition::parse(&keys, &options)?)
+    }
+
+    fn from_definition(definition: &IndexDefinition) -> Result<Self> {
+        let keys = Document::try_from(definition.key_pattern()).map_err(not_bson)?;
+        let options = IndexOptions {
+            name: Some(definition.name().to_owned()),
+            unique: definition.is_unique(),
+            sparse: definition.is_sparse(),
+        };
+        Ok(Self { keys, options })
+    }
+}
+
+impl From<Document> for IndexModel {
+    fn from(keys: Document) -> Self {
+        Self::new(keys)
+    }
+}
+
+impl<T> Collection<T> {
+    /// Creates an index, covering the documents that are there; gives its name. One that exists already is no error.
+    ///
+    /// It fails with `DuplicateKey` (11000) if documents contradict a unique index, with `IndexOptionsConflict` (85) or
+    /// `IndexKeySpecsConflict` (86) if keys or name are taken, with `CannotCreateIndex` (67) for keys that cannot be.
+    pub fn create_index(&self, index: impl Into<IndexModel>) -> Write<String> {
+        let definition = index.into().to_definition();
+        let name = definition.as_ref().map(|definition| definition.name().to_owned()).unwrap_or_default();
+        let request = definition.map(|definition| self.creation(vec![definition.to_document()]));
+        self.database.write(request, move |_| Ok(name))
+    }
+
+    /// Creates indexes as one entry of the log; gives their names.
+    pub fn create_indexes(&self, indexes: impl IntoIterator<Item = IndexModel>) -> Write<Vec<String>> {
+        let definitions: Result<Vec<IndexDefinition>> =
+            indexes.into_iter().map(|index| index.to_definition()).collect();
+        let names = match &definitions {
+            Ok(definitions) => definitions.iter().map(|definition| definition.name().to_owned()).collect(),
+            Err(_) => Vec::new(),
+        };
+        let request = definitions
+            .map(|definitions| self.creation(definitions.iter().map(IndexDefinition::to_document).collect()));
+        self.database.write(request, move |_| Ok(names))
+    }
+
+    /// Drops the index with this name.
+    ///
+    /// It fails with `IndexNotFound` (27) if there is none, `InvalidOptions` (72) for the index on `_id`.
+    pub fn drop_index(&self, name: impl Into<String>) -> Write<()> {
+        let name = name.into();
+        let request = if name == ID_INDEX_NAME {
+            Err(Error::invalid("the index on _id cannot be dropped").with_code(72))
+        } else {
+            Ok(Request::DropIndex { collection: self.name.clone(), name })
+        };
+        self.database.write(request, |_| Ok(()))
+    }
+
+    /// The indexes, the one on `_id` first; none if the collection does not exist.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub fn list_indexes(&self) -> Result<Vec<IndexModel>> {
+        let Some((_, meta)) = self.open()? else { return Ok(Vec::new()) };
+        let mut indexes = vec![IndexModel::new(doc! { "_id": 1 }).name(ID_INDEX_NAME)];
+        for index in &meta.indexes {
+            indexes.push(IndexModel::from_definition(&index.definition)?);
+        }
+        Ok(indexes)
+    }
+
+    fn creation(&self, definitions: Vec<RawDocumentBuf>) -> Request {
+        Request::CreateIndexes { collection: self.name.clone(), definitions }
+    }
+}

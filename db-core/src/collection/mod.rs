@@ -1,0 +1,93 @@
+//! Collections: the API that users of MongoDB's driver know, on a database of one's own.
+
+mod documents;
+mod find;
+mod indexes;
+mod results;
+mod writes;
+
+use std::marker::PhantomData;
+
+pub use documents::ToRawDocument;
+pub use find::{Count, Cursor, Distinct, Find, FindOne, RawCursor};
+pub use indexes::{IndexModel, IndexOptions};
+pub use results::{DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
+
+use crate::database::Database;
+use crate::engine::Request;
+use crate::error::Result;
+use crate::view::ViewSnapshot;
+use crate::view::catalog::{self, CollectionMeta};
+use crate::write::Write;
+
+/// A collection of a database, whose documents are `T`s. Cheap to clone; it need not exist until something is written.
+///
+/// ```
+/// use bson::{Document, doc};
+///
+/// let store = db_core::Store::in_memory()?;
+/// let films = store.create_database("demo")?.collection::<Document>("films");
+/// films.insert_one(doc! { "title": "Alien", "year": 1979 }).run()?;
+/// films.create_index(doc! { "year": 1 }).run()?;
+/// let found: Vec<Document> = films.find(doc! { "year": { "$gte": 1970 } }).run()?.collect::<Result<_, _>>()?;
+/// assert_eq!(found[0].get_str("title").ok(), Some("Alien"));
+/// # Ok::<(), db_core::Error>(())
+/// ```
+pub struct Collection<T> {
+    database: Database,
+    name: String,
+    documents: PhantomData<fn() -> T>,
+}
+
+impl<T> Collection<T> {
+    pub(crate) fn new(database: Database, name: &str) -> Self {
+        Self { database, name: name.to_owned(), documents: PhantomData }
+    }
+
+    /// The collection's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same collection with documents of another type.
+    pub fn clone_with_type<U>(&self) -> Collection<U> {
+        Collection::new(self.database.clone(), &self.name)
+    }
+
+    /// Drops the collection with its documents and indexes; fails with `NamespaceNotFound` (26) if there is none.
+    pub fn drop(&self) -> Write<()> {
+        self.database.write(Ok(Request::DropCollection { collection: self.name.clone() }), |_| Ok(()))
+    }
+
+    /// How many documents the collection holds, from a counter.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub fn estimated_document_count(&self) -> Result<u64> {
+        match self.open()? {
+            Some((view, meta)) => catalog::document_count(&view, meta.id),
+            None => Ok(0),
+        }
+    }
+
+    /// A snapshot, and the collection in it if it exists.
+    fn open(&self) -> Result<Option<(ViewSnapshot, CollectionMeta)>> {
+        let view = self.database.view()?;
+        Ok(catalog::collection(&view, &self.name)?.map(|meta| (view, meta)))
+    }
+}
+
+impl<T> Clone for Collection<T> {
+    fn clone(&self) -> Self {
+        self.clone_with_type()
+    }
+}
+
+impl<T> std::fmt::Debug for Collection<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Collection")
+            .field("database", &self.database.name())
+            .field("name", &self.name)
+            .finish()
+    }
+}

@@ -1,0 +1,185 @@
+//! Inserting, updating, replacing and deleting.
+
+use std::borrow::Borrow;
+
+use bson::oid::ObjectId;
+use bson::{Bson, RawDocumentBuf};
+use serde::Serialize;
+
+use super::Collection;
+use super::documents::{ToRawDocument, checked, not_bson, serialized, to_insert};
+use super::results::{DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
+use crate::engine::{Reply, Request, UpdateRequest};
+use crate::error::{Error, Result, WriteFailure};
+use crate::write::Write;
+
+impl<T: Serialize> Collection<T> {
+    /// Inserts a document. One without `_id` gets an `ObjectId`.
+    ///
+    /// It fails with `DuplicateKey` (11000) if the `_id` or a unique key is taken, `InvalidIdField` (53) for an impossible
+    /// `_id`, and for documents beyond the limits (16 MiB, 64 levels).
+    pub fn insert_one(&self, document: impl Borrow<T>) -> Write<InsertOneResult> {
+        let document = to_insert(document.borrow());
+        let id = document.as_ref().map_or(Ok(Bson::Null), id_of);
+        let request = document.map(|document| self.insertion(vec![document]));
+        self.database.write(request, move |reply| {
+            failures(&reply, 1)?;
+            Ok(InsertOneResult { inserted_id: id?, entry: reply.entry })
+        })
+    }
+
+    /// Inserts documents as one entry of the log. Ordered (the default), it ends at the first that fails; what came before
+    /// stays. [`Error::write_failures`] tells which failed.
+    pub fn insert_many(
+        &self,
+        documents: impl IntoIterator<Item = impl Borrow<T>>,
+    ) -> Write<InsertManyResult> {
+        let documents: Result<Vec<RawDocumentBuf>> =
+            documents.into_iter().map(|document| to_insert(document.borrow())).collect();
+        let documents = documents.and_then(|documents| {
+            if documents.is_empty() {
+                return Err(Error::invalid("insert_many needs at least one document").with_code(2));
+            }
+            Ok(documents)
+        });
+        let ids: Result<Vec<Bson>> = match &documents {
+            Ok(documents) => documents.iter().map(id_of).collect(),
+            Err(_) => Ok(Vec::new()),
+        };
+        self.database.write(documents.map(|documents| self.insertion(documents)), move |reply| {
+            let ids = ids?;
+            failures(&reply, ids.len())?;
+            Ok(InsertManyResult { inserted_ids: ids, entry: reply.entry })
+        })
+    }
+
+    /// Replaces the first document that matches, keeping its `_id`.
+    pub fn replace_one(
+        &self,
+        filter: impl ToRawDocument,
+        replacement: impl Borrow<T>,
+    ) -> Write<UpdateResult> {
+        self.updating(checked(filter), serialized(replacement.borrow()), false, true)
+    }
+
+    fn insertion(&self, documents: Vec<RawDocumentBuf>) -> Request {
+        Request::Insert { collection: self.name.clone(), documents, ordered: true }
+    }
+}
+
+impl<T> Collection<T> {
+    /// Updates the first document that matches, with update operators.
+    pub fn update_one(&self, filter: impl ToRawDocument, update: impl ToRawDocument) -> Write<UpdateResult> {
+        self.updating(checked(filter), checked(update), false, false)
+    }
+
+    /// Updates every document that matches, with update operators. It ends at the first that fails; what came before stays.
+    pub fn update_many(&self, filter: impl ToRawDocument, update: impl ToRawDocument) -> Write<UpdateResult> {
+        self.updating(checked(filter), checked(update), true, false)
+    }
+
+    /// Deletes the first document that matches.
+    pub fn delete_one(&self, filter: impl ToRawDocument) -> Write<DeleteResult> {
+        self.deleting(checked(filter), false)
+    }
+
+    /// Deletes every document that matches.
+    pub fn delete_many(&self, filter: impl ToRawDocument) -> Write<DeleteResult> {
+        self.deleting(checked(filter), true)
+    }
+
+    fn updating(
+        &self,
+        filter: Result<RawDocumentBuf>,
+        update: Result<RawDocumentBuf>,
+        multi: bool,
+        replacement: bool,
+    ) -> Write<UpdateResult> {
+        let request = filter.and_then(|filter| {
+            Ok(Request::Update(UpdateRequest {
+                collection: self.name.clone(),
+                filter,
+                update: update?,
+                array_filters: Vec::new(),
+                multi,
+                upsert: None,
+                replacement,
+            }))
+        });
+        self.database.write(request, |reply| {
+            // An update of many that fails at one document has changed those before it.
+            failures(&reply, reply.outcome.matched as usize)?;
+            Ok(UpdateResult {
+                matched_count: reply.outcome.matched,
+                modified_count: reply.outcome.modified,
+                upserted_id: reply.upserted_id.map(Bson::try_from).transpose().map_err(not_bson)?,
+                entry: reply.entry,
+            })
+        })
+    }
+
+    fn deleting(&self, filter: Result<RawDocumentBuf>, multi: bool) -> Write<DeleteResult> {
+        let request = filter.map(|filter| Request::Delete { collection: self.name.clone(), filter, multi });
+        self.database.write(request, |reply| {
+            Ok(DeleteResult { deleted_count: reply.outcome.deleted, entry: reply.entry })
+        })
+    }
+}
+
+impl Write<InsertManyResult> {
+    /// Whether the insert ends at the first document that fails (true, the default) or tries them all.
+    pub fn ordered(self, ordered: bool) -> Self {
+        self.with(|request| {
+            if let Request::Insert { ordered: of_request, .. } = request {
+                *of_request = ordered;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Write<UpdateResult> {
+    /// Whether to insert a document where none matches.
+    pub fn upsert(self, upsert: bool) -> Self {
+        self.with(|request| {
+            if let Request::Update(update) = request {
+                update.upsert = upsert.then(ObjectId::new);
+            }
+            Ok(())
+        })
+    }
+
+    /// The conditions that `$[id]` in the update's paths refer to.
+    pub fn array_filters<D: ToRawDocument>(self, array_filters: impl IntoIterator<Item = D>) -> Self {
+        self.with(|request| {
+            if let Request::Update(update) = request {
+                update.array_filters = array_filters.into_iter().map(checked).collect::<Result<_>>()?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn id_of(document: &RawDocumentBuf) -> Result<Bson> {
+    match document.get("_id").map_err(not_bson)? {
+        Some(id) => Bson::try_from(id).map_err(not_bson),
+        None => Ok(Bson::Null),
+    }
+}
+
+/// The error of a bulk write that failed in part.
+fn failures(reply: &Reply, parts: usize) -> Result<()> {
+    let Some((index, first)) = reply.outcome.rejected.first_key_value() else { return Ok(()) };
+    let done = reply.outcome.inserted.max(reply.outcome.matched);
+    let message = if parts > 1 {
+        format!("{}: index={index}, done={done}, failed={}", first.message, reply.outcome.rejected.len())
+    } else {
+        first.message.clone()
+    };
+    let failures = reply.outcome.rejected.iter().map(|(index, error)| WriteFailure {
+        index: *index,
+        code: error.code.0,
+        message: error.message.clone(),
+    });
+    Err(Error::from(first.clone()).with_message(message).with_write_failures(failures.collect()))
+}

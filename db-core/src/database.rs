@@ -1,0 +1,395 @@
+//! A database: the handle that programs hold.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use redb::ReadableDatabase;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::collection::Collection;
+use crate::driver::worker::{self, Command, Published};
+use crate::driver::{PeerInput, PeerLink, PeerStatus, Peers};
+use crate::engine::{Engine, EngineStatus, Reply, Request};
+use crate::entry::Genesis;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
+use crate::limits;
+use crate::log_reader::LogReader;
+use crate::operation::Roles;
+use crate::peer_address::PeerAddress;
+use crate::storage::{self, Identity, LogSnapshot};
+use crate::ticket::Ticket;
+use crate::view::{ViewSnapshot, catalog, digest, members};
+use crate::write::Write;
+
+/// A replicated database. Cheap to clone; all clones are one database.
+///
+/// Reads run on snapshots in the caller's thread and are never blocked. Writes go to the one thread that owns the
+/// database's engine: await them, or block with `run()`.
+#[derive(Clone)]
+pub struct Database {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: String,
+    id: DatabaseId,
+    identity: Identity,
+    writer: WriterKey,
+    /// None once the database is closed.
+    file: RwLock<Option<Arc<redb::Database>>>,
+    commands: mpsc::Sender<Command>,
+    published: Arc<Published>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a writer may do. Each role includes writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// Writes documents, collections and indexes.
+    Writer,
+    /// And votes on the order.
+    Indexer,
+    /// And adds and removes writers.
+    Admin,
+}
+
+/// A writer as the database knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(clippy::struct_excessive_bools)] // four independent facts, each with its name
+pub struct WriterInfo {
+    /// Its key.
+    pub writer: WriterKey,
+    /// Whether it may write.
+    pub is_writer: bool,
+    /// Whether it votes on the order.
+    pub is_indexer: bool,
+    /// Whether it adds and removes writers.
+    pub is_admin: bool,
+    /// How many entries of its log are stored here.
+    pub length: u64,
+    /// Whether it has signed two entries for one place of its log.
+    pub is_forked: bool,
+}
+
+/// How far a database has come on this peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// How many entries are stored.
+    pub entries: u64,
+    /// How many of them are confirmed: their place in the order can never change.
+    pub confirmed: u64,
+    /// How many are ordered and applied beyond those, at places that can still change.
+    pub tail: u64,
+    /// How many are stored and not yet ordered.
+    pub unordered: u64,
+    /// The number of the epoch.
+    pub epoch: u64,
+    /// The writers whose entries vote in this epoch, ascending.
+    pub indexers: Vec<WriterKey>,
+    /// The writers that have signed two entries for one place of their logs.
+    pub forked: Vec<WriterKey>,
+    /// How many times an entry was applied to the view since the database was opened.
+    pub applied: u64,
+    /// How many times an entry was undone since the database was opened.
+    pub undone: u64,
+}
+
+impl From<EngineStatus> for Status {
+    fn from(status: EngineStatus) -> Self {
+        let EngineStatus { entries, confirmed, tail, unordered, epoch, indexers, forked, applied, undone } =
+            status;
+        Self { entries, confirmed, tail, unordered, epoch, indexers, forked, applied, undone }
+    }
+}
+
+impl Database {
+    pub(crate) fn start(
+        name: &str,
+        file: Arc<redb::Database>,
+        identity: Identity,
+        engine: Engine,
+    ) -> Result<Self> {
+        let id = identity.genesis.database_id(&identity.key);
+        let writer = engine.writer();
+        let published =
+            Arc::new(Published { status: watch::Sender::new(engine.status()?), peers: Mutex::default() });
+        let (commands, inbox) = mpsc::channel(limits::COMMAND_QUEUE_MAX);
+        let peers = Peers::new(Arc::clone(&file), id, identity.key.clone(), writer);
+        let to_publish = Arc::clone(&published);
+        let thread = std::thread::Builder::new()
+            .name(format!("combdb-{name}"))
+            .spawn(move || worker::run(engine, inbox, peers, to_publish))
+            .map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "cannot start a thread").with_source(error)
+            })?;
+        let thread = Mutex::new(Some(thread));
+        let name = name.to_owned();
+        let file = RwLock::new(Some(file));
+        Ok(Self {
+            shared: Arc::new(Shared { name, id, identity, writer, file, commands, published, thread }),
+        })
+    }
+
+    /// What the database is called in its store.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The database's public identity, the same on every peer.
+    pub fn id(&self) -> DatabaseId {
+        self.shared.id
+    }
+
+    /// The secret that members share.
+    pub fn key(&self) -> &DatabaseKey {
+        &self.shared.identity.key
+    }
+
+    /// What the database is from its first moment.
+    pub fn genesis(&self) -> &Genesis {
+        &self.shared.identity.genesis
+    }
+
+    /// The topic on which the database's peers meet.
+    pub fn topic(&self) -> Topic {
+        self.key().topic()
+    }
+
+    /// The key of this device's log.
+    pub fn writer(&self) -> WriterKey {
+        self.shared.writer
+    }
+
+    /// A ticket that lets its holder read and replicate, with peers to begin with.
+    pub fn ticket(&self, addresses: Vec<PeerAddress>) -> Ticket {
+        Ticket {
+            key: self.key().clone(),
+            genesis: self.genesis().clone(),
+            name: self.name().to_owned(),
+            addresses,
+        }
+    }
+
+    /// The collection called `name`, whose documents are `T`s; it need not exist. `bson::Document` or
+    /// `bson::RawDocumentBuf` take any document.
+    pub fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+        Collection::new(self.clone(), name)
+    }
+
+    /// The names of the collections, ascending, those of the system included.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub fn list_collection_names(&self) -> Result<Vec<String>> {
+        catalog::collection_names(&self.view()?)
+    }
+
+    /// Creates a collection; the first insert into one that does not exist does so too.
+    pub fn create_collection(&self, name: &str) -> Write<()> {
+        self.plain_write(Request::CreateCollection { collection: name.to_owned() })
+    }
+
+    /// The writers that the database knows: those about whom something was decided, and the authors of entries.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub fn writers(&self) -> Result<Vec<WriterInfo>> {
+        let transaction = self.begin_read()?;
+        let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
+        let log = LogSnapshot::open(&transaction, self.id())?;
+        let mut lengths = std::collections::BTreeMap::new();
+        for tip in log.tips()? {
+            let (length, branches) = lengths.entry(tip.writer).or_insert((0, 0));
+            *length = tip.length.max(*length);
+            *branches += 1;
+        }
+        for (writer, _) in members::all(&view)? {
+            lengths.entry(writer).or_insert((0, 0));
+        }
+        let info = |(writer, (length, branches)): (WriterKey, (u64, u64))| {
+            let roles = members::roles(&view, self.genesis(), &writer)?;
+            Ok(WriterInfo {
+                writer,
+                is_writer: roles.has(Roles::WRITER),
+                is_indexer: roles.has(Roles::INDEXER),
+                is_admin: roles.has(Roles::ADMIN),
+                length,
+                is_forked: branches > 1,
+            })
+        };
+        lengths.into_iter().map(info).collect()
+    }
+
+    /// Admits a writer, or changes what it may do. Only an admin may.
+    pub fn add_writer(&self, writer: WriterKey, role: Role) -> Write<()> {
+        let roles = match role {
+            Role::Writer => Roles::WRITER,
+            Role::Indexer => Roles::INDEXER,
+            Role::Admin => Roles::ADMIN,
+        };
+        self.plain_write(Request::SetRoles { writer, roles })
+    }
+
+    /// Takes every role from a writer: its entries after that place of the order are skipped. Only an admin may.
+    pub fn remove_writer(&self, writer: WriterKey) -> Write<()> {
+        self.plain_write(Request::RemoveWriter { writer })
+    }
+
+    /// Makes exactly these writers the indexers. Only an admin may; in an open database that nobody has founded yet anybody
+    /// may, and these writers become its admins too. Found it once only: two foundings are a fork.
+    pub fn set_indexers(&self, writers: Vec<WriterKey>) -> Write<()> {
+        self.plain_write(Request::SetIndexers { writers })
+    }
+
+    /// How far the database has come on this peer.
+    pub fn status(&self) -> Status {
+        self.shared.published.status.borrow().clone().into()
+    }
+
+    /// Waits until the status satisfies `condition`, and gives it.
+    ///
+    /// # Errors
+    /// `Unavailable` if the database is closed first.
+    pub async fn wait_for(&self, mut condition: impl FnMut(&Status) -> bool) -> Result<Status> {
+        let mut status = self.shared.published.status.subscribe();
+        let reached = status.wait_for(|status| condition(&status.clone().into())).await;
+        let reached = reached.map(|status| status.clone().into());
+        reached.map_err(|_| closed())
+    }
+
+    /// The peers that are connected now.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        let peers = self.shared.published.peers.lock();
+        peers.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A digest of the whole view: equal on peers with equal entries. Reads everything.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub fn view_digest(&self) -> Result<[u8; 32]> {
+        digest::digest(&self.view()?)
+    }
+
+    /// The hashes of the confirmed entries in their order, from position `from`, at most `limit`.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub fn confirmed_order(&self, from: u64, limit: u64) -> Result<Vec<EntryHash>> {
+        let confirmed = self.status().confirmed;
+        let transaction = self.begin_read()?;
+        let log = LogSnapshot::open(&transaction, self.id())?;
+        let numbers = storage::order_snapshot(&transaction, from, confirmed.min(from.saturating_add(limit)))?;
+        numbers
+            .into_iter()
+            .filter_map(|number| log.record(number).transpose())
+            .map(|record| Ok(record?.hash))
+            .collect()
+    }
+
+    /// Begins a session with a peer over a connection that the caller carries: see [`crate::run_connection`].
+    ///
+    /// `binding` names the connection, equal at both ends and on no other; zeros where the transport has no such thing.
+    ///
+    /// # Errors
+    /// `Unavailable` if the database is closed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn connect_peer(&self, binding: [u8; 32], dialer: bool) -> Result<PeerLink> {
+        let (link, mut engine_end) = PeerLink::pair();
+        let (id_sender, id) = oneshot::channel();
+        let connect = Command::Connect { binding, dialer, outputs: engine_end.outputs, id: id_sender };
+        self.shared.commands.send(connect).await.map_err(|_| closed())?;
+        let id = id.await.map_err(|_| closed())?;
+        let commands = self.shared.commands.clone();
+        tokio::spawn(async move {
+            while let Some(input) = engine_end.inputs.recv().await {
+                let is_end = input == PeerInput::Closed;
+                if commands.send(Command::Peer { id, input }).await.is_err() || is_end {
+                    return;
+                }
+            }
+            let _ = commands.send(Command::Peer { id, input: PeerInput::Closed }).await;
+        });
+        Ok(link)
+    }
+
+    /// Finishes what waits and closes the file. Handles that are left refuse further work.
+    pub fn close(&self) {
+        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return };
+        stop(&self.shared.commands);
+        if thread.join().is_err() {
+            tracing::error!(database = self.name(), "the database's thread has panicked");
+        }
+        self.shared.file.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn begin_read(&self) -> Result<redb::ReadTransaction> {
+        let file = self.shared.file.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(file.ok_or_else(closed)?.begin_read()?)
+    }
+
+    /// A snapshot of the view.
+    pub(crate) fn view(&self) -> Result<ViewSnapshot> {
+        storage::view_snapshot(&self.begin_read()?)?.ok_or_else(no_view)
+    }
+
+    /// A write that does nothing until it is awaited or run; `finish` makes its result.
+    pub(crate) fn write<T>(
+        &self,
+        request: Result<Request>,
+        finish: impl FnOnce(Reply) -> Result<T> + Send + 'static,
+    ) -> Write<T> {
+        Write::new(self.shared.commands.clone(), request, finish)
+    }
+
+    fn plain_write(&self, request: Request) -> Write<()> {
+        self.write(Ok(request), |_| Ok(()))
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("name", &self.name()).field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        stop(&self.commands);
+    }
+}
+
+/// Tells the thread to end, also where the queue is full: it takes commands until it sees this one.
+fn stop(commands: &mpsc::Sender<Command>) {
+    let mut command = Command::Stop;
+    while let Err(mpsc::error::TrySendError::Full(full)) = commands.try_send(command) {
+        command = full;
+        std::thread::yield_now();
+    }
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Unavailable, "the database is closed")
+}
+
+fn no_view() -> Error {
+    Error::data("the database has no view")
+}
+
+#[cfg(feature = "swarm")]
+impl crate::swarm::SwarmDatabase for Database {
+    fn key(&self) -> DatabaseKey {
+        Database::key(self).clone()
+    }
+
+    fn connect(&self, channel: crate::swarm::Channel) -> crate::swarm::ConnectFuture<'_> {
+        Box::pin(async move { self.connect_peer(channel.binding, channel.dialer).await.ok() })
+    }
+}
