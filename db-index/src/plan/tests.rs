@@ -479,7 +479,9 @@ fn a_sparse_index_is_left_alone_where_it_would_lose_documents() {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    select(vec!["a", "b", "a.b", "a.0", "b.c", "a.b.c", "c"]).prop_map(str::to_owned)
+    let common = select(vec!["a", "a.b", "a.c"]);
+    let others = select(vec!["b", "c", "a.0", "a.0.b", "b.c", "a.b.c"]);
+    prop_oneof![4 => common, 1 => others].prop_map(str::to_owned)
 }
 
 fn document(fields: Vec<(&str, RawBson)>) -> RawBson {
@@ -490,14 +492,58 @@ fn list(values: Vec<RawBson>) -> RawBson {
     RawBson::Array(array_of(values))
 }
 
+/// Few scalars, so that documents, filters and indexes meet often.
+fn scalar() -> impl Strategy<Value = RawBson> {
+    prop_oneof![
+        6 => (0..3_i32).prop_map(RawBson::Int32),
+        1 => select(vec![1.0, 1.5, f64::NAN]).prop_map(RawBson::Double),
+        1 => select(vec!["a", "ab", "b"]).prop_map(|text| RawBson::String(text.to_owned())),
+        1 => Just(RawBson::Null),
+        1 => select(vec![RawBson::MinKey, RawBson::MaxKey]),
+    ]
+}
+
+/// Scalars, lists, and documents of `b` and `c`, within one another.
+fn value() -> impl Strategy<Value = RawBson> {
+    scalar().prop_recursive(3, 8, 3, |inner| {
+        let pair = (any::<bool>(), inner.clone(), any::<bool>(), inner.clone());
+        prop_oneof![
+            vec(inner, 0..3).prop_map(list),
+            pair.prop_map(|(has_b, b, has_c, c)| {
+                let fields = [(has_b, "b", b), (has_c, "c", c)].into_iter().filter(|(has, ..)| *has);
+                document(fields.map(|(_, name, value)| (name, value)).collect())
+            }),
+        ]
+    })
+}
+
+fn documents() -> impl Strategy<Value = Vec<RawDocumentBuf>> {
+    let scalars =
+        || vec(0..4_i32, 0..3).prop_map(|values| list(values.into_iter().map(RawBson::Int32).collect()));
+    let pair = (0..3_i32, 0..3_i32)
+        .prop_map(|(b, c)| document(vec![("b", RawBson::Int32(b)), ("c", RawBson::Int32(c))]));
+    let field =
+        prop_oneof![2 => scalars(), 2 => vec(pair, 1..3).prop_map(list), 2 => value(), 1 => small_value()];
+    let own = (field, prop::option::of(value()), prop::option::of(scalar())).prop_map(|(a, b, c)| {
+        let fields = [("a", Some(a)), ("b", b), ("c", c)].into_iter();
+        document_of(fields.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+    });
+    vec(prop_oneof![8 => own, 1 => small_document()], 1..12)
+}
+
+/// A value to compare with.
+fn operand() -> impl Strategy<Value = RawBson> {
+    prop_oneof![5 => scalar(), 3 => value(), 1 => small_value()]
+}
+
 /// An operator document for one field.
 fn condition() -> impl Strategy<Value = RawBson> {
     let simple = prop_oneof![
-        4 => (select(vec!["$eq", "$gt", "$gte", "$lt", "$lte", "$ne"]), small_value())
+        4 => (select(vec!["$eq", "$gt", "$gte", "$lt", "$lte", "$ne"]), operand())
             .prop_map(|(operator, operand)| document(vec![(operator, operand)])),
-        2 => (small_value(), small_value())
+        2 => (operand(), operand())
             .prop_map(|(low, high)| document(vec![("$gte", low), ("$lt", high)])),
-        2 => (select(vec!["$in", "$nin", "$all"]), vec(small_value(), 0..4))
+        2 => (select(vec!["$in", "$nin", "$all"]), vec(operand(), 0..4))
             .prop_map(|(operator, operands)| document(vec![(operator, list(operands))])),
         1 => any::<bool>().prop_map(|exists| document(vec![("$exists", RawBson::Boolean(exists))])),
         1 => select(vec!["number", "array", "null", "object"])
@@ -518,8 +564,8 @@ fn condition() -> impl Strategy<Value = RawBson> {
 
 /// A whole filter.
 fn filter() -> impl Strategy<Value = RawBson> {
-    let field = (path(), prop_oneof![1 => small_value(), 3 => condition()]);
-    let fields = vec(field, 0..3).prop_map(|fields| {
+    let field = (path(), prop_oneof![1 => scalar(), 1 => operand(), 3 => condition()]);
+    let fields = vec(field, 0..4).prop_map(|fields| {
         let mut seen = BTreeSet::new();
         let fields = fields.into_iter().filter(|(name, _)| seen.insert(name.clone()));
         RawBson::Document(document_of(fields.collect()))
@@ -548,7 +594,7 @@ fn collection() -> impl Strategy<Value = Collection> {
     let index = (key_pattern(), any::<bool>(), 0..4_u8).prop_map(|(keys, _, sparse)| {
         IndexDefinition::parse(&keys, &rawdoc! { "sparse": sparse == 0 }).unwrap()
     });
-    (vec(small_document(), 1..20), vec(index, 1..4)).prop_map(|(documents, indexes)| {
+    (documents(), vec(index, 1..4)).prop_map(|(documents, indexes)| {
         let mut patterns = BTreeSet::new();
         let distinct = indexes.into_iter().filter(|index| patterns.insert(index.name().to_owned()));
         let mut collection = Collection::with_indexes(distinct.collect());
@@ -565,7 +611,7 @@ fn collection() -> impl Strategy<Value = Collection> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
     fn an_index_never_changes_the_answer(
