@@ -211,6 +211,13 @@ impl Plan {
             return Ok(Self::of_scan(Source::Index(place), index, &conjuncts, request).0);
         }
         let mut best = scan_documents();
+        let by_id = best
+            .branches
+            .first()
+            .is_some_and(|branch| matches!(branch.bounds.as_slice(), [id] if id.is_one_point()));
+        if by_id {
+            return Ok(best); // at most one document, found at once
+        }
         for (place, index) in request.indexes.iter().enumerate() {
             let (plan, scan) = Self::of_scan(Source::Index(place), index, &conjuncts, request);
             let serves_sort = scan.is_sorted && !request.sort.is_empty();
