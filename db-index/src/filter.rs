@@ -18,6 +18,7 @@ use crate::{error::QueryError, guard};
 
 pub use element::ElementFilter;
 pub(crate) use node::{Node, Predicate, Subject};
+pub(crate) use pattern::Pattern;
 pub(crate) use types::truthy;
 
 /// A compiled filter.

@@ -6,6 +6,7 @@
 mod decimal;
 mod distinct;
 mod error;
+mod expression;
 mod filter;
 mod guard;
 mod index;
@@ -16,6 +17,7 @@ mod order;
 mod path;
 mod plan;
 mod projection;
+mod raw;
 mod sort;
 #[cfg(test)]
 mod testing;
@@ -24,6 +26,7 @@ mod update;
 pub use decimal::Decimal;
 pub use distinct::Distinct;
 pub use error::{ErrorCode, QueryError};
+pub use expression::{EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX, Expression, Fields, Items, Value};
 pub use filter::{ElementFilter, Filter};
 pub use guard::{check_document, check_storable};
 pub use index::{ID_INDEX_NAME, IndexDefinition, IndexEntries, IndexEntry, IndexField, MultikeyFields};

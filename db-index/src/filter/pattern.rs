@@ -104,6 +104,11 @@ impl Pattern {
         }
     }
 
+    /// The compiled expression itself.
+    pub(crate) fn regex(&self) -> &Regex {
+        &self.regex
+    }
+
     /// Whether the pattern matches `text`.
     pub(crate) fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text)

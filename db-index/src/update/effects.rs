@@ -6,9 +6,9 @@ use bson::RawBsonRef;
 use bson::raw::{RawDocument, RawDocumentBuf};
 use bson::spec::ElementType;
 
-use super::raw::{Element, Elements, Item, Writer};
 use super::{Update, UpdateContext, UpdateOptions};
 use crate::error::QueryError;
+use crate::raw::{Element, Elements, Item, Writer};
 
 /// The update that turns `before` into `after` with `$set` and `$unset` alone: what is logged for an update that cannot be
 /// replayed. Fields of embedded documents are set one by one, arrays as a whole. Where paths cannot say it (names with dots

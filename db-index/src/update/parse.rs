@@ -6,10 +6,10 @@ use bson::raw::RawDocument;
 use super::array_filters::{ArrayFilters, Usage};
 use super::operators::{Leaf, Operator, arithmetic, field, pull, push, set};
 use super::path::{self, Part};
-use super::raw::{Element, Elements, type_name};
 use super::tree::{Builder, Fields};
 use crate::error::{ErrorCode, QueryError};
 use crate::limits::DEPTH_MAX;
+use crate::raw::{Element, Elements, type_name};
 
 /// A compiled operator update.
 #[derive(Debug, Clone)]

@@ -3,10 +3,10 @@
 use bson::raw::{RawDocument, RawDocumentBuf};
 
 use super::UpdateOptions;
-use super::raw::{Element, Elements, Writer, too_large};
 use super::rewrite::immutable_id;
 use crate::error::{ErrorCode, QueryError};
 use crate::limits::DOCUMENT_BYTES_MAX;
+use crate::raw::{Element, Elements, Writer, too_large};
 use crate::{guard, order};
 
 /// Refuses what cannot be a replacement.

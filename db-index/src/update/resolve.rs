@@ -3,9 +3,9 @@
 use bson::spec::ElementType;
 
 use super::operators::{Operator, field};
-use super::raw::{Elements, Writer};
 use super::{Kind, Update, UpdateContext, UpdateOptions};
 use crate::error::QueryError;
+use crate::raw::{Elements, Writer};
 
 impl Update {
     /// The same update with `$currentDate` turned into `$set` of the context's time.

@@ -10,10 +10,10 @@ use bson::spec::ElementType;
 use super::array_filters::ArrayFilters;
 use super::operators::{Change, Leaf, Surroundings};
 use super::path;
-use super::raw::{Element, Elements, Writer, decimal, too_large, type_name};
 use super::tree::{self, Child, Fields, Node};
 use crate::error::{ErrorCode, QueryError};
 use crate::limits::DOCUMENT_BYTES_MAX;
+use crate::raw::{Element, Elements, Writer, decimal, too_large, type_name};
 
 /// The most nulls that setting an array index may put in front of it.
 const PADDING_MAX: usize = 1_500_000;
@@ -133,7 +133,7 @@ impl Pass<'_, '_> {
         let start = self.writer.len();
         let padding = index.saturating_sub(length);
         for place in length..length + padding.min(PADDING_MAX) {
-            self.writer.indexed(place, super::raw::Item { kind: ElementType::Null, bytes: &[] });
+            self.writer.indexed(place, crate::raw::Item { kind: ElementType::Null, bytes: &[] });
         }
         if !self.missing(&child.node, &decimal(index))? {
             self.writer.truncate(start);

@@ -54,7 +54,7 @@ impl Fields {
     pub(super) fn with_positional(&self, index: usize) -> Result<Self, QueryError> {
         let mut fields = Self { children: self.children.clone(), positional: None };
         if let Some(node) = &self.positional {
-            let name = super::raw::decimal(index);
+            let name = crate::raw::decimal(index);
             let addition = Self {
                 children: vec![Child { name: name.into(), index: Some(index), node: (**node).clone() }],
                 positional: None,

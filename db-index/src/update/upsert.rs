@@ -4,12 +4,12 @@ use bson::raw::{RawDocument, RawDocumentBuf};
 
 use super::operators::{Leaf, Operator, Surroundings};
 use super::path::Part;
-use super::raw::{Element, Elements, Item, Operand, Writer};
 use super::tree::Builder;
 use super::{Kind, Update, UpdateContext, replace, rewrite};
 use crate::error::QueryError;
 use crate::filter::Filter;
 use crate::guard;
+use crate::raw::{Element, Elements, Item, Operand, Writer};
 
 /// Makes the document to insert when no document matched `filter`: the filter's equality facts with the update's operators
 /// run on them, `$setOnInsert` included; or the replacement with the filter's `_id`.

@@ -6,7 +6,7 @@ use bson::spec::ElementType;
 use super::Change;
 use crate::error::{ErrorCode, QueryError};
 use crate::number::Number;
-use crate::update::raw::{Element, Item, Operand, Writer, type_name};
+use crate::raw::{Element, Item, Operand, Writer, type_name};
 
 /// The operand of `$inc` or `$mul`.
 pub(in crate::update) fn parse_number(
@@ -113,7 +113,7 @@ pub(in crate::update) fn parse_bit(
         )));
     };
     let mut parsed = Vec::new();
-    for element in crate::update::raw::Elements::of_document(operations) {
+    for element in crate::raw::Elements::of_document(operations) {
         let element = element?;
         let operation = match element.key {
             "and" => Bitwise::And,

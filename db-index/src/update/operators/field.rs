@@ -8,7 +8,7 @@ use bson::spec::ElementType;
 use super::Change;
 use crate::error::QueryError;
 use crate::order;
-use crate::update::raw::{Element, Elements, Item, Operand, Writer, type_name};
+use crate::raw::{Element, Elements, Item, Operand, Writer, type_name};
 
 pub(super) fn min(
     operand: &Operand,

@@ -11,10 +11,10 @@ use self::field::DateKind;
 use self::pull::Condition;
 use self::push::Push;
 use self::set::End;
-use super::raw::{self, Element, Item, Operand, Writer, type_name};
 use crate::error::{ErrorCode, QueryError};
 use crate::limits::DEPTH_MAX;
 use crate::number::Number;
+use crate::raw::{self, Element, Item, Operand, Writer, type_name};
 
 /// One operator on one path.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use super::push::write_array;
 use super::{Change, expect_array, set};
 use crate::error::{ErrorCode, QueryError};
 use crate::filter::ElementFilter;
-use crate::update::raw::{Element, Elements, Operand, Writer, array_items, type_name};
+use crate::raw::{Element, Elements, Operand, Writer, array_items, type_name};
 
 /// What `$pull` takes out.
 pub(in crate::update) type Condition = ElementFilter;

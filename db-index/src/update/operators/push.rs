@@ -10,7 +10,7 @@ use super::arithmetic::{operand, whole_number};
 use super::{Change, expect_array};
 use crate::error::{ErrorCode, QueryError};
 use crate::order;
-use crate::update::raw::{Element, Elements, Item, Operand, Writer, array_items, malformed, type_name};
+use crate::raw::{Element, Elements, Item, Operand, Writer, array_items, malformed, type_name};
 
 /// A compiled `$push`.
 #[derive(Debug, Clone)]

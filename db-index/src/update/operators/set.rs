@@ -9,7 +9,7 @@ use super::push::{append, write_array};
 use super::{Change, expect_array};
 use crate::error::{ErrorCode, QueryError};
 use crate::order;
-use crate::update::raw::{Element, Elements, Operand, Writer, array_items, type_name};
+use crate::raw::{Element, Elements, Operand, Writer, array_items, type_name};
 
 /// Beyond this many comparisons the array is sorted once instead.
 const PAIRS_BY_SCAN_MAX: usize = 4096;

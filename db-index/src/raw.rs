@@ -9,51 +9,51 @@ use crate::limits::DOCUMENT_BYTES_MAX;
 
 /// One element of a document or array, with its bytes at hand.
 #[derive(Clone)]
-pub(super) struct Element<'a> {
-    pub(super) key: &'a str,
-    pub(super) kind: ElementType,
+pub(crate) struct Element<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) kind: ElementType,
     /// The whole element: type byte, key, value.
-    pub(super) bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     raw: RawElement<'a>,
 }
 
 impl<'a> Element<'a> {
     /// The decoded value.
-    pub(super) fn value(&self) -> Result<RawBsonRef<'a>, QueryError> {
+    pub(crate) fn value(&self) -> Result<RawBsonRef<'a>, QueryError> {
         self.raw.value().map_err(|error| malformed(&error))
     }
 
     /// The value as type and bytes.
-    pub(super) fn item(&self) -> Item<'a> {
+    pub(crate) fn item(&self) -> Item<'a> {
         Item { kind: self.kind, bytes: self.bytes.get(self.key.len() + 2..).unwrap_or_default() }
     }
 }
 
 /// A value as type and bytes: what can be moved without being understood.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Item<'a> {
-    pub(super) kind: ElementType,
-    pub(super) bytes: &'a [u8],
+pub(crate) struct Item<'a> {
+    pub(crate) kind: ElementType,
+    pub(crate) bytes: &'a [u8],
 }
 
 /// Walks the elements of a document.
-pub(super) struct Elements<'a> {
+pub(crate) struct Elements<'a> {
     bytes: &'a [u8],
     offset: usize,
     iter: RawIter<'a>,
 }
 
 impl<'a> Elements<'a> {
-    pub(super) fn of_document(document: &'a RawDocument) -> Self {
+    pub(crate) fn of_document(document: &'a RawDocument) -> Self {
         Self { bytes: document.as_bytes(), offset: 4, iter: document.iter_elements() }
     }
 
-    pub(super) fn of_array(array: &'a RawArray) -> Self {
+    pub(crate) fn of_array(array: &'a RawArray) -> Self {
         Self { bytes: array.as_bytes(), offset: 4, iter: array.iter_elements() }
     }
 
     /// What has not been walked yet, without the final zero.
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.offset..self.bytes.len().saturating_sub(1)).unwrap_or_default()
     }
 }
@@ -75,7 +75,7 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 /// How many levels of documents and arrays a value has, counted up to `limit`.
-pub(super) fn depth(value: RawBsonRef<'_>, limit: usize) -> Result<usize, QueryError> {
+pub(crate) fn depth(value: RawBsonRef<'_>, limit: usize) -> Result<usize, QueryError> {
     let elements = match value {
         RawBsonRef::Document(document) => Elements::of_document(document),
         RawBsonRef::Array(array) => Elements::of_array(array),
@@ -92,19 +92,19 @@ pub(super) fn depth(value: RawBsonRef<'_>, limit: usize) -> Result<usize, QueryE
 }
 
 /// The values of an array as items.
-pub(super) fn array_items(array: &RawArray) -> Result<Vec<Item<'_>>, QueryError> {
+pub(crate) fn array_items(array: &RawArray) -> Result<Vec<Item<'_>>, QueryError> {
     Elements::of_array(array).map(|element| element.map(|element| element.item())).collect()
 }
 
 /// A value that an update carries, kept as its raw bytes.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Operand {
+pub(crate) struct Operand {
     /// A document of this one value under an empty key.
     wrapped: RawDocumentBuf,
 }
 
 impl Operand {
-    pub(super) fn of(item: Item<'_>) -> Self {
+    pub(crate) fn of(item: Item<'_>) -> Self {
         let mut writer = Writer::with_capacity(item.bytes.len() + 8);
         let root = writer.open_root();
         writer.element("", item);
@@ -112,13 +112,13 @@ impl Operand {
         Self { wrapped: writer.into_document() }
     }
 
-    pub(super) fn item(&self) -> Item<'_> {
+    pub(crate) fn item(&self) -> Item<'_> {
         let bytes = self.wrapped.as_bytes();
         let kind = bytes.get(4).copied().and_then(ElementType::from).unwrap_or(ElementType::Null);
         Item { kind, bytes: bytes.get(6..bytes.len().saturating_sub(1)).unwrap_or_default() }
     }
 
-    pub(super) fn value(&self) -> Result<RawBsonRef<'_>, QueryError> {
+    pub(crate) fn value(&self) -> Result<RawBsonRef<'_>, QueryError> {
         match self.wrapped.iter().next() {
             Some(Ok((_, value))) => Ok(value),
             Some(Err(error)) => Err(malformed(&error)),
@@ -130,31 +130,31 @@ impl Operand {
 /// Where an opened document or array began, to set its length when it is closed.
 #[derive(Clone, Copy)]
 #[must_use]
-pub(super) struct Opened(usize);
+pub(crate) struct Opened(usize);
 
 /// Writes BSON into one buffer.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self { bytes: Vec::with_capacity(capacity) }
     }
 
-    pub(super) fn open_root(&mut self) -> Opened {
+    pub(crate) fn open_root(&mut self) -> Opened {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         Opened(start)
     }
 
     /// Starts an embedded document or array under `key`.
-    pub(super) fn open(&mut self, key: &str, kind: ElementType) -> Opened {
+    pub(crate) fn open(&mut self, key: &str, kind: ElementType) -> Opened {
         self.head(key, kind);
         self.open_root()
     }
 
-    pub(super) fn close(&mut self, opened: Opened) {
+    pub(crate) fn close(&mut self, opened: Opened) {
         self.bytes.push(0);
         let length = u32::try_from(self.bytes.len() - opened.0).unwrap_or(u32::MAX).to_le_bytes();
         if let Some(slot) = self.bytes.get_mut(opened.0..opened.0 + 4) {
@@ -162,18 +162,18 @@ impl Writer {
         }
     }
 
-    pub(super) fn element(&mut self, key: &str, item: Item<'_>) {
+    pub(crate) fn element(&mut self, key: &str, item: Item<'_>) {
         self.head(key, item.kind);
         self.bytes.extend_from_slice(item.bytes);
     }
 
     /// An element with fixed-size value bytes.
-    pub(super) fn scalar(&mut self, key: &str, kind: ElementType, bytes: &[u8]) {
+    pub(crate) fn scalar(&mut self, key: &str, kind: ElementType, bytes: &[u8]) {
         self.element(key, Item { kind, bytes });
     }
 
     /// An element of an array.
-    pub(super) fn indexed(&mut self, index: usize, item: Item<'_>) {
+    pub(crate) fn indexed(&mut self, index: usize, item: Item<'_>) {
         self.bytes.push(item.kind as u8);
         push_decimal(&mut self.bytes, index);
         self.bytes.push(0);
@@ -181,31 +181,31 @@ impl Writer {
     }
 
     /// Whole elements as they stand.
-    pub(super) fn copy(&mut self, elements: &[u8]) {
+    pub(crate) fn copy(&mut self, elements: &[u8]) {
         self.bytes.extend_from_slice(elements);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Takes back what was written since the buffer had `length` bytes.
-    pub(super) fn truncate(&mut self, length: usize) {
+    pub(crate) fn truncate(&mut self, length: usize) {
         self.bytes.truncate(length);
     }
 
     /// The bytes from `start` on.
-    pub(super) fn written(&self, start: usize) -> &[u8] {
+    pub(crate) fn written(&self, start: usize) -> &[u8] {
         self.bytes.get(start..).unwrap_or_default()
     }
 
     /// Refuses a document that has outgrown the limit, while it is being written.
-    pub(super) fn check_size(&self) -> Result<(), QueryError> {
+    pub(crate) fn check_size(&self) -> Result<(), QueryError> {
         if self.bytes.len() > DOCUMENT_BYTES_MAX { Err(too_large(self.bytes.len())) } else { Ok(()) }
     }
 
     /// The finished document: the root must have been closed.
-    pub(super) fn into_document(self) -> RawDocumentBuf {
+    pub(crate) fn into_document(self) -> RawDocumentBuf {
         RawDocumentBuf::from_bytes(self.bytes).unwrap_or_default()
     }
 
@@ -217,7 +217,7 @@ impl Writer {
 }
 
 /// The decimal digits of an array index.
-pub(super) fn decimal(index: usize) -> String {
+pub(crate) fn decimal(index: usize) -> String {
     index.to_string()
 }
 
@@ -236,12 +236,12 @@ fn push_decimal(bytes: &mut Vec<u8>, mut number: usize) {
 }
 
 /// An error for bytes that are no BSON after all.
-pub(super) fn malformed(error: &bson::error::Error) -> QueryError {
+pub(crate) fn malformed(error: &bson::error::Error) -> QueryError {
     QueryError::new(ErrorCode::INVALID_BSON, format!("malformed document: {error}"))
 }
 
 /// The error for a document beyond the size limit.
-pub(super) fn too_large(bytes: usize) -> QueryError {
+pub(crate) fn too_large(bytes: usize) -> QueryError {
     QueryError::new(
         ErrorCode::BSON_OBJECT_TOO_LARGE,
         format!("the updated document would have {bytes} bytes or more; the limit is {DOCUMENT_BYTES_MAX}"),
@@ -249,7 +249,7 @@ pub(super) fn too_large(bytes: usize) -> QueryError {
 }
 
 /// MongoDB's name of a type, for messages.
-pub(super) fn type_name(kind: ElementType) -> &'static str {
+pub(crate) fn type_name(kind: ElementType) -> &'static str {
     match kind {
         ElementType::Double => "double",
         ElementType::String => "string",

@@ -1,0 +1,511 @@
+//! Sums, products, quotients, rounding and bits.
+
+use bson::RawBsonRef;
+
+use super::error;
+use super::node::Scope;
+use super::value::Value;
+use crate::decimal::Decimal;
+use crate::error::QueryError;
+use crate::number::Number;
+
+type Outcome<'a> = Result<Value<'a>, QueryError>;
+
+/// A running sum that loses no small addends to large ones: doubles with a compensation, integers exactly as long as
+/// they are alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Total {
+    integers: i128,
+    /// Sum and compensation.
+    doubles: (f64, f64),
+    decimal: Decimal,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Int,
+    Long,
+    Double,
+    Decimal,
+}
+
+impl Total {
+    pub(super) const ZERO: Self =
+        Self { integers: 0, doubles: (0.0, 0.0), decimal: Decimal::ZERO, kind: Kind::Int };
+
+    pub(super) fn add(&mut self, number: Number) {
+        let kind = match number {
+            Number::Int32(value) => {
+                self.integers += i128::from(value);
+                Kind::Int
+            }
+            Number::Int64(value) => {
+                self.integers += i128::from(value);
+                Kind::Long
+            }
+            Number::Double(value) => {
+                self.add_double(value);
+                Kind::Double
+            }
+            Number::Decimal(value) => {
+                self.decimal = if self.kind == Kind::Decimal { self.decimal + value } else { value };
+                Kind::Decimal
+            }
+        };
+        self.kind = self.kind.max(kind);
+    }
+
+    fn add_double(&mut self, value: f64) {
+        let (sum, compensation) = self.doubles;
+        let next = sum + value;
+        // Knuth's two-sum: what the addition rounded away.
+        let shadow = next - sum;
+        let lost = (sum - (next - shadow)) + (value - shadow);
+        self.doubles = (next, if lost.is_finite() { compensation + lost } else { compensation });
+    }
+
+    fn as_double(mut self) -> f64 {
+        // Integers beyond 53 bits go in as two exact halves.
+        let high = (self.integers >> 32) << 32;
+        self.add_double(high as f64);
+        self.add_double((self.integers - high) as f64);
+        let (sum, compensation) = self.doubles;
+        if sum.is_finite() { sum + compensation } else { sum }
+    }
+
+    /// The sum in the widest of the types that were added; integers beyond 64 bits become a double.
+    pub(super) fn result(self) -> Number {
+        match self.kind {
+            Kind::Int => match i32::try_from(self.integers) {
+                Ok(value) => Number::Int32(value),
+                Err(_) => self.long_or_double(),
+            },
+            Kind::Long => self.long_or_double(),
+            Kind::Double => Number::Double(self.as_double()),
+            Kind::Decimal => {
+                let mut sum = self.decimal;
+                if self.integers != 0 {
+                    sum = sum + decimal_of(self.integers);
+                }
+                if self.doubles != (0.0, 0.0) {
+                    sum = sum + Decimal::from_f64(self.doubles.0 + self.doubles.1);
+                }
+                Number::Decimal(sum)
+            }
+        }
+    }
+
+    fn long_or_double(self) -> Number {
+        i64::try_from(self.integers).map_or_else(|_| Number::Double(self.as_double()), Number::Int64)
+    }
+}
+
+fn decimal_of(integer: i128) -> Decimal {
+    if let Ok(value) = i64::try_from(integer) {
+        return Decimal::from_i64(value);
+    }
+    // A sum of fewer than 2^62 longs has at most 126 bits: two parts hold it.
+    let base = 1_i128 << 62;
+    let high = i64::try_from(integer / base).unwrap_or(i64::MAX);
+    let low = i64::try_from(integer % base).unwrap_or(0);
+    Decimal::from_i64(high) * Decimal::from_i64(1 << 62) + Decimal::from_i64(low)
+}
+
+fn date_millis(value: &Value<'_>) -> Option<i64> {
+    match value {
+        Value::Raw(RawBsonRef::DateTime(date)) => Some(date.timestamp_millis()),
+        _ => None,
+    }
+}
+
+pub(super) fn add<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    let mut total = Total::ZERO;
+    let mut date = false;
+    for value in arguments {
+        if let Some(number) = value.as_number() {
+            total.add(number);
+        } else if let Some(millis) = date_millis(value) {
+            if date {
+                return error(16612, "only one date allowed in an $add expression");
+            }
+            date = true;
+            total.add(Number::Int64(millis));
+        } else if value.is_nullish() {
+            return Ok(Value::NULL);
+        } else {
+            return error(14, format!("$add only supports numeric or date types, not {}", value.type_name()));
+        }
+    }
+    if date { shifted_date(total.result()) } else { Ok(Value::number(total.result())) }
+}
+
+fn shifted_date<'a>(millis: Number) -> Outcome<'a> {
+    match rounded_i64(millis) {
+        Some(millis) => Ok(Value::date(millis)),
+        None => error(15, "date overflow"),
+    }
+}
+
+fn rounded_i64(number: Number) -> Option<i64> {
+    match number {
+        Number::Double(value) => Number::Double(value.round()).to_i64_exact(),
+        Number::Decimal(value) => round_decimal(value, 0, Rounding::HalfEven).to_i64_exact(),
+        integer => integer.to_i64_exact(),
+    }
+}
+
+pub(super) fn subtract<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    let [a, b] = arguments else { return Ok(Value::NULL) };
+    if let (Some(a), Some(b)) = (a.as_number(), b.as_number()) {
+        return Ok(Value::number(match (a, b) {
+            (Number::Decimal(_), _) | (_, Number::Decimal(_)) => {
+                Number::Decimal(a.to_decimal() - b.to_decimal())
+            }
+            (Number::Double(_), _) | (_, Number::Double(_)) => Number::Double(a.to_f64() - b.to_f64()),
+            (Number::Int32(a), Number::Int32(b)) => {
+                return Ok(Value::int_or_long(i64::from(a) - i64::from(b)));
+            }
+            _ => match (a.to_i64_exact(), b.to_i64_exact()) {
+                (Some(x), Some(y)) => {
+                    x.checked_sub(y).map_or_else(|| Number::Double(a.to_f64() - b.to_f64()), Number::Int64)
+                }
+                _ => Number::Double(a.to_f64() - b.to_f64()),
+            },
+        }));
+    }
+    if a.is_nullish() || b.is_nullish() {
+        return Ok(Value::NULL);
+    }
+    match (date_millis(a), date_millis(b), b.as_number()) {
+        (Some(a), Some(b), _) => match a.checked_sub(b) {
+            Some(difference) => Ok(Value::long(difference)),
+            None => error(15, "overflow in $subtract of dates"),
+        },
+        (Some(a), None, Some(b)) => match rounded_i64(b).and_then(|b| a.checked_sub(b)) {
+            Some(millis) => Ok(Value::date(millis)),
+            None => error(15, "date overflow in $subtract"),
+        },
+        _ => error(14, format!("can't $subtract {} from {}", b.type_name(), a.type_name())),
+    }
+}
+
+pub(super) fn multiply<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    let mut product = Number::Int32(1);
+    for value in arguments {
+        let Some(number) = value.as_number() else {
+            if value.is_nullish() {
+                return Ok(Value::NULL);
+            }
+            return error(14, format!("$multiply only supports numeric types, not {}", value.type_name()));
+        };
+        product = product
+            .checked_mul(number)
+            .unwrap_or_else(|_| Number::Double(product.to_f64() * number.to_f64()));
+    }
+    Ok(Value::number(product))
+}
+
+/// Both numbers, or the null or the error that stands for the result.
+fn pair<'a>(
+    operator: &str,
+    code: i32,
+    arguments: &[Value<'a>],
+) -> Result<Result<(Number, Number), Value<'a>>, QueryError> {
+    let [a, b] = arguments else { return Ok(Err(Value::NULL)) };
+    if let (Some(a), Some(b)) = (a.as_number(), b.as_number()) {
+        return Ok(Ok((a, b)));
+    }
+    if a.is_nullish() || b.is_nullish() {
+        return Ok(Err(Value::NULL));
+    }
+    error(
+        code,
+        format!("{operator} only supports numeric types, not {} and {}", a.type_name(), b.type_name()),
+    )
+}
+
+fn is_zero(number: Number) -> bool {
+    number.compare(Number::Int32(0)).is_eq()
+}
+
+pub(super) fn divide<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    let (a, b) = match pair("$divide", 14, arguments)? {
+        Ok(pair) => pair,
+        Err(value) => return Ok(value),
+    };
+    if is_zero(b) {
+        return error(2, "can't $divide by zero");
+    }
+    Ok(Value::number(match (a, b) {
+        (Number::Decimal(_), _) | (_, Number::Decimal(_)) => Number::Decimal(a.to_decimal() / b.to_decimal()),
+        _ => Number::Double(a.to_f64() / b.to_f64()),
+    }))
+}
+
+pub(super) fn modulo<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    let (a, b) = match pair("$mod", 16611, arguments)? {
+        Ok(pair) => pair,
+        Err(value) => return Ok(value),
+    };
+    if is_zero(b) {
+        return error(16610, "can't $mod by zero");
+    }
+    Ok(Value::number(match (a, b) {
+        (Number::Decimal(_), _) | (_, Number::Decimal(_)) => Number::Decimal(a.to_decimal() % b.to_decimal()),
+        (Number::Double(_), _) | (_, Number::Double(_)) => Number::Double(a.to_f64() % b.to_f64()),
+        (Number::Int32(a), Number::Int32(b)) => Number::Int32(a.wrapping_rem(b)),
+        _ => Number::Int64(a.to_i64_exact().unwrap_or(0).wrapping_rem(b.to_i64_exact().unwrap_or(1))),
+    }))
+}
+
+/// The one number, or the null or error that stands for the result.
+pub(super) fn single<'a>(
+    operator: &str,
+    arguments: &[Value<'a>],
+) -> Result<Result<Number, Value<'a>>, QueryError> {
+    let Some(value) = arguments.first() else { return Ok(Err(Value::NULL)) };
+    match value.as_number() {
+        Some(number) => Ok(Ok(number)),
+        None if value.is_nullish() => Ok(Err(Value::NULL)),
+        None => error(28765, format!("{operator} only supports numeric types, not {}", value.type_name())),
+    }
+}
+
+pub(super) fn abs<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    Ok(match single("$abs", arguments)? {
+        Err(value) => value,
+        Ok(Number::Int32(value)) => Value::int_or_long(i64::from(value).abs()),
+        Ok(Number::Int64(value)) => match value.checked_abs() {
+            Some(value) => Value::long(value),
+            None => return error(28680, "can't take $abs of long long min"),
+        },
+        Ok(Number::Double(value)) => Value::double(value.abs()),
+        Ok(Number::Decimal(value)) => {
+            Value::number(Number::Decimal(if value.is_negative() { -value } else { value }))
+        }
+    })
+}
+
+/// How a number is brought to fewer digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rounding {
+    HalfEven,
+    TowardZero,
+    Up,
+    Down,
+}
+
+pub(super) fn ceil<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    Ok(match single("$ceil", arguments)? {
+        Err(value) => value,
+        Ok(Number::Double(value)) => Value::double(value.ceil()),
+        Ok(Number::Decimal(value)) => Value::number(Number::Decimal(quantized(value, Rounding::Up))),
+        Ok(integer) => Value::number(integer),
+    })
+}
+
+pub(super) fn floor<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    Ok(match single("$floor", arguments)? {
+        Err(value) => value,
+        Ok(Number::Double(value)) => Value::double(value.floor()),
+        Ok(Number::Decimal(value)) => Value::number(Number::Decimal(quantized(value, Rounding::Down))),
+        Ok(integer) => Value::number(integer),
+    })
+}
+
+pub(super) fn round<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    to_place("$round", Rounding::HalfEven, arguments)
+}
+
+pub(super) fn trunc<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    to_place("$trunc", Rounding::TowardZero, arguments)
+}
+
+fn to_place<'a>(operator: &str, rounding: Rounding, arguments: &[Value<'a>]) -> Outcome<'a> {
+    let place = match arguments.get(1) {
+        None => 0,
+        Some(place) if place.is_nullish() => return Ok(Value::NULL),
+        Some(place) => {
+            let Some(number) = place.as_number() else {
+                return error(
+                    16004,
+                    format!("{operator} needs a number of digits, not {}", place.type_name()),
+                );
+            };
+            let Some(digits) = number.to_i64_exact() else {
+                return error(51082, format!("{operator} needs a whole number of digits"));
+            };
+            if !(-20..=100).contains(&digits) {
+                return error(51083, format!("{operator} cannot be applied with a precision of {digits}"));
+            }
+            digits as i32
+        }
+    };
+    let Some(value) = arguments.first() else { return Ok(Value::NULL) };
+    let number = match value.as_number() {
+        Some(number) => number,
+        None if value.is_nullish() => return Ok(Value::NULL),
+        None => {
+            return error(
+                51081,
+                format!("{operator} only supports numeric types, not {}", value.type_name()),
+            );
+        }
+    };
+    Ok(match number {
+        Number::Double(value) => Value::double(round_double(value, place, rounding)),
+        Number::Decimal(value) => Value::number(Number::Decimal(round_decimal(value, place, rounding))),
+        Number::Int32(value) if place < 0 => {
+            Value::int_or_long(i64::try_from(round_integer(i128::from(value), place, rounding)).unwrap_or(0))
+        }
+        Number::Int64(value) if place < 0 => {
+            match i64::try_from(round_integer(i128::from(value), place, rounding)) {
+                Ok(value) => Value::long(value),
+                Err(_) => return error(51080, format!("the result of {operator} exceeds 64 bits")),
+            }
+        }
+        integer => Value::number(integer),
+    })
+}
+
+fn round_integer(value: i128, place: i32, rounding: Rounding) -> i128 {
+    let unit = 10_i128.pow(place.unsigned_abs().min(30));
+    let (quotient, rest) = (value / unit, value % unit);
+    let away = value.signum();
+    let step = match rounding {
+        Rounding::TowardZero => 0,
+        Rounding::Up => i128::from(rest > 0),
+        Rounding::Down => -i128::from(rest < 0),
+        Rounding::HalfEven => match (rest.abs() * 2).cmp(&unit) {
+            std::cmp::Ordering::Less => 0,
+            std::cmp::Ordering::Equal => away * (quotient.abs() % 2),
+            std::cmp::Ordering::Greater => away,
+        },
+    };
+    (quotient + step) * unit
+}
+
+/// Rounds by the exact decimal digits of the double.
+fn round_double(value: f64, place: i32, rounding: Rounding) -> f64 {
+    if !value.is_finite() {
+        return value;
+    }
+    if place == 0 {
+        return if rounding == Rounding::TowardZero { value.trunc() } else { value.round_ties_even() };
+    }
+    let digits = if place > 0 && rounding == Rounding::HalfEven {
+        format!("{value:.0$}", place.unsigned_abs() as usize)
+    } else if place > 0 {
+        let exact = format!("{value:.1080}");
+        let point = exact.find('.').unwrap_or(exact.len());
+        exact.get(..point + 1 + place.unsigned_abs() as usize).unwrap_or(&exact).to_owned()
+    } else {
+        let whole = format!("{:.0}", value.trunc());
+        match whole.parse::<i128>() {
+            Ok(whole) => {
+                // A fraction breaks a tie: it goes into one more digit.
+                let sticky = i128::from(value.fract() != 0.0) * if value < 0.0 { -1 } else { 1 };
+                match whole.checked_mul(10) {
+                    Some(scaled) => (round_integer(scaled + sticky, place - 1, rounding) / 10).to_string(),
+                    None => whole.to_string(),
+                }
+            }
+            Err(_) => return value,
+        }
+    };
+    let rounded: f64 = digits.parse().unwrap_or(value);
+    if rounded == 0.0 { rounded.copysign(value) } else { rounded }
+}
+
+/// Rounds to `place` digits after the point.
+fn round_decimal(value: Decimal, place: i32, rounding: Rounding) -> Decimal {
+    let Decimal::Finite { negative, coefficient, exponent } = value else { return value };
+    let surplus = -place - exponent;
+    if surplus <= 0 {
+        return value;
+    }
+    let (quotient, rest, unit) = match 10_u128.checked_pow(surplus.unsigned_abs()) {
+        Some(unit) => (coefficient / unit, coefficient % unit, unit),
+        // All digits are below the place, and far below half of it.
+        None => (0, u128::from(coefficient != 0), u128::MAX),
+    };
+    let up = match rounding {
+        Rounding::TowardZero => false,
+        Rounding::Up => rest > 0 && !negative,
+        Rounding::Down => rest > 0 && negative,
+        Rounding::HalfEven => match rest.cmp(&(unit / 2)) {
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal => unit % 2 == 1 || quotient % 2 == 1,
+            std::cmp::Ordering::Greater => true,
+        },
+    };
+    Decimal::Finite { negative, coefficient: quotient + u128::from(up), exponent: -place }
+}
+
+/// The whole number at exponent 0; NaN where its digits are too many, as IEEE 754's `quantize` has it.
+fn quantized(value: Decimal, rounding: Rounding) -> Decimal {
+    match round_decimal(value, 0, rounding) {
+        Decimal::Finite { negative, coefficient, exponent } => {
+            let scaled =
+                10_u128.checked_pow(exponent.unsigned_abs()).and_then(|unit| coefficient.checked_mul(unit));
+            match scaled {
+                Some(coefficient) if coefficient < 10_u128.pow(34) => {
+                    Decimal::Finite { negative, coefficient, exponent: 0 }
+                }
+                None if coefficient == 0 => Decimal::Finite { negative, coefficient, exponent: 0 },
+                _ => Decimal::Nan,
+            }
+        }
+        Decimal::Infinity { .. } | Decimal::Nan => Decimal::Nan,
+    }
+}
+
+pub(super) fn bit_and<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    bits("$bitAnd", -1, |a, b| a & b, arguments)
+}
+
+pub(super) fn bit_or<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    bits("$bitOr", 0, |a, b| a | b, arguments)
+}
+
+pub(super) fn bit_xor<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    bits("$bitXor", 0, |a, b| a ^ b, arguments)
+}
+
+fn bits<'a>(
+    operator: &str,
+    start: i64,
+    combine: fn(i64, i64) -> i64,
+    arguments: &[Value<'a>],
+) -> Outcome<'a> {
+    let (mut result, mut wide) = (start, false);
+    for value in arguments {
+        result = match value {
+            Value::Raw(RawBsonRef::Int32(value)) => combine(result, i64::from(*value)),
+            Value::Raw(RawBsonRef::Int64(value)) => {
+                wide = true;
+                combine(result, *value)
+            }
+            value if value.is_nullish() => return Ok(Value::NULL),
+            value => {
+                return error(
+                    14,
+                    format!("{operator} only supports int and long operands, not {}", value.type_name()),
+                );
+            }
+        };
+    }
+    Ok(if wide { Value::long(result) } else { Value::int(result as i32) })
+}
+
+pub(super) fn bit_not<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    match arguments.first() {
+        Some(Value::Raw(RawBsonRef::Int32(value))) => Ok(Value::int(!value)),
+        Some(Value::Raw(RawBsonRef::Int64(value))) => Ok(Value::long(!value)),
+        Some(value) if !value.is_nullish() => {
+            error(28765, format!("$bitNot only supports int and long, not {}", value.type_name()))
+        }
+        _ => Ok(Value::NULL),
+    }
+}

@@ -1,0 +1,507 @@
+//! From BSON to the expression tree.
+
+use bson::RawBsonRef;
+use bson::raw::RawDocument;
+
+use super::array::SortBy;
+use super::error;
+use super::node::{Node, constant};
+use super::table::{self, Named, Operator};
+use crate::error::{ErrorCode, QueryError};
+use crate::order;
+
+/// The most levels of an expression.
+const DEPTH_MAX: usize = 100;
+
+/// Compiles an expression in which `variables` are known, from slot 1 on.
+pub(super) fn expression(value: RawBsonRef<'_>, variables: &[Box<str>]) -> Result<Node, QueryError> {
+    let mut parser = Parser { names: Vec::from(["ROOT".into()]), depth: 0 };
+    parser.names.extend(variables.iter().cloned());
+    parser.value(value)
+}
+
+struct Parser {
+    /// The names of the variables in scope, by slot.
+    names: Vec<Box<str>>,
+    depth: usize,
+}
+
+impl Parser {
+    fn value(&mut self, value: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(QueryError::new(
+                ErrorCode::OVERFLOW,
+                format!("an expression may nest {DEPTH_MAX} levels deep"),
+            ));
+        }
+        let node = match value {
+            RawBsonRef::String(text) if text.starts_with('$') => self.reference(text),
+            RawBsonRef::Document(document) => self.document(document),
+            RawBsonRef::Array(array) => {
+                let nodes: Vec<Node> =
+                    order::array_elements(array).map(|item| self.value(item)).collect::<Result<_, _>>()?;
+                Ok(if nodes.iter().all(|node| matches!(node, Node::Constant(_))) {
+                    constant(value)
+                } else {
+                    Node::Array(nodes)
+                })
+            }
+            literal => Ok(constant(literal)),
+        };
+        self.depth -= 1;
+        node
+    }
+
+    /// `"$a.b"` or `"$$name.a.b"`.
+    fn reference(&mut self, text: &str) -> Result<Node, QueryError> {
+        let Some(variable) = text.strip_prefix("$$") else {
+            let path = text.strip_prefix('$').unwrap_or(text);
+            return Ok(Node::Variable { slot: 0, path: field_path(path)? });
+        };
+        let (name, path) = match variable.split_once('.') {
+            Some((name, path)) => (name, field_path(path)?),
+            None => (variable, Vec::new()),
+        };
+        if name.is_empty() {
+            return error(9, "empty variable names are not allowed");
+        }
+        if !name.starts_with(|first: char| first.is_ascii_alphabetic() || !first.is_ascii()) {
+            return error(9, format!("'{name}' starts with an invalid character for a variable name"));
+        }
+        if let Some(slot) = self.names.iter().rposition(|known| **known == *name) {
+            return Ok(Node::Variable { slot, path });
+        }
+        match name {
+            "CURRENT" => Ok(Node::Variable { slot: 0, path }),
+            "REMOVE" => Ok(Node::Missing),
+            "NOW" => Ok(Node::Now),
+            _ => error(17276, format!("use of undefined variable: {name}")),
+        }
+    }
+
+    fn document(&mut self, document: &RawDocument) -> Result<Node, QueryError> {
+        let mut fields = order::elements(document);
+        let Some((first, operand)) = fields.next() else { return Ok(Node::Object(Vec::new())) };
+        let name = first.as_str();
+        if name.starts_with('$') {
+            if fields.next().is_some() {
+                return error(
+                    15983,
+                    format!("an expression document must have one field: '{name}' is followed by others"),
+                );
+            }
+            return self.operator(name, operand);
+        }
+        let mut nodes = Vec::new();
+        for (name, value) in order::elements(document) {
+            let name = name.as_str();
+            check_object_field(name)?;
+            nodes.push((name.into(), self.value(value)?));
+        }
+        Ok(Node::Object(nodes))
+    }
+
+    fn operator(&mut self, name: &str, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        Ok(match name {
+            "$literal" | "$const" => constant(operand),
+            "$expr" => return self.value(operand),
+            "$and" => Node::And(self.arguments(operand)?),
+            "$or" => Node::Or(self.arguments(operand)?),
+            "$ifNull" => {
+                let nodes = self.arguments(operand)?;
+                if nodes.len() < 2 {
+                    return error(1_257_300, "$ifNull needs at least two arguments");
+                }
+                Node::IfNull(nodes)
+            }
+            "$cond" => self.condition(operand)?,
+            "$switch" => self.switch(operand)?,
+            "$let" => self.bindings(operand)?,
+            "$map" => self.map(operand)?,
+            "$filter" => self.filter(operand)?,
+            "$reduce" => self.reduce(operand)?,
+            "$sortArray" => self.sort_array(operand)?,
+            _ => {
+                if let Some(operator) = table::operator(name) {
+                    self.call(operator, operand)?
+                } else if let Some(named) = table::named_operator(name) {
+                    self.call_named(named, operand)?
+                } else {
+                    return error(168, format!("unrecognized expression '{name}'"));
+                }
+            }
+        })
+    }
+
+    /// The arguments of an operator: the elements of an array, or one value.
+    fn arguments(&mut self, operand: RawBsonRef<'_>) -> Result<Vec<Node>, QueryError> {
+        match operand {
+            RawBsonRef::Array(array) => order::array_elements(array).map(|item| self.value(item)).collect(),
+            one => Ok(vec![self.value(one)?]),
+        }
+    }
+
+    fn call(&mut self, operator: &'static Operator, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let arguments = self.arguments(operand)?;
+        let (least, most) = operator.arguments;
+        if arguments.len() < least || arguments.len() > most {
+            let name = operator.name;
+            let given = arguments.len();
+            return if least == most {
+                error(
+                    16020,
+                    format!("expression {name} takes exactly {least} arguments, {given} were passed in"),
+                )
+            } else {
+                error(
+                    28667,
+                    format!("expression {name} takes {least} to {most} arguments, {given} were passed in"),
+                )
+            };
+        }
+        Ok(Node::Call(operator, arguments))
+    }
+
+    fn call_named(&mut self, operator: &'static Named, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let mut arguments: Vec<Option<Node>> = operator.arguments.iter().map(|_| None).collect();
+        let RawBsonRef::Document(given) = operand else {
+            // Some take a single value instead.
+            if let (true, Some(first)) = (operator.takes_one, arguments.first_mut()) {
+                let operand = match operand {
+                    RawBsonRef::Array(array) => {
+                        match (order::array_elements(array).count(), operator.codes.not_one) {
+                            (1, _) => order::array_elements(array).next().unwrap_or(operand),
+                            (count, Some(code)) => {
+                                return error(
+                                    code,
+                                    format!("{} accepts exactly one argument, got {count}", operator.name),
+                                );
+                            }
+                            _ => operand,
+                        }
+                    }
+                    operand => operand,
+                };
+                *first = Some(self.value(operand)?);
+                return Ok(Node::CallNamed(operator, arguments));
+            }
+            return error(
+                operator.codes.not_a_document,
+                format!("{} needs a document of arguments", operator.name),
+            );
+        };
+        let is_named = order::elements(given)
+            .next()
+            .is_none_or(|(key, _)| operator.arguments.iter().any(|(name, _)| key.as_str() == *name));
+        if operator.takes_one && !is_named {
+            if let Some(first) = arguments.first_mut() {
+                *first = Some(self.value(operand)?);
+            }
+            return Ok(Node::CallNamed(operator, arguments));
+        }
+        for (key, value) in order::elements(given) {
+            let place = operator.arguments.iter().position(|(name, _)| key.as_str() == *name);
+            match place.and_then(|place| arguments.get_mut(place)) {
+                Some(slot) => *slot = Some(self.value(value)?),
+                None => {
+                    return error(
+                        operator.codes.unknown,
+                        format!("{} found an unknown argument: {}", operator.name, key.as_str()),
+                    );
+                }
+            }
+        }
+        for ((name, required), argument) in operator.arguments.iter().zip(&arguments) {
+            if let (Some(code), None) = (required, argument) {
+                return error(*code, format!("{} requires '{name}' to be given", operator.name));
+            }
+        }
+        Ok(Node::CallNamed(operator, arguments))
+    }
+
+    fn condition(&mut self, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        if let RawBsonRef::Document(document) = operand {
+            let [mut condition, mut then, mut otherwise] = [None, None, None];
+            for (name, value) in order::elements(document) {
+                let slot = match name.as_str() {
+                    "if" => &mut condition,
+                    "then" => &mut then,
+                    "else" => &mut otherwise,
+                    other => return error(17083, format!("unrecognized parameter to $cond: {other}")),
+                };
+                *slot = Some(self.value(value)?);
+            }
+            let required = |slot: Option<Node>, code, name| match slot {
+                Some(node) => Ok(node),
+                None => error(code, format!("missing '{name}' parameter to $cond")),
+            };
+            return Ok(Node::Condition(Box::new([
+                required(condition, 17080, "if")?,
+                required(then, 17081, "then")?,
+                required(otherwise, 17082, "else")?,
+            ])));
+        }
+        match <[Node; 3]>::try_from(self.arguments(operand)?) {
+            Ok(parts) => Ok(Node::Condition(Box::new(parts))),
+            Err(parts) => error(
+                16020,
+                format!("expression $cond takes exactly 3 arguments, {} were passed in", parts.len()),
+            ),
+        }
+    }
+
+    fn switch(&mut self, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let RawBsonRef::Document(document) = operand else {
+            return error(40060, "$switch requires an object as an argument");
+        };
+        let (mut branches, mut default) = (Vec::new(), None);
+        for (name, value) in order::elements(document) {
+            match (name.as_str(), value) {
+                ("branches", RawBsonRef::Array(array)) => {
+                    for branch in order::array_elements(array) {
+                        branches.push(self.branch(branch)?);
+                    }
+                }
+                ("branches", _) => return error(40061, "$switch expected an array for 'branches'"),
+                ("default", value) => default = Some(Box::new(self.value(value)?)),
+                (other, _) => return error(40067, format!("$switch found an unknown argument: {other}")),
+            }
+        }
+        if branches.is_empty() {
+            return error(40068, "$switch requires at least one branch");
+        }
+        Ok(Node::Switch { branches, default })
+    }
+
+    fn branch(&mut self, branch: RawBsonRef<'_>) -> Result<(Node, Node), QueryError> {
+        let RawBsonRef::Document(branch) = branch else {
+            return error(40062, "$switch expected each branch to be an object");
+        };
+        let (mut case, mut then) = (None, None);
+        for (name, value) in order::elements(branch) {
+            match name.as_str() {
+                "case" => case = Some(self.value(value)?),
+                "then" => then = Some(self.value(value)?),
+                other => {
+                    return error(40063, format!("$switch found an unknown argument to a branch: {other}"));
+                }
+            }
+        }
+        match (case, then) {
+            (Some(case), Some(then)) => Ok((case, then)),
+            (None, _) => error(40064, "$switch requires each branch have a 'case' expression"),
+            (_, None) => error(40065, "$switch requires each branch have a 'then' expression"),
+        }
+    }
+
+    fn bindings(&mut self, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let RawBsonRef::Document(document) = operand else {
+            return error(16874, "$let only supports an object as its argument");
+        };
+        let (mut variables, mut body) = (None, None);
+        for (name, value) in order::elements(document) {
+            match name.as_str() {
+                "vars" => variables = Some(value),
+                "in" => body = Some(value),
+                other => return error(16875, format!("unrecognized parameter to $let: {other}")),
+            }
+        }
+        let Some(variables) = variables else { return error(16876, "missing 'vars' parameter to $let") };
+        let Some(body) = body else { return error(16877, "missing 'in' parameter to $let") };
+        let RawBsonRef::Document(variables) = variables else {
+            return error(10065, "invalid parameter: expected an object (vars)");
+        };
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        for (name, value) in order::elements(variables) {
+            check_variable_name(name.as_str())?;
+            names.push(name.as_str().into());
+            values.push(self.value(value)?);
+        }
+        let body = self.with_names(names, body)?;
+        Ok(Node::Let { values, body: Box::new(body) })
+    }
+
+    /// Compiles `value` where some more variables are known.
+    fn with_names(&mut self, names: Vec<Box<str>>, value: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let before = self.names.len();
+        self.names.extend(names);
+        let node = self.value(value);
+        self.names.truncate(before);
+        node
+    }
+
+    /// The names of the element and, if it is asked for, its index.
+    fn element_names(
+        as_name: Option<RawBsonRef<'_>>,
+        index_name: Option<RawBsonRef<'_>>,
+    ) -> Result<Vec<Box<str>>, QueryError> {
+        let mut names = vec![match as_name {
+            Some(name) => variable_name(name)?,
+            None => "this".into(),
+        }];
+        if let Some(name) = index_name {
+            names.push(variable_name(name)?);
+        }
+        Ok(names)
+    }
+
+    fn map(&mut self, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let RawBsonRef::Document(document) = operand else {
+            return error(16878, "$map only supports an object as its argument");
+        };
+        let [mut input, mut as_name, mut body, mut index] = [None; 4];
+        for (name, value) in order::elements(document) {
+            match name.as_str() {
+                "input" => input = Some(value),
+                "as" => as_name = Some(value),
+                "in" => body = Some(value),
+                "arrayIndexAs" => index = Some(value),
+                other => return error(16879, format!("unrecognized parameter to $map: {other}")),
+            }
+        }
+        let Some(input) = input else { return error(16880, "missing 'input' parameter to $map") };
+        let Some(body) = body else { return error(16882, "missing 'in' parameter to $map") };
+        let input = Box::new(self.value(input)?);
+        let body = self.with_names(Self::element_names(as_name, index)?, body)?;
+        Ok(Node::Map { input, with_index: index.is_some(), body: Box::new(body) })
+    }
+
+    fn filter(&mut self, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let RawBsonRef::Document(document) = operand else {
+            return error(28646, "$filter only supports an object as its argument");
+        };
+        let [mut input, mut as_name, mut condition, mut limit, mut index] = [None; 5];
+        for (name, value) in order::elements(document) {
+            match name.as_str() {
+                "input" => input = Some(value),
+                "as" => as_name = Some(value),
+                "cond" => condition = Some(value),
+                "limit" => limit = Some(value),
+                "arrayIndexAs" => index = Some(value),
+                other => return error(28647, format!("unrecognized parameter to $filter: {other}")),
+            }
+        }
+        let Some(input) = input else { return error(28648, "missing 'input' parameter to $filter") };
+        let Some(condition) = condition else { return error(28650, "missing 'cond' parameter to $filter") };
+        let input = Box::new(self.value(input)?);
+        let condition = self.with_names(Self::element_names(as_name, index)?, condition)?;
+        let limit = match limit {
+            Some(limit) => Some(Box::new(self.value(limit)?)),
+            None => None,
+        };
+        Ok(Node::Filter { input, with_index: index.is_some(), condition: Box::new(condition), limit })
+    }
+
+    fn reduce(&mut self, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let RawBsonRef::Document(document) = operand else {
+            return error(40075, "$reduce requires an object as an argument");
+        };
+        let [mut input, mut initial, mut body, mut index, mut as_name, mut value_as] = [None; 6];
+        for (name, value) in order::elements(document) {
+            match name.as_str() {
+                "input" => input = Some(value),
+                "initialValue" => initial = Some(value),
+                "in" => body = Some(value),
+                "arrayIndexAs" => index = Some(value),
+                "as" => as_name = Some(value),
+                "valueAs" => value_as = Some(value),
+                other => return error(40076, format!("$reduce found an unknown argument: {other}")),
+            }
+        }
+        let Some(input) = input else { return error(40077, "$reduce requires 'input' to be specified") };
+        let Some(initial) = initial else {
+            return error(40078, "$reduce requires 'initialValue' to be specified");
+        };
+        let Some(body) = body else { return error(40079, "$reduce requires 'in' to be specified") };
+        let input = Box::new(self.value(input)?);
+        let initial = Box::new(self.value(initial)?);
+        let mut names = Self::element_names(as_name, index)?;
+        let value_name = match value_as {
+            Some(name) => variable_name(name)?,
+            None => "value".into(),
+        };
+        names.insert(1, value_name);
+        let body = self.with_names(names, body)?;
+        Ok(Node::Reduce { input, initial, with_index: index.is_some(), body: Box::new(body) })
+    }
+
+    fn sort_array(&mut self, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let RawBsonRef::Document(document) = operand else {
+            return error(2_942_500, "$sortArray requires an object as an argument");
+        };
+        let [mut input, mut by] = [None; 2];
+        for (name, value) in order::elements(document) {
+            match name.as_str() {
+                "input" => input = Some(value),
+                "sortBy" => by = Some(value),
+                other => return error(2_942_501, format!("$sortArray found an unknown argument: {other}")),
+            }
+        }
+        let Some(input) = input else {
+            return error(2_942_502, "$sortArray requires 'input' to be specified");
+        };
+        let Some(by) = by else { return error(2_942_503, "$sortArray requires 'sortBy' to be specified") };
+        Ok(Node::SortArray { input: Box::new(self.value(input)?), by: SortBy::parse(by)? })
+    }
+}
+
+/// Splits a field path of the expression language.
+pub(super) fn field_path(path: &str) -> Result<Vec<Box<str>>, QueryError> {
+    if path.is_empty() {
+        return error(16872, "'$' by itself is not a valid field path");
+    }
+    if path.ends_with('.') {
+        return error(40353, format!("a field path must not end with a '.': '{path}'"));
+    }
+    let mut parts = Vec::new();
+    for part in path.split('.') {
+        if part.is_empty() {
+            return error(15998, format!("a field path may not have an empty part: '{path}'"));
+        }
+        if part.starts_with('$') {
+            return error(16410, format!("field path parts may not start with '$': '{path}'"));
+        }
+        if part.contains('\0') {
+            return error(16411, "field path parts may not contain null bytes");
+        }
+        parts.push(part.into());
+    }
+    if parts.len() > DEPTH_MAX * 2 {
+        return Err(QueryError::new(ErrorCode::OVERFLOW, "the field path has too many parts"));
+    }
+    Ok(parts)
+}
+
+fn check_object_field(name: &str) -> Result<(), QueryError> {
+    if name.starts_with('$') {
+        return error(
+            16410,
+            format!("field names of an expression document may not start with '$': '{name}'"),
+        );
+    }
+    if name.contains('.') {
+        return error(16405, format!("field names of an expression document may not contain dots: '{name}'"));
+    }
+    if name.is_empty() {
+        return error(15998, "a field name of an expression document may not be empty");
+    }
+    Ok(())
+}
+
+fn variable_name(name: RawBsonRef<'_>) -> Result<Box<str>, QueryError> {
+    let RawBsonRef::String(name) = name else { return error(9, "a variable name must be a string") };
+    check_variable_name(name)?;
+    Ok(name.into())
+}
+
+fn check_variable_name(name: &str) -> Result<(), QueryError> {
+    // `CURRENT` is the one system variable that may be set anew.
+    if name == "CURRENT" {
+        return Ok(());
+    }
+    let starts_well = name.starts_with(|first: char| first.is_ascii_lowercase() || !first.is_ascii());
+    let goes_on =
+        name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || !letter.is_ascii());
+    if starts_well && goes_on { Ok(()) } else { error(9, format!("'{name}' is not a valid variable name")) }
+}
