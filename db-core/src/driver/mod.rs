@@ -10,6 +10,8 @@ pub(crate) mod worker;
 
 #[cfg(test)]
 pub(crate) mod stub;
+#[cfg(test)]
+mod tests;
 
 pub use connection::{ConnectionError, ConnectionOptions, run_connection};
 pub use link::{EngineLink, PEER_FRAMES_MAX, PeerInput, PeerLink, PeerOutput};

@@ -26,7 +26,6 @@ use crate::entry::founder_secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DatabaseId, WriterKey};
 use crate::storage::{Identity, Tables};
-use crate::view::ReadView;
 use crate::view::catalog::CatalogCache;
 use crate::view::journal::ViewWriter;
 use crate::view::members;
@@ -200,9 +199,4 @@ impl Batch<'_, '_> {
 
 fn poisoned() -> Error {
     Error::new(ErrorKind::Unavailable, "the storage failed earlier: reopen the database")
-}
-
-/// Reads roles and indexers in a batch; the rest of the crate uses snapshots.
-pub(super) fn indexers_of(view: &impl ReadView) -> Result<Vec<WriterKey>> {
-    members::indexers(view)
 }

@@ -1,7 +1,7 @@
 //! Keeping the applied order in step with the linearizer: confirmed parts, the tail, undo.
 
+use super::Batch;
 use super::state::{StoredPast, node_of, standing_of};
-use super::{Batch, indexers_of};
 use crate::apply::{EntryToApply, Stop};
 use crate::error::{Error, Result};
 use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing};
@@ -49,7 +49,7 @@ impl Batch<'_, '_> {
             // What the part leaves of the tail may stand in another order now.
             self.state.is_unsettled = true;
             self.apply_part(&part)?;
-            let indexers = indexers_of(&crate::view::journal::ViewWriter::new(&mut self.tables.view))?;
+            let indexers = self.with_view(|view, _| members::indexers(view))?;
             let finished = self.state.linearizer.finish_part(&indexers, &StoredPast { tables: &self.tables });
             if let Err(broken) = finished {
                 return Ok(Err(broken));

@@ -1,0 +1,151 @@
+//! A database against a member without manners: it knows the key and signs, but what it sends is not in order.
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use ed25519_dalek::SigningKey;
+use tokio::time::timeout;
+
+use super::{PeerInput, PeerLink, PeerOutput};
+use crate::database::Database;
+use crate::entry::{Entry, Header, VerifiedRun};
+use crate::error::{Error, Result};
+use crate::ids::{EntryHash, WriterKey};
+use crate::log_reader::{LogReader, StoredRun, Tip};
+use crate::store::Store;
+use crate::sync::{Session, SessionConfig, SessionOutput};
+
+/// Longer than anything here takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A log of runs that nobody has checked.
+struct HostileLog(Vec<VerifiedRun>);
+
+impl LogReader for HostileLog {
+    type Error = Error;
+
+    fn tips(&self) -> Result<Vec<Tip>> {
+        let last = |run: &VerifiedRun| run.entries().last().map(|entry| (entry.header.clone(), entry.hash));
+        let tips = self.0.iter().filter_map(last);
+        Ok(tips
+            .map(|(header, head)| Tip { writer: header.writer, length: header.seq.saturating_add(1), head })
+            .collect())
+    }
+
+    fn end(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn number_of(&self, hash: &EntryHash) -> Result<Option<u64>> {
+        let is_it = |run: &VerifiedRun| run.entries().iter().any(|entry| entry.hash == *hash);
+        Ok(self.0.iter().position(is_it).map(|number| number as u64))
+    }
+
+    fn number_at(&self, writer: &WriterKey, _: u64) -> Result<Option<u64>> {
+        let is_it = |run: &VerifiedRun| run.entries().iter().any(|entry| entry.header.writer == *writer);
+        Ok(self.0.iter().position(is_it).map(|number| number as u64))
+    }
+
+    fn run_at(&self, number: u64) -> Result<Option<StoredRun>> {
+        Ok(self.0.get(number as usize).map(|run| StoredRun { first: number, run: run.clone() }))
+    }
+}
+
+/// Lets a hostile member send `runs` to `database`; gives the reason for which it is cut off.
+async fn cut_off_for(database: &Database, runs: Vec<VerifiedRun>) -> String {
+    let log = HostileLog(runs);
+    let config = SessionConfig {
+        database: database.id(),
+        key: database.key().clone(),
+        own_writer: WriterKey::from_bytes([9; 32]),
+        binding: [7; 32],
+        dialer: true,
+        nonce: [5; 32],
+    };
+    let PeerLink { to_engine, mut from_engine } = database.connect_peer([7; 32], false).await.unwrap();
+    let mut session = Session::new(config);
+    let mut out = Vec::new();
+    session.start(&mut out);
+    let conversation = async {
+        loop {
+            for output in out.drain(..) {
+                if let SessionOutput::Send(frame) = output {
+                    let _ = to_engine.send(PeerInput::Frame(frame)).await;
+                }
+            }
+            match from_engine.recv().await {
+                Some(PeerOutput::Frame(frame)) => session.handle_frame(&frame, &log, &mut out).unwrap(),
+                Some(PeerOutput::Close(reason)) => return reason,
+                Some(_) => {}
+                None => panic!("the session ended without a reason"),
+            }
+        }
+    };
+    timeout(PATIENCE, conversation).await.unwrap()
+}
+
+/// A run of one entry by a writer of its own, changed before it is signed.
+fn run(database: &Database, secret: u8, change: impl FnOnce(&mut Header)) -> VerifiedRun {
+    let secret = SigningKey::from_bytes(&[secret; 32]);
+    let mut header = Header {
+        writer: WriterKey::from_bytes(secret.verifying_key().to_bytes()),
+        seq: 0,
+        prev: None,
+        parents: Vec::new(),
+        time: 1,
+        epoch: 0,
+        wave: 0,
+        checkpoint: None,
+        payload_length: 0,
+        payload_hash: *blake3::hash(&[]).as_bytes(),
+    };
+    change(&mut header);
+    let hash = header.hash(&database.id());
+    VerifiedRun::sign(vec![Entry { header, hash, payload: Vec::new() }], &secret).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_sends_what_is_not_in_order_is_cut_off_with_the_reason_and_disturbs_nobody() {
+    let store = Store::in_memory().unwrap();
+    let database = store.open_topic("films").unwrap();
+    let films = database.collection::<Document>("films");
+    films.insert_one(doc! { "_id": 1 }).await.unwrap();
+    let before = (database.status(), database.view_digest().unwrap());
+    let unknown = EntryHash::from_bytes([0xEE; 32]);
+
+    let forged = {
+        let run = run(&database, 1, |_| {});
+        VerifiedRun::from_stored(run.entries().to_vec(), [3; 64])
+    };
+    let another_database = {
+        let other = store.create_database("other").unwrap();
+        run(&other, 1, |_| {})
+    };
+    let wrong_payload = run(&database, 1, |header| header.payload_length = 5);
+    let cases = [
+        ("signature", forged),
+        ("signature", another_database),
+        ("payload", wrong_payload),
+        ("parent is not known", run(&database, 1, |header| header.parents = vec![unknown])),
+        (
+            "before it in its log is not known",
+            run(&database, 1, |header| {
+                header.seq = 3;
+                header.prev = Some(unknown);
+            }),
+        ),
+        ("carries a wave", run(&database, 1, |header| header.wave = 1)),
+        ("another epoch", run(&database, 1, |header| header.epoch = 7)),
+    ];
+    for (expected, run) in cases {
+        let reason = cut_off_for(&database, vec![run]).await;
+        assert!(reason.contains(expected), "{reason:?} does not tell of {expected:?}");
+        assert_eq!((database.status(), database.view_digest().unwrap()), before, "{expected}");
+    }
+    films.insert_one(doc! { "_id": 2 }).await.unwrap();
+
+    let closed = store.create_database("closed").unwrap();
+    let reason = cut_off_for(&closed, vec![run(&closed, 1, |_| {})]).await;
+    assert!(reason.contains("not admitted"), "{reason:?}");
+    assert_eq!(closed.status().entries, 0);
+}
