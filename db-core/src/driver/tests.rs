@@ -41,8 +41,11 @@ impl LogReader for HostileLog {
         Ok(self.0.iter().position(is_it).map(|number| number as u64))
     }
 
-    fn number_at(&self, writer: &WriterKey, _: u64) -> Result<Option<u64>> {
-        let is_it = |run: &VerifiedRun| run.entries().iter().any(|entry| entry.header.writer == *writer);
+    /// A run that begins in the middle of a log is sent as if nothing were before it.
+    fn number_at(&self, writer: &WriterKey, seq: u64) -> Result<Option<u64>> {
+        let is_it = |run: &VerifiedRun| {
+            run.entries().iter().any(|entry| entry.header.writer == *writer && entry.header.seq >= seq)
+        };
         Ok(self.0.iter().position(is_it).map(|number| number as u64))
     }
 

@@ -186,6 +186,8 @@ impl Worker {
                 self.heard.insert(writer.header.writer, now);
             }
             let done = self.commit(requests, &ingests, &moment, must_order, ack);
+            // Who has its answer finds the status at least as new.
+            self.publish_status();
             self.answer(done, replies, ingests);
         }
         self.after_commit(instant());
@@ -261,16 +263,9 @@ impl Worker {
         }
     }
 
-    /// Sends what is new, publishes the state, and plans what is due later.
+    /// Sends what is new, shows who is connected, and plans what is due later.
     fn after_commit(&mut self, now: Instant) {
         self.peers.send_new(self.engine.end());
-        if let Ok(status) = self.engine.status() {
-            self.published.status.send_if_modified(|published| {
-                let changed = *published != status;
-                *published = status;
-                changed
-            });
-        }
         if let Ok(mut peers) = self.published.peers.lock() {
             *peers = self.peers.statuses();
         }
@@ -280,6 +275,16 @@ impl Worker {
         };
         if self.ack_at.is_none() && self.engine.wants_ack(&self.gone(now)) {
             self.ack_at = Some(now + ACK_DELAY);
+        }
+    }
+
+    fn publish_status(&self) {
+        if let Ok(status) = self.engine.status() {
+            self.published.status.send_if_modified(|published| {
+                let changed = *published != status;
+                *published = status;
+                changed
+            });
         }
     }
 
