@@ -26,7 +26,9 @@ mod update;
 pub use decimal::Decimal;
 pub use distinct::Distinct;
 pub use error::{ErrorCode, QueryError};
-pub use expression::{EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX, Expression, Fields, Items, Value};
+pub use expression::{
+    EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX, Expression, Fields, Items, Reshape, Value, constant_variables,
+};
 pub use filter::{ElementFilter, Filter};
 pub use guard::{check_document, check_storable};
 pub use index::{ID_INDEX_NAME, IndexDefinition, IndexEntries, IndexEntry, IndexField, MultikeyFields};

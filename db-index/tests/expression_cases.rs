@@ -4,10 +4,10 @@
 
 mod common;
 
-use bson::raw::{RawDocumentBuf, cstr};
+use bson::raw::RawDocumentBuf;
 use bson::{Bson, RawBson, RawBsonRef};
 use common::{Case, cases, value};
-use db_index::{ErrorCode, Expression, Filter, QueryError, Update, UpdateContext, UpdateOptions};
+use db_index::{Expression, Filter, QueryError, Reshape};
 use serde_json::Value;
 
 /// Cases that fail, each with its reason.
@@ -132,27 +132,14 @@ fn aggregate(mut documents: Vec<RawDocumentBuf>, pipeline: &[Value]) -> Result<V
 
 enum Stage {
     Match(Option<Filter>, Option<Expression>),
-    /// The fields to compute, the fields to take, whether to keep all others.
-    Fields {
-        computed: Vec<(String, Expression)>,
-        taken: Vec<String>,
-        all: bool,
-        id: bool,
-    },
-    Root(Expression),
+    Reshape(Reshape),
 }
 
 impl Stage {
     fn parse(name: &str, operand: &RawBson) -> Result<Self, Stop> {
         let operand = operand.as_raw_bson_ref();
-        let RawBsonRef::Document(document) = operand else {
-            return match name {
-                "$replaceWith" => Ok(Self::Root(Expression::parse(operand, &[])?)),
-                _ => Err(Stop::LeftOut),
-            };
-        };
-        match name {
-            "$match" => {
+        match (name, operand) {
+            ("$match", RawBsonRef::Document(document)) => {
                 let mut fields = document.iter().map(Result::unwrap);
                 match (fields.next(), fields.next()) {
                     (Some((key, condition)), None) if key.as_str() == "$expr" => {
@@ -161,48 +148,8 @@ impl Stage {
                     _ => Ok(Self::Match(Some(Filter::parse(document)?), None)),
                 }
             }
-            "$replaceWith" => Ok(Self::Root(Expression::parse(operand, &[])?)),
-            "$replaceRoot" => match document.get("newRoot").unwrap() {
-                Some(root) => Ok(Self::Root(Expression::parse(root, &[])?)),
-                None => Err(Stop::Refused(QueryError::new(ErrorCode(40231), "no newRoot specified"))),
-            },
-            "$addFields" | "$set" | "$project" => {
-                let (mut computed, mut taken, mut id) = (Vec::new(), Vec::new(), true);
-                for field in document {
-                    let (key, value) = field.unwrap();
-                    let key = key.as_str().to_owned();
-                    let flag = match value {
-                        RawBsonRef::Boolean(flag) => Some(flag),
-                        RawBsonRef::Int32(number) => Some(number != 0),
-                        RawBsonRef::Int64(number) => Some(number != 0),
-                        RawBsonRef::Double(number) => Some(number != 0.0),
-                        RawBsonRef::Decimal128(_) => return Err(Stop::LeftOut),
-                        _ => None,
-                    };
-                    if key.contains('.') || key.starts_with('$') || key.is_empty() {
-                        return Err(Stop::LeftOut);
-                    }
-                    match flag.filter(|_| name == "$project") {
-                        Some(false) if key == "_id" => id = false,
-                        Some(false) => return Err(Stop::LeftOut),
-                        Some(true) => taken.push(key),
-                        None => {
-                            let nested = matches!(value, RawBsonRef::Document(inner)
-                                if !inner.iter().next().is_some_and(|first| first.unwrap().0.as_str().starts_with('$')));
-                            if nested {
-                                return Err(Stop::LeftOut);
-                            }
-                            if key == "_id" {
-                                id = false;
-                            }
-                            computed.push((key, Expression::parse(value, &[])?));
-                        }
-                    }
-                }
-                if name == "$project" && computed.is_empty() {
-                    return Err(Stop::LeftOut);
-                }
-                Ok(Self::Fields { computed, taken, all: name != "$project", id })
+            ("$addFields" | "$set" | "$project" | "$unset" | "$replaceRoot" | "$replaceWith", operand) => {
+                Ok(Self::Reshape(Reshape::parse(name, operand, &[])?))
             }
             _ => Err(Stop::LeftOut),
         }
@@ -218,57 +165,10 @@ impl Stage {
                     };
                 Ok(keep.then_some(document))
             }
-            Self::Root(expression) => match expression.evaluate(&document, &[], NOW_MS)?.to_document()? {
-                Some(root) => Ok(Some(root)),
-                None => {
-                    Err(Stop::Refused(QueryError::new(ErrorCode(40228), "the new root must be a document")))
-                }
-            },
-            Self::Fields { computed, taken, all, id } => {
-                let mut values = Vec::new();
-                for (key, expression) in computed {
-                    // A document of one field makes any value readable as raw BSON.
-                    let value = expression.evaluate(&document, &[], NOW_MS)?;
-                    values.push((key, value.to_raw_bson()?));
-                }
-                let mut result = RawDocumentBuf::new();
-                for field in &document {
-                    let (key, value) = field.unwrap();
-                    let name = key.as_str();
-                    if *all || taken.iter().any(|taken| taken == name) || name == "_id" && *id {
-                        result.append(key, value);
-                    }
-                }
-                if *all {
-                    return Ok(Some(set_fields(&result, values)?));
-                }
-                for (key, value) in values {
-                    if let Some(value) = value {
-                        result.append(<&bson::raw::CStr>::try_from(key.as_str()).unwrap(), value);
-                    }
-                }
-                Ok(Some(result))
+            Self::Reshape(reshape) => {
+                let root = db_index::Value::Raw(RawBsonRef::Document(&document));
+                Ok(reshape.apply(root, &[], NOW_MS)?.to_document()?)
             }
         }
     }
-}
-
-/// The document with fields set or removed.
-fn set_fields(
-    document: &RawDocumentBuf,
-    values: Vec<(&String, Option<RawBson>)>,
-) -> Result<RawDocumentBuf, QueryError> {
-    let (mut set, mut unset) = (RawDocumentBuf::new(), RawDocumentBuf::new());
-    for (key, value) in values {
-        let key = <&bson::raw::CStr>::try_from(key.as_str()).unwrap();
-        match value {
-            Some(value) => set.append(key, value),
-            None => unset.append(key, true),
-        }
-    }
-    let mut update = RawDocumentBuf::new();
-    update.append(cstr!("$set"), set);
-    update.append(cstr!("$unset"), unset);
-    let context = UpdateContext { is_insert: true, ..UpdateContext::default() };
-    Ok(Update::parse(&update, &UpdateOptions::default())?.apply(document, &context)?.document)
 }

@@ -292,11 +292,6 @@ impl Collection {
             let value = Some(self.documents.remove(place));
             return Ok(Answer { value, ..Answer::default() });
         }
-        if op["update"].is_array()
-            && value(&op["update"]).as_array().is_some_and(|stages| is_allowed_pipeline(stages))
-        {
-            return Err(Stop::LeftOut);
-        }
         let update = RawBson::try_from(value(&op["update"])).unwrap();
         let update_options =
             UpdateOptions { array_filters: documents(&options["arrayFilters"]), multi: flag("multi") };
@@ -340,15 +335,4 @@ impl Collection {
         }
         with_id
     }
-}
-
-fn is_allowed_pipeline(stages: &[Bson]) -> bool {
-    stages.iter().all(|stage| {
-        stage.as_document().and_then(|stage| stage.keys().next()).is_some_and(|name| {
-            matches!(
-                name.as_str(),
-                "$set" | "$addFields" | "$unset" | "$project" | "$replaceRoot" | "$replaceWith"
-            )
-        })
-    })
 }

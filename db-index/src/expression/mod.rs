@@ -13,6 +13,7 @@ mod logic;
 mod node;
 mod object;
 mod parse;
+mod reshape;
 mod set;
 mod statistics;
 mod table;
@@ -28,6 +29,7 @@ use self::node::{Node, Scope};
 use crate::error::{ErrorCode, QueryError};
 
 pub use node::{EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX};
+pub use reshape::{Reshape, constant_variables};
 pub use value::{Fields, Items, Value};
 
 /// A compiled expression.

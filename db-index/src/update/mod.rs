@@ -9,6 +9,7 @@ mod effects;
 mod operators;
 mod parse;
 mod path;
+mod pipeline;
 mod replace;
 mod resolve;
 mod rewrite;
@@ -16,21 +17,22 @@ mod tree;
 mod upsert;
 
 use bson::raw::{RawDocument, RawDocumentBuf};
-use bson::{RawArray, RawBsonRef};
+use bson::{RawArray, RawBson, RawBsonRef};
 
 use self::array_filters::ArrayFilters;
 use self::operators::Surroundings;
 use self::parse::Operators;
+use self::pipeline::Pipeline;
 use crate::error::{ErrorCode, QueryError};
 use crate::guard;
 use crate::limits::ELEMENTS_MAX;
-use crate::raw::{Elements, Writer, type_name};
+use crate::raw::{Elements, Writer, malformed, type_name};
 
 pub use effects::plain_effects;
 pub use replace::changed_fields;
 pub use upsert::upsert_document;
 
-/// A compiled update: operators, or a document to replace with.
+/// A compiled update: operators, a document to replace with, or a pipeline of stages.
 #[derive(Debug, Clone)]
 pub struct Update {
     source: RawDocumentBuf,
@@ -43,6 +45,7 @@ enum Kind {
     Operators(Box<Operators>),
     /// The source is the replacement.
     Replacement,
+    Pipeline(Box<Pipeline>),
 }
 
 /// What goes with an update document when it is compiled.
@@ -96,12 +99,15 @@ impl Update {
     /// Compiles an update that may be of any type, as it arrives in a command.
     ///
     /// # Errors
-    /// Those of [`Update::parse`]; `InvalidOptions` (72) for a pipeline with a stage that no update may have,
-    /// `NotImplemented` (238) for other pipelines, which are not supported yet; `FailedToParse` (9) for other types.
+    /// Those of [`Update::parse`] and [`Update::parse_pipeline`]; `FailedToParse` (9) for other types.
     pub fn parse_value(value: RawBsonRef<'_>, options: &UpdateOptions) -> Result<Self, QueryError> {
         match value {
             RawBsonRef::Document(document) => Self::parse(document, options),
-            RawBsonRef::Array(stages) => Err(refuse_pipeline(stages)?),
+            RawBsonRef::Array(_) if !options.array_filters.is_empty() => Err(QueryError::new(
+                ErrorCode::FAILED_TO_PARSE,
+                "array filters may not be specified for an update pipeline",
+            )),
+            RawBsonRef::Array(stages) => Self::parse_pipeline(stages, &[]),
             other => Err(QueryError::new(
                 ErrorCode::FAILED_TO_PARSE,
                 format!(
@@ -110,6 +116,21 @@ impl Update {
                 ),
             )),
         }
+    }
+
+    /// Compiles a pipeline of `$set`, `$unset`, `$project`, `$replaceWith` and their other names; `variables` are those of
+    /// `let`, with their values ([`crate::constant_variables`]).
+    ///
+    /// A pipeline is never replayable: log its [`plain_effects`].
+    ///
+    /// # Errors
+    /// `InvalidOptions` (72) for a stage that no update may have; those of [`crate::Reshape::parse`].
+    pub fn parse_pipeline(stages: &RawArray, variables: &[(String, RawBson)]) -> Result<Self, QueryError> {
+        let kind = Kind::Pipeline(Box::new(Pipeline::parse(stages, variables)?));
+        // The bytes of an array are those of a document with the indexes for names.
+        let source =
+            RawDocumentBuf::from_bytes(stages.as_bytes().to_vec()).map_err(|error| malformed(&error))?;
+        Ok(Self { source, array_filters: Vec::new(), kind })
     }
 
     /// Applies the update to a document that has passed the guard ([`crate::check_document`]).
@@ -125,6 +146,12 @@ impl Update {
             Kind::Operators(operators) => operators,
             Kind::Replacement => {
                 return Ok(Updated { document: replace::apply(&self.source, document)?, changed: true });
+            }
+            Kind::Pipeline(pipeline) => {
+                let updated = pipeline.apply(document, context)?;
+                guard::check_document(updated.as_bytes())?;
+                let changed = updated.as_bytes() != document.as_bytes();
+                return Ok(Updated { document: updated, changed });
             }
         };
         let renamed = operators
@@ -166,7 +193,8 @@ impl Update {
         matches!(&self.kind, Kind::Operators(operators) if operators.is_positional)
     }
 
-    /// The update document that this was compiled from: what is logged, together with [`Update::array_filters`].
+    /// The update document that this was compiled from: what is logged, together with [`Update::array_filters`]. For a
+    /// pipeline it holds the stages under their indexes.
     pub fn to_document(&self) -> &RawDocument {
         &self.source
     }
@@ -177,7 +205,8 @@ impl Update {
     }
 
     /// The paths that the update may touch in an existing document, each up to its first `$`, `$[]` or `$[id]`; both ends
-    /// of a `$rename`. For a replacement these are the fields that it holds: see [`changed_fields`] for what it changes.
+    /// of a `$rename`. For a replacement these are the fields that it holds: see [`changed_fields`] for what it changes. A
+    /// pipeline may touch anything: its [`plain_effects`] tell what it did.
     pub fn touched_paths(&self) -> Vec<&str> {
         match &self.kind {
             Kind::Operators(operators) => operators
@@ -186,31 +215,12 @@ impl Update {
                 .filter(|leaf| !leaf.insert_only)
                 .map(|leaf| path::fixed_prefix(&leaf.path))
                 .collect(),
+            Kind::Pipeline(_) => Vec::new(),
             Kind::Replacement => {
                 self.source.iter().map_while(Result::ok).map(|(key, _)| key.as_str()).collect()
             }
         }
     }
-}
-
-fn refuse_pipeline(stages: &RawArray) -> Result<QueryError, QueryError> {
-    for stage in Elements::of_array(stages) {
-        let stage = stage?;
-        let RawBsonRef::Document(stage) = stage.value()? else {
-            return Ok(QueryError::new(
-                ErrorCode::TYPE_MISMATCH,
-                "each element of an update pipeline must be a document",
-            ));
-        };
-        let name = Elements::of_document(stage).next().transpose()?.map_or("", |first| first.key);
-        if !matches!(name, "$set" | "$addFields" | "$unset" | "$project" | "$replaceRoot" | "$replaceWith") {
-            return Ok(QueryError::new(
-                ErrorCode::INVALID_OPTIONS,
-                format!("the stage '{name}' is not allowed within an update"),
-            ));
-        }
-    }
-    Ok(QueryError::new(ErrorCode::NOT_IMPLEMENTED, "update pipelines are not supported yet"))
 }
 
 #[cfg(test)]

@@ -52,9 +52,13 @@ impl Update {
     }
 
     /// Whether every peer, platform and version computes the same from it at any time. If not, and [`Update::resolve`]
-    /// does not help (a regular expression in `$pull` or an array filter), log [`crate::plain_effects`] instead.
+    /// does not help (a pipeline, a regular expression in `$pull` or an array filter), log [`crate::plain_effects`] instead.
     pub fn is_replayable(&self) -> bool {
-        let Kind::Operators(operators) = &self.kind else { return true };
+        let operators = match &self.kind {
+            Kind::Operators(operators) => operators,
+            Kind::Replacement => return true,
+            Kind::Pipeline(_) => return false,
+        };
         operators.filters.is_replayable()
             && operators.leaves.iter().all(|leaf| match &leaf.operator {
                 Operator::CurrentDate(_) => false,

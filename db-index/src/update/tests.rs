@@ -11,6 +11,7 @@ mod arrays;
 mod effects;
 mod fields;
 mod paths;
+mod pipelines;
 mod property;
 mod upserts;
 
