@@ -1,5 +1,8 @@
 //! The engine against itself: peers that write apart and meet, restarts, refused runs.
 
+mod power_cuts;
+mod sim_disk;
+
 use bson::{RawDocumentBuf, rawdoc};
 use proptest::prelude::*;
 use redb::ReadableDatabase;
@@ -66,15 +69,7 @@ impl Peer {
     }
 
     fn update(&mut self, filter: RawDocumentBuf, update: RawDocumentBuf) -> Result<Reply> {
-        self.call(Request::Update(UpdateRequest {
-            collection: "c".to_owned(),
-            filter,
-            update,
-            array_filters: Vec::new(),
-            multi: true,
-            upsert: None,
-            replacement: false,
-        }))
+        self.call(Request::Update(update_request(filter, update)))
     }
 
     fn delete(&mut self, filter: RawDocumentBuf) -> Result<Reply> {
@@ -145,6 +140,18 @@ impl Peer {
         let Self { engine, now_ms } = self;
         let Engine { database, identity, secret, .. } = engine;
         Self { engine: Engine::open(database, identity, secret).unwrap(), now_ms }
+    }
+}
+
+fn update_request(filter: RawDocumentBuf, update: RawDocumentBuf) -> UpdateRequest {
+    UpdateRequest {
+        collection: "c".to_owned(),
+        filter,
+        update,
+        array_filters: Vec::new(),
+        multi: true,
+        upsert: None,
+        replacement: false,
     }
 }
 

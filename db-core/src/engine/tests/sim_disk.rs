@@ -1,0 +1,144 @@
+//! A disk that loses power: what was not synced is kept, dropped or torn at random, by a seed.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use redb::StorageBackend;
+
+/// The unit in which a write is torn, in bytes.
+const SECTOR_BYTES: usize = 512;
+
+/// A disk in memory; clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SimDisk(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// What a power cut leaves.
+    durable: Vec<u8>,
+    /// What reads see.
+    current: Vec<u8>,
+    /// The writes since the last sync, in their order.
+    pending: Vec<Pending>,
+    operations: u64,
+    /// The operation at which the power goes.
+    cut_at: Option<u64>,
+    is_cut: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Pending {
+    Write { offset: usize, bytes: Vec<u8> },
+    Length(usize),
+}
+
+impl SimDisk {
+    /// A disk that holds `image`, whose power goes at the operation `cut_at` from now.
+    pub(super) fn new(image: Vec<u8>, cut_at: Option<u64>) -> Self {
+        let inner = Inner { durable: image.clone(), current: image, cut_at, ..Inner::default() };
+        Self(Arc::new(Mutex::new(inner)))
+    }
+
+    /// Whether the power has gone.
+    pub(super) fn is_cut(&self) -> bool {
+        self.0.lock().unwrap().is_cut
+    }
+
+    /// How many operations there were.
+    pub(super) fn operations(&self) -> u64 {
+        self.0.lock().unwrap().operations
+    }
+
+    /// What is found when the power is back.
+    pub(super) fn after_power_cut(&self, chance: &mut Chance) -> Vec<u8> {
+        let inner = self.0.lock().unwrap();
+        let mut image = inner.durable.clone();
+        for pending in &inner.pending {
+            match pending {
+                Pending::Length(length) if chance.one_in(2) => image.resize(*length, 0),
+                Pending::Length(_) => {}
+                Pending::Write { offset, bytes } => {
+                    for (sector, bytes) in bytes.chunks(SECTOR_BYTES).enumerate() {
+                        let start = offset + sector * SECTOR_BYTES;
+                        let end = start + bytes.len();
+                        if chance.one_in(2) && end <= image.len() {
+                            image[start..end].copy_from_slice(bytes);
+                        }
+                    }
+                }
+            }
+        }
+        image
+    }
+
+    fn operate<T>(&self, operation: impl FnOnce(&mut Inner) -> io::Result<T>) -> io::Result<T> {
+        let mut inner = self.0.lock().unwrap();
+        inner.operations += 1;
+        if inner.cut_at.is_some_and(|cut| inner.operations > cut) {
+            inner.is_cut = true;
+            return Err(io::Error::other("the power is gone"));
+        }
+        operation(&mut inner)
+    }
+}
+
+// The power gone reads as an I/O error; the disk itself never is at fault.
+impl StorageBackend for SimDisk {
+    fn len(&self) -> Result<u64, io::Error> {
+        Ok(self.0.lock().unwrap().current.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        let inner = self.0.lock().unwrap();
+        let start = offset as usize;
+        let bytes = inner.current.get(start..start + out.len());
+        out.copy_from_slice(bytes.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.operate(|inner| {
+            inner.current.resize(len as usize, 0);
+            inner.pending.push(Pending::Length(len as usize));
+            Ok(())
+        })
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.operate(|inner| {
+            inner.durable.clone_from(&inner.current);
+            inner.pending.clear();
+            Ok(())
+        })
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.operate(|inner| {
+            let start = offset as usize;
+            let place = inner.current.get_mut(start..start + data.len());
+            place.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?.copy_from_slice(data);
+            inner.pending.push(Pending::Write { offset: start, bytes: data.to_vec() });
+            Ok(())
+        })
+    }
+}
+
+/// Chance from a seed (xorshift64*), the same on every platform.
+pub(super) struct Chance(u64);
+
+impl Chance {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % bound
+    }
+
+    pub(super) fn one_in(&mut self, bound: u64) -> bool {
+        self.below(bound) == 0
+    }
+}
