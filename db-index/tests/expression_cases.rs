@@ -167,7 +167,7 @@ impl Stage {
             }
             Self::Reshape(reshape) => {
                 let root = db_index::Value::Raw(RawBsonRef::Document(&document));
-                Ok(reshape.apply(root, &[], NOW_MS)?.to_document()?)
+                Ok(reshape.apply(&root, &[], NOW_MS)?.to_document()?)
             }
         }
     }

@@ -95,7 +95,7 @@ pub(super) fn contains<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Ou
             format!("$in requires an array as a second argument, found: {}", array.type_name()),
         );
     };
-    scope.step(items.len())?;
+    scope.step(items.len().saturating_mul(1 + value.bulk()))?;
     Ok(Value::bool(items.iter().any(|item| item.compare(value).is_eq())))
 }
 
@@ -135,7 +135,7 @@ pub(super) fn index_of<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Ou
         );
     };
     let (start, end) = search_bounds("$indexOfArray", 9_711_600, arguments, items.len())?;
-    scope.step(items.len())?;
+    scope.step(items.len().saturating_mul(1 + wanted.bulk()))?;
     let found =
         items.get(start..end).and_then(|range| range.iter().position(|item| item.compare(wanted).is_eq()));
     Ok(Value::int(found.map_or(-1, |place| (start + place) as i32)))
@@ -392,7 +392,7 @@ pub(super) fn sort<'a>(scope: &mut Scope<'a>, input: &Value<'a>, by: &SortBy) ->
             format!("the input argument to $sortArray must be an array, not {}", input.type_name()),
         );
     };
-    scope.step(items.len().saturating_mul(4))?;
+    scope.step(items.iter().fold(4 * items.len(), |steps, item| steps.saturating_add(4 * item.bulk())))?;
     let mut keyed = Vec::with_capacity(items.len());
     for item in items.iter() {
         let keys = match by {

@@ -501,7 +501,11 @@ fn parse_by(text: &str, format: &str) -> Result<Option<(i64, bool)>, QueryError>
         }
         _ => None,
     };
-    Ok(midnight.map(|midnight| (midnight + millis - offset.unwrap_or(0) * 60_000, offset.is_some())))
+    let at = || {
+        let offset_ms = offset.unwrap_or(0_i64).checked_mul(60_000)?;
+        midnight?.checked_add(millis)?.checked_sub(offset_ms)
+    };
+    Ok(at().map(|at| (at, offset.is_some())))
 }
 
 /// A unit of time.

@@ -16,6 +16,9 @@ pub const EXPRESSION_STEPS_MAX: u64 = 20_000_000;
 /// The most bytes of values that one evaluation may make.
 pub const EXPRESSION_BYTES_MAX: usize = 100 * 1024 * 1024;
 
+/// What a value takes besides its text or elements.
+const VALUE_BYTES: usize = 48;
+
 /// One place of the tree.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
@@ -107,13 +110,13 @@ impl<'a> Scope<'a> {
     /// A new array, counted.
     pub(super) fn array(&mut self, values: Vec<Value<'a>>) -> Result<Value<'a>, QueryError> {
         self.step(values.len())?;
-        self.charge(24 * values.len())?;
+        self.charge(VALUE_BYTES * values.len())?;
         Value::array(values)
     }
 
     /// A new string, counted.
     pub(super) fn text(&mut self, text: &str) -> Result<Value<'a>, QueryError> {
-        self.charge(text.len())?;
+        self.charge(VALUE_BYTES + text.len())?;
         Ok(Value::text(text))
     }
 }

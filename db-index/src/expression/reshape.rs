@@ -64,7 +64,7 @@ impl Reshape {
     /// 40228 if the new root is no document; those of [`Expression::evaluate`].
     pub fn apply<'a>(
         &'a self,
-        root: Value<'a>,
+        root: &Value<'a>,
         variables: &[Value<'a>],
         now_ms: i64,
     ) -> Result<Value<'a>, QueryError> {
@@ -78,9 +78,9 @@ impl Reshape {
         let values: Vec<Value<'a>> =
             self.computed.iter().map(|node| node.evaluate(&mut scope)).collect::<Result<_, _>>()?;
         match &self.kind {
-            Kind::Add(fields) => add(&mut scope, fields, &values, &root),
-            Kind::Include(fields) => include(&mut scope, fields, &values, &root),
-            Kind::Exclude(fields) => exclude(&mut scope, fields, &root),
+            Kind::Add(fields) => add(&mut scope, fields, &values, root),
+            Kind::Include(fields) => include(&mut scope, fields, &values, root),
+            Kind::Exclude(fields) => exclude(&mut scope, fields, root),
             Kind::Root => match values.into_iter().next() {
                 Some(root) if root.is_document() => Ok(root),
                 root => error(

@@ -9,7 +9,7 @@ type Outcome<'a> = Result<Value<'a>, QueryError>;
 
 /// The distinct values in order.
 fn sorted_set<'a>(scope: &mut Scope<'a>, items: &[Value<'a>]) -> Result<Vec<Value<'a>>, QueryError> {
-    scope.step(items.len())?;
+    scope.step(items.iter().fold(items.len(), |steps, item| steps.saturating_add(item.bulk())))?;
     let mut values: Vec<Value<'a>> = items.iter().map(null_for_missing).collect();
     values.sort_by(Value::compare);
     values.dedup_by(|later, first| later.compare(first).is_eq());

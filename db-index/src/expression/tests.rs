@@ -383,3 +383,16 @@ fn own<'a>(value: &Value<'a>) -> Value<'a> {
         None => value.clone(),
     }
 }
+
+#[test]
+fn a_zone_offset_out_of_range_is_no_date() {
+    let text = bson!({"$dateFromString": {"dateString": "2020 +99999999999999999", "format": "%Y %Z"}});
+    check_refused(text, 241);
+}
+
+#[test]
+fn many_pieces_are_counted() {
+    let text = ",".repeat(8 << 20);
+    let error = try_evaluate(bson!({"$size": {"$split": ["$t", ","]}}), doc! {"t": text}).unwrap_err();
+    assert!(matches!(error.code.0, 50 | 146), "{error}");
+}

@@ -39,6 +39,7 @@ pub enum Value<'a> {
 pub struct Items<'a> {
     pub(super) values: Vec<Value<'a>>,
     levels: usize,
+    bulk: usize,
 }
 
 /// A field of a new document.
@@ -47,8 +48,9 @@ pub(super) type Field<'a> = (Cow<'a, str>, Value<'a>);
 /// The fields of a new document.
 #[derive(Debug)]
 pub struct Fields<'a> {
-    pub(super) fields: Vec<Field<'a>>,
+    pub(super) entries: Vec<Field<'a>>,
     levels: usize,
+    bulk: usize,
 }
 
 impl<'a> Value<'a> {
@@ -94,15 +96,16 @@ impl<'a> Value<'a> {
 
     /// A new array. Missing values become null.
     pub(super) fn array(mut values: Vec<Value<'a>>) -> Result<Self, QueryError> {
-        let mut levels = 1;
+        let (mut levels, mut bulk) = (1, values.len());
         for value in &mut values {
             if matches!(value, Self::Missing) {
                 *value = Self::NULL;
             }
             levels = levels.max(1 + value.levels());
+            bulk = bulk.saturating_add(value.bulk());
         }
         check_levels(levels)?;
-        Ok(Self::Array(Arc::new(Items { values, levels })))
+        Ok(Self::Array(Arc::new(Items { values, levels, bulk })))
     }
 
     /// A new document, without the missing values.
@@ -110,7 +113,8 @@ impl<'a> Value<'a> {
         fields.retain(|(_, value)| !matches!(value, Self::Missing));
         let levels = 1 + fields.iter().map(|(_, value)| value.levels()).max().unwrap_or(0);
         check_levels(levels)?;
-        Ok(Self::Document(Arc::new(Fields { fields, levels })))
+        let bulk = fields.iter().fold(fields.len(), |bulk, (_, value)| bulk.saturating_add(value.bulk()));
+        Ok(Self::Document(Arc::new(Fields { entries: fields, levels, bulk })))
     }
 
     /// How many levels the value has at most.
@@ -189,7 +193,7 @@ impl<'a> Value<'a> {
     /// The fields, if it is a document.
     pub(super) fn fields(&self) -> Option<Vec<Field<'a>>> {
         match self {
-            Self::Document(fields) => Some(fields.fields.clone()),
+            Self::Document(fields) => Some(fields.entries.clone()),
             Self::Raw(RawBsonRef::Document(document)) => Some(
                 order::elements(document)
                     .map(|(key, value)| (Cow::Borrowed(key.as_str()), Value::Raw(value)))
@@ -203,7 +207,7 @@ impl<'a> Value<'a> {
     pub(super) fn get(&self, name: &str) -> Value<'a> {
         match self {
             Self::Document(fields) => fields
-                .fields
+                .entries
                 .iter()
                 .find(|(key, _)| key == name)
                 .map_or(Self::Missing, |(_, value)| value.clone()),
@@ -363,7 +367,7 @@ impl<'a> Value<'a> {
             }
             Self::Document(fields) => {
                 let opened = writer.open(key, ElementType::EmbeddedDocument);
-                for (name, value) in &fields.fields {
+                for (name, value) in &fields.entries {
                     value.write(name, writer)?;
                     writer.check_size()?;
                 }
@@ -371,6 +375,19 @@ impl<'a> Value<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How much work it is to go through the value, roughly, in steps.
+    pub(super) fn bulk(&self) -> usize {
+        match self {
+            Self::Raw(RawBsonRef::String(text)) => text.len() / 64,
+            Self::Raw(RawBsonRef::Document(document)) => document.as_bytes().len() / 64,
+            Self::Raw(RawBsonRef::Array(array)) => array.as_bytes().len() / 64,
+            Self::Text(text) => text.len() / 64,
+            Self::Array(items) => items.bulk,
+            Self::Document(fields) => fields.bulk,
+            _ => 0,
+        }
     }
 
     /// The value as BSON of its own; `None` if it is missing.
@@ -399,7 +416,7 @@ impl<'a> Value<'a> {
             Self::Document(fields) => {
                 let mut writer = Writer::with_capacity(256);
                 let root = writer.open_root();
-                for (name, value) in &fields.fields {
+                for (name, value) in &fields.entries {
                     value.write(name, &mut writer)?;
                     writer.check_size()?;
                 }

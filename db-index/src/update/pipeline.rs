@@ -63,7 +63,7 @@ impl Pipeline {
             self.variables.iter().map(|value| Value::Raw(value.as_raw_bson_ref())).collect();
         let mut value = Value::Raw(RawBsonRef::Document(document));
         for stage in &self.stages {
-            value = stage.apply(value, &variables, context.now_ms)?;
+            value = stage.apply(&value, &variables, context.now_ms)?;
         }
         replace::apply(&value.to_document()?.unwrap_or_default(), document)
     }

@@ -46,7 +46,7 @@ fn update_documents_are_of_one_kind() {
     check_unparsed(doc! {"$rename": [1]}, 9);
     check_kept(doc! {"a": 1}, doc! {"$set": {}, "$inc": {}});
     let value = |value: Bson| {
-        let value = bson::RawBson::try_from(value).unwrap();
+        let value = RawBson::try_from(value).unwrap();
         Update::parse_value(value.as_raw_bson_ref(), &UpdateOptions::default())
             .map(|update| update.is_replacement())
     };
