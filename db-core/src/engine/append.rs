@@ -42,11 +42,18 @@ impl Batch<'_, '_> {
         let is_last = tail.kept == self.state.applied.len()
             && tail.entries.len() == tail.kept + 1
             && tail.entries.last() == Some(&node.number);
-        if !is_last {
-            return Err(Error::new(ErrorKind::Internal, "an own entry is not the last of the order"));
+        if is_last {
+            self.push_applied(node.number, undo)?;
+            self.state.is_unsettled = false;
+        } else {
+            // An entry that cannot name all heads may have its place before some of them: it is applied there.
+            let (kept, entries) = (tail.kept, tail.entries.to_vec());
+            self.with_view(|view, applier| {
+                applier.catalog.clear();
+                view.undo(&undo.encode())
+            })?;
+            self.apply_tail(kept, &entries)?;
         }
-        self.push_applied(node.number, undo)?;
-        self.state.is_unsettled = false;
         self.after_append(&node)?;
         self.settle()?;
         Ok(node.hash)

@@ -14,11 +14,17 @@ impl Batch<'_, '_> {
             return Ok(());
         }
         let tail = self.state.linearizer.tail();
+        let (kept, entries) = (tail.kept, tail.entries.to_vec());
+        self.apply_tail(kept, &entries)
+    }
+
+    /// Makes the applied tail the linearizer's, of which it has just said that the first `kept` stand where they stood.
+    pub(super) fn apply_tail(&mut self, kept: usize, entries: &[EntryNumber]) -> Result<()> {
         // Less may be applied than the tail as last asked for: a change of members can make a part undo more than it must.
-        let (kept, entries) = (tail.kept.min(self.state.applied.len()), tail.entries.to_vec());
+        let kept = kept.min(self.state.applied.len());
         self.undo_from(kept)?;
-        for number in entries.into_iter().skip(kept) {
-            self.apply_to_tail(number)?;
+        for number in entries.iter().skip(kept) {
+            self.apply_to_tail(*number)?;
         }
         self.state.unordered.clear();
         self.state.is_unsettled = false;

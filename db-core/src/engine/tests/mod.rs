@@ -377,6 +377,29 @@ fn both_branches_of_a_forked_log_stand_and_peers_agree_whichever_came_first() {
     assert_eq!(c.engine.status().unwrap().forked, vec![writer_key(1)]);
 }
 
+#[test]
+fn a_peer_that_cannot_name_all_heads_as_parents_goes_on_writing() {
+    let mut a = peer(1, &open());
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    for number in 0..crate::limits::PARENTS_MAX as u64 + 40 {
+        let mut seed = [7; 32];
+        seed[..8].copy_from_slice(&number.to_le_bytes());
+        let run = forged_run(&a, &SigningKey::from_bytes(&seed), |header| {
+            header.parents.clear();
+            header.time = 1_000_000 + number;
+        });
+        a.engine.ingest(&run).unwrap().unwrap();
+    }
+    a.insert(rawdoc! { "_id": 2 }).unwrap();
+    a.insert(rawdoc! { "_id": 3 }).unwrap();
+    let mut b = peer(2, &open());
+    b.receive(&a.runs());
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+    assert_eq!(b.documents().len(), 3);
+    let a = a.restart();
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+}
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
