@@ -1,0 +1,280 @@
+//! One table: what CombDB does in a second beside raw redb, what lies on the disk, and what a merge costs.
+//!
+//! `cargo bench -p combdb-benches --bench compare`; words behind `--` name the parts to run (`insert`, `write`, `get`,
+//! `find`, `scan`, `disk`, `merge`), none of them for all.
+#![allow(clippy::print_stdout)] // the table is what it is for
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use combdb_benches::{
+    CombDb, Film, FilmSource, Indexes, RawRedb, SHELF_FILMS, Weight, arrive, film_source, films, meet,
+};
+
+const FILMS: usize = 10_000;
+const BATCH: usize = 1_000;
+const ROUNDS: usize = 5;
+/// How many films are inserted one by one in a round.
+const SINGLES: usize = 200;
+
+/// One line of the table.
+struct Line {
+    operation: String,
+    /// Operations a second, the median of the rounds.
+    ours: f64,
+    raw: Option<f64>,
+}
+
+fn main() {
+    // cargo hands the benchmark `--bench`.
+    let parts: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
+    let source = match film_source() {
+        FilmSource::DataSet => "the data set",
+        FilmSource::Seed => "a fixed seed",
+    };
+    let (whole, light) = (films(FILMS, Weight::Whole), films(FILMS, Weight::Light));
+    println!(
+        "{FILMS} films from {source}: {} bytes each, light ones {}; medians of {ROUNDS} rounds\n",
+        mean_bytes(&whole),
+        mean_bytes(&light)
+    );
+    println!("| operation | CombDB/s | raw redb/s | ratio |\n| --- | ---: | ---: | ---: |");
+    if wanted("insert") {
+        inserts(&whole);
+    }
+    if wanted("write") {
+        writes(&whole);
+    }
+    if wanted("get") || wanted("find") {
+        let (store, raw) = (CombDb::with(Indexes::Three, &whole), RawRedb::with(Indexes::Three, &whole));
+        if wanted("get") {
+            gets(&store, &raw);
+        }
+        if wanted("find") {
+            finds(&store, &raw);
+        }
+    }
+    if wanted("scan") {
+        scans(&light);
+    }
+    if wanted("disk") {
+        disk(&whole);
+    }
+    if wanted("merge") {
+        merges();
+    }
+}
+
+fn inserts(films: &[Film]) {
+    for indexes in [Indexes::None, Indexes::Three] {
+        let with = format!("{} indexes", indexes.count());
+        // One at a time on a store that holds the rest.
+        let (held, singles) = films.split_at(FILMS - ROUNDS * SINGLES);
+        let (store, raw) = (CombDb::with(indexes, held), RawRedb::with(indexes, held));
+        let (mut shares, mut raw_shares) = (singles.chunks(SINGLES), singles.chunks(SINGLES));
+        Line::measured(
+            format!("insert one, {with}"),
+            SINGLES,
+            || shares.next().into_iter().flatten().for_each(|film| store.insert_one(film)),
+            || raw_shares.next().into_iter().flatten().for_each(|film| raw.insert_one(film)),
+        )
+        .print();
+        let fill = |insert: &dyn Fn(&[Film])| films.chunks(BATCH).for_each(insert);
+        Line::measured_after(
+            format!("insert batches of {BATCH}, {with}"),
+            films.len(),
+            || CombDb::new(indexes),
+            |store| fill(&|batch| store.insert_batch(batch)),
+            || RawRedb::new(indexes),
+            |raw| fill(&|batch| raw.insert_batch(batch)),
+        )
+        .print();
+        Line::measured_after(
+            format!("insert batches of {BATCH}, {with}; redb keeping a log too"),
+            films.len(),
+            || CombDb::new(indexes),
+            |store| fill(&|batch| store.insert_batch(batch)),
+            || RawRedb::with_log(indexes),
+            |raw| fill(&|batch| raw.insert_batch(batch)),
+        )
+        .print();
+    }
+    let Ok(runtime) = tokio::runtime::Runtime::new() else { return };
+    let store = CombDb::new(Indexes::Three);
+    let share = films.len() / ROUNDS;
+    let mut shares = films.chunks(share);
+    let mut insert = || {
+        let films = shares.next().unwrap_or_default();
+        runtime.block_on(store.insert_together(films, 64));
+    };
+    Line::alone("insert one, 3 indexes, 64 callers at once".to_owned(), share, &mut insert).print();
+}
+
+fn writes(films: &[Film]) {
+    const CALLS: usize = 200;
+    let (store, raw) = (CombDb::with(Indexes::Three, films), RawRedb::with(Indexes::Three, films));
+    let ids = || films.iter().cycle().step_by(37).take(CALLS);
+    Line::measured(
+        "$inc by _id, 3 indexes".to_owned(),
+        CALLS,
+        || ids().for_each(|film| store.increment(film.id)),
+        || ids().for_each(|film| raw.increment(film)),
+    )
+    .print();
+    let mut gone = films.chunks(CALLS);
+    let mut raw_gone = films.chunks(CALLS);
+    Line::measured(
+        "delete by _id, 3 indexes".to_owned(),
+        CALLS,
+        || gone.next().into_iter().flatten().for_each(|film| store.delete(film.id)),
+        || raw_gone.next().into_iter().flatten().for_each(|film| raw.delete(film)),
+    )
+    .print();
+}
+
+/// Numbers of films in an order that is neither theirs nor repeats before all have come.
+fn scattered() -> impl Iterator<Item = i32> {
+    (0..FILMS).map(|n| (n * 7_919 % FILMS) as i32)
+}
+
+fn gets(store: &CombDb, raw: &RawRedb) {
+    Line::measured(
+        "get by _id".to_owned(),
+        FILMS,
+        || scattered().for_each(|id| keep(store.get(id))),
+        || scattered().for_each(|id| keep(raw.get(id))),
+    )
+    .print();
+}
+
+fn finds(store: &CombDb, raw: &RawRedb) {
+    const FINDS: usize = 1_000;
+    let shelves = || scattered().take(FINDS).map(|id| id % (FILMS / SHELF_FILMS) as i32);
+    Line::measured(
+        format!("find {SHELF_FILMS} by index"),
+        FINDS,
+        || shelves().for_each(|shelf| keep(store.find_shelf(shelf))),
+        || shelves().for_each(|shelf| keep(raw.find_shelf(shelf))),
+    )
+    .print();
+}
+
+fn scans(films: &[Film]) {
+    const SCANS: usize = 20;
+    let (store, raw) = (CombDb::with(Indexes::None, films), RawRedb::with(Indexes::None, films));
+    Line::measured(
+        "scan with a filter, light documents".to_owned(),
+        SCANS * FILMS,
+        || (0..SCANS).for_each(|_| keep(store.scan(2_021))),
+        || (0..SCANS).for_each(|_| keep(raw.scan())),
+    )
+    .print();
+}
+
+fn disk(films: &[Film]) {
+    println!("\n| bytes on the disk a document | CombDB | raw redb |\n| --- | ---: | ---: |");
+    for indexes in [Indexes::None, Indexes::Three] {
+        let ours = CombDb::with(indexes, films).close_and_measure() / FILMS as u64;
+        let raw = RawRedb::with(indexes, films).close_and_measure() / FILMS as u64;
+        println!("| {} indexes, batches of {BATCH} | {ours} | {raw} |", indexes.count());
+    }
+}
+
+fn merges() {
+    let Ok(runtime) = tokio::runtime::Runtime::new() else { return };
+    println!(
+        "\n| peers | entries | applications an entry and peer | entries/s |\n| --- | ---: | ---: | ---: |"
+    );
+    for each in [1_000, 10_000] {
+        let films = films(2 * each, Weight::Light);
+        let met = runtime.block_on(meet(&films));
+        let applications = met.applied as f64 / met.entries as f64 / 2.0;
+        let speed = per_second(met.entries as usize, met.time);
+        println!(
+            "| two writers apart, {each} entries each, meet | {} | {applications:.2} | {speed:.0} |",
+            met.entries
+        );
+    }
+    let films = films(FILMS, Weight::Whole);
+    for batch in [1, 100] {
+        let store = CombDb::new(Indexes::Three);
+        if batch == 1 {
+            runtime.block_on(store.insert_together(&films, 250));
+        } else {
+            films.chunks(batch).for_each(|films| store.insert_batch(films));
+        }
+        // One more creates the indexes.
+        let entries = FILMS.div_ceil(batch) as u64 + 1;
+        let arrival = runtime.block_on(arrive(&store, entries));
+        let applications = arrival.applied as f64 / entries as f64;
+        let speed = per_second(entries as usize, arrival.time);
+        println!(
+            "| a newcomer takes {FILMS} films, {batch} an entry | {entries} | {applications:.2} | {speed:.0} |"
+        );
+    }
+}
+
+impl Line {
+    /// Ours and raw in turn, so that the machine's moods meet both.
+    fn measured(operation: String, count: usize, mut ours: impl FnMut(), mut raw: impl FnMut()) -> Self {
+        Self::measured_after(operation, count, || (), |()| ours(), || (), |()| raw())
+    }
+
+    /// The same where each round begins with something made for it.
+    fn measured_after<A, B>(
+        operation: String,
+        count: usize,
+        mut make_ours: impl FnMut() -> A,
+        mut ours: impl FnMut(&A),
+        mut make_raw: impl FnMut() -> B,
+        mut raw: impl FnMut(&B),
+    ) -> Self {
+        let (mut our_speeds, mut raw_speeds) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let made = make_ours();
+            our_speeds.push(speed(count, || ours(&made)));
+            drop(made);
+            let made = make_raw();
+            raw_speeds.push(speed(count, || raw(&made)));
+        }
+        Self { operation, ours: median(our_speeds), raw: Some(median(raw_speeds)) }
+    }
+
+    fn alone(operation: String, count: usize, ours: &mut impl FnMut()) -> Self {
+        let speeds = (0..ROUNDS).map(|_| speed(count, &mut *ours)).collect();
+        Self { operation, ours: median(speeds), raw: None }
+    }
+
+    fn print(&self) {
+        let Self { operation, ours, raw } = self;
+        match raw {
+            Some(raw) => println!("| {operation} | {ours:.0} | {raw:.0} | {:.2} |", ours / raw),
+            None => println!("| {operation} | {ours:.0} | | |"),
+        }
+    }
+}
+
+/// Takes a result, so that the work for it is not left out.
+fn keep(result: usize) {
+    black_box(result);
+}
+
+fn speed(count: usize, work: impl FnOnce()) -> f64 {
+    let begin = Instant::now();
+    work();
+    per_second(count, begin.elapsed())
+}
+
+fn per_second(count: usize, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
+fn median(mut speeds: Vec<f64>) -> f64 {
+    speeds.sort_unstable_by(f64::total_cmp);
+    speeds.get(speeds.len() / 2).copied().unwrap_or_default()
+}
+
+fn mean_bytes(films: &[Film]) -> usize {
+    films.iter().map(|film| film.document.as_bytes().len()).sum::<usize>() / films.len()
+}
