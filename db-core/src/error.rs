@@ -7,6 +7,7 @@ use std::fmt;
 use db_index::QueryError;
 
 use crate::bytes::Malformed;
+use crate::collection::BulkWriteResult;
 
 /// What went wrong with a call.
 ///
@@ -18,6 +19,7 @@ pub struct Error {
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
     write_failures: Vec<WriteFailure>,
+    partial_result: Option<Box<BulkWriteResult>>,
 }
 
 /// One document of a bulk write that failed.
@@ -57,7 +59,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, code: None, message: message.into(), source: None, write_failures: Vec::new() }
+        Self {
+            kind,
+            code: None,
+            message: message.into(),
+            source: None,
+            write_failures: Vec::new(),
+            partial_result: None,
+        }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -90,6 +99,15 @@ impl Error {
 
     pub(crate) fn with_write_failures(self, write_failures: Vec<WriteFailure>) -> Self {
         Self { write_failures, ..self }
+    }
+
+    pub(crate) fn with_partial_result(self, result: BulkWriteResult) -> Self {
+        Self { partial_result: Some(Box::new(result)), ..self }
+    }
+
+    /// Of a bulk write that failed in part: what was done.
+    pub fn partial_result(&self) -> Option<&BulkWriteResult> {
+        self.partial_result.as_deref()
     }
 
     /// Of a bulk write that failed in part: which documents failed. What is not listed here, and in an ordered write comes
@@ -151,6 +169,7 @@ impl From<QueryError> for Error {
             message: error.message,
             source: None,
             write_failures: Vec::new(),
+            partial_result: None,
         }
     }
 }

@@ -28,8 +28,9 @@ mod write;
 
 pub use bytes::Malformed;
 pub use collection::{
-    Collection, Count, Cursor, DeleteResult, Distinct, Find, FindOne, IndexModel, IndexOptions,
-    InsertManyResult, InsertOneResult, RawCursor, ToRawDocument, UpdateResult,
+    BulkWriteResult, Collection, Count, Cursor, DeleteResult, Distinct, Find, FindOne, IndexModel,
+    IndexOptions, InsertManyResult, InsertOneResult, RawCursor, ReturnDocument, ToRawDocument, UpdateResult,
+    WriteModel,
 };
 pub use database::{Database, Role, Status, WriterInfo};
 pub use driver::{

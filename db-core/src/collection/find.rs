@@ -213,6 +213,11 @@ pub struct Distinct<T> {
 }
 
 impl<T> Distinct<T> {
+    /// By this index and no other.
+    pub fn hint(self, hint: Hint) -> Self {
+        Self { find: self.find.hint(hint), ..self }
+    }
+
     /// The values, in the order in which they were met.
     ///
     /// # Errors

@@ -1,17 +1,22 @@
 //! Collections: the API that users of MongoDB's driver know, on a database of one's own.
 
+mod bulk;
 mod documents;
 mod find;
+mod find_and_modify;
 mod indexes;
+mod requests;
 mod results;
 mod writes;
 
 use std::marker::PhantomData;
 
+pub use bulk::WriteModel;
 pub use documents::ToRawDocument;
 pub use find::{Count, Cursor, Distinct, Find, FindOne, RawCursor};
+pub use find_and_modify::ReturnDocument;
 pub use indexes::{IndexModel, IndexOptions};
-pub use results::{DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
+pub use results::{BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
 
 use crate::database::Database;
 use crate::engine::Request;

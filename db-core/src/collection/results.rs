@@ -1,5 +1,7 @@
 //! What writes give back.
 
+use std::collections::BTreeMap;
+
 use bson::Bson;
 
 use crate::ids::EntryHash;
@@ -45,5 +47,25 @@ pub struct DeleteResult {
     /// How many documents were deleted.
     pub deleted_count: u64,
     /// The entry that holds the delete; none if there was nothing to do.
+    pub entry: Option<EntryHash>,
+}
+
+/// The result of a bulk write.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct BulkWriteResult {
+    /// How many documents were inserted, those of upserts not counted.
+    pub inserted_count: u64,
+    /// How many documents updates and replacements matched.
+    pub matched_count: u64,
+    /// How many of them changed.
+    pub modified_count: u64,
+    /// How many documents were deleted.
+    pub deleted_count: u64,
+    /// The `_id`s of the documents inserted, by position of the write.
+    pub inserted_ids: BTreeMap<usize, Bson>,
+    /// The `_id`s of the documents that upserts inserted, by position of the write.
+    pub upserted_ids: BTreeMap<usize, Bson>,
+    /// The entry that holds the writes; none if there was nothing to do.
     pub entry: Option<EntryHash>,
 }

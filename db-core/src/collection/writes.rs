@@ -2,15 +2,15 @@
 
 use std::borrow::Borrow;
 
-use bson::oid::ObjectId;
 use bson::{Bson, RawDocumentBuf};
 use serde::Serialize;
 
-use super::Collection;
 use super::documents::{ToRawDocument, checked, not_bson, serialized, to_insert};
 use super::results::{DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
-use crate::engine::{Reply, Request, UpdateRequest};
+use super::{Collection, requests};
+use crate::engine::{Reply, Request};
 use crate::error::{Error, Result, WriteFailure};
+use crate::query::Hint;
 use crate::write::Write;
 
 impl<T: Serialize> Collection<T> {
@@ -95,31 +95,28 @@ impl<T> Collection<T> {
         multi: bool,
         replacement: bool,
     ) -> Write<UpdateResult> {
-        let request = filter.and_then(|filter| {
-            Ok(Request::Update(UpdateRequest {
-                collection: self.name.clone(),
-                filter,
-                update: update?,
-                array_filters: Vec::new(),
-                multi,
-                upsert: None,
-                replacement,
-            }))
-        });
+        let request = filter
+            .and_then(|filter| Ok(requests::update(self.name.clone(), filter, update?, multi, replacement)));
         self.database.write(request, |reply| {
             // An update of many that fails at one document has changed those before it.
             failures(&reply, reply.outcome.matched as usize)?;
             Ok(UpdateResult {
                 matched_count: reply.outcome.matched,
                 modified_count: reply.outcome.modified,
-                upserted_id: reply.upserted_id.map(Bson::try_from).transpose().map_err(not_bson)?,
+                upserted_id: reply
+                    .upserted_ids
+                    .get(&0)
+                    .cloned()
+                    .map(Bson::try_from)
+                    .transpose()
+                    .map_err(not_bson)?,
                 entry: reply.entry,
             })
         })
     }
 
     fn deleting(&self, filter: Result<RawDocumentBuf>, multi: bool) -> Write<DeleteResult> {
-        let request = filter.map(|filter| Request::Delete { collection: self.name.clone(), filter, multi });
+        let request = filter.map(|filter| requests::delete(self.name.clone(), filter, multi));
         self.database.write(request, |reply| {
             Ok(DeleteResult { deleted_count: reply.outcome.deleted, entry: reply.entry })
         })
@@ -141,26 +138,33 @@ impl Write<InsertManyResult> {
 impl Write<UpdateResult> {
     /// Whether to insert a document where none matches.
     pub fn upsert(self, upsert: bool) -> Self {
-        self.with(|request| {
-            if let Request::Update(update) = request {
-                update.upsert = upsert.then(ObjectId::new);
-            }
-            Ok(())
-        })
+        self.with(|request| requests::set_upsert(request, upsert))
     }
 
     /// The conditions that `$[id]` in the update's paths refer to.
     pub fn array_filters<D: ToRawDocument>(self, array_filters: impl IntoIterator<Item = D>) -> Self {
-        self.with(|request| {
-            if let Request::Update(update) = request {
-                update.array_filters = array_filters.into_iter().map(checked).collect::<Result<_>>()?;
-            }
-            Ok(())
-        })
+        self.with(|request| requests::set_array_filters(request, array_filters))
+    }
+
+    /// The first in this order is updated; not for updates of many.
+    pub fn sort(self, sort: impl ToRawDocument) -> Self {
+        self.with(|request| requests::set_sort(request, sort))
+    }
+
+    /// Finds the documents by this index and no other.
+    pub fn hint(self, hint: Hint) -> Self {
+        self.with(|request| requests::set_hint(request, hint))
     }
 }
 
-fn id_of(document: &RawDocumentBuf) -> Result<Bson> {
+impl Write<DeleteResult> {
+    /// Finds the documents by this index and no other.
+    pub fn hint(self, hint: Hint) -> Self {
+        self.with(|request| requests::set_hint(request, hint))
+    }
+}
+
+pub(super) fn id_of(document: &RawDocumentBuf) -> Result<Bson> {
     match document.get("_id").map_err(not_bson)? {
         Some(id) => Bson::try_from(id).map_err(not_bson),
         None => Ok(Bson::Null),
@@ -176,10 +180,16 @@ fn failures(reply: &Reply, parts: usize) -> Result<()> {
     } else {
         first.message.clone()
     };
+    let failures = write_failures(reply);
+    Err(Error::from(first.clone()).with_message(message).with_write_failures(failures))
+}
+
+/// The parts that failed.
+pub(super) fn write_failures(reply: &Reply) -> Vec<WriteFailure> {
     let failures = reply.outcome.rejected.iter().map(|(index, error)| WriteFailure {
         index: *index,
         code: error.code.0,
         message: error.message.clone(),
     });
-    Err(Error::from(first.clone()).with_message(message).with_write_failures(failures.collect()))
+    failures.collect()
 }

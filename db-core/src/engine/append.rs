@@ -206,7 +206,7 @@ pub(super) fn payload_of(operations: &[Operation]) -> Result<Vec<u8>> {
             .with_code(10_334)
     };
     let plain = operation::encode(operations);
-    if plain.len() > limits::PAYLOAD_PLAIN_BYTES_MAX {
+    if operations.len() > limits::OPERATIONS_MAX || plain.len() > limits::PAYLOAD_PLAIN_BYTES_MAX {
         return Err(too_large());
     }
     let payload = payload::pack(&plain);

@@ -10,6 +10,7 @@ mod request;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ use redb::{Database, WriteTransaction};
 pub(crate) use append::Moment;
 #[cfg(test)]
 pub(crate) use ingest::IngestError;
-pub(crate) use request::{Reply, Request, UpdateRequest, with_id_in_front};
+pub(crate) use request::{DeleteRequest, Reply, Request, Returning, UpdateRequest};
+pub(crate) use trial::with_id_in_front;
 
 use crate::apply::Applier;
 use crate::entry::founder_secret;

@@ -1,19 +1,13 @@
-//! Local calls: choosing the documents they name, trying them on the present view, and logging what held.
+//! Local calls as the engine takes them, and what it answers.
 
-use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId};
-use db_index::{Filter, QueryError, Update, UpdateContext, UpdateOptions, plain_effects, upsert_document};
+use std::collections::BTreeMap;
 
-use super::Batch;
-use super::append::{Moment, payload_of};
-use crate::apply::{Applier, Mode, Outcome};
-use crate::entry::Admission;
-use crate::error::{Error, ErrorKind, Result};
+use bson::{RawBson, RawDocumentBuf, oid::ObjectId};
+
+use crate::apply::Outcome;
 use crate::ids::{EntryHash, WriterKey};
-use crate::operation::{Operation, Roles, UpdateOperation};
-use crate::query::{self, FindOptions};
-use crate::view::catalog::{check_collection_name, id_of};
-use crate::view::journal::ViewWriter;
-use crate::view::members;
+use crate::operation::Roles;
+use crate::query::Hint;
 
 /// A call that changes the database.
 #[derive(Debug, Clone)]
@@ -26,10 +20,11 @@ pub(crate) enum Request {
     },
     /// Update operators or a replacement.
     Update(UpdateRequest),
-    Delete {
-        collection: String,
-        filter: RawDocumentBuf,
-        multi: bool,
+    Delete(DeleteRequest),
+    /// Inserts, updates and deletes as one entry; an ordered one ends at the first that fails.
+    Bulk {
+        parts: Vec<Request>,
+        ordered: bool,
     },
     CreateCollection {
         collection: String,
@@ -65,6 +60,7 @@ impl Request {
                 documents.iter().map(|document| document.as_bytes().len()).sum()
             }
             Self::Update(update) => update.update.as_bytes().len() + update.filter.as_bytes().len(),
+            Self::Bulk { parts, .. } => parts.iter().map(Self::bytes).sum(),
             _ => 0,
         }
     }
@@ -82,6 +78,32 @@ pub(crate) struct UpdateRequest {
     pub(crate) upsert: Option<IdSource>,
     /// Whether `update` has to be a whole document.
     pub(crate) replacement: bool,
+    /// Which of the documents that match is the first.
+    pub(crate) sort: Option<RawDocumentBuf>,
+    pub(crate) hint: Option<Hint>,
+    /// Which version of the document the caller wants to see.
+    pub(crate) returning: Option<Returning>,
+}
+
+/// The parts of a delete.
+#[derive(Debug, Clone)]
+pub(crate) struct DeleteRequest {
+    pub(crate) collection: String,
+    pub(crate) filter: RawDocumentBuf,
+    pub(crate) multi: bool,
+    /// Which of the documents that match is the first.
+    pub(crate) sort: Option<RawDocumentBuf>,
+    pub(crate) hint: Option<Hint>,
+    /// Whether the caller wants to see the document.
+    pub(crate) returning: Option<Returning>,
+}
+
+/// How a call that changes one document shows it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Returning {
+    /// As it is afterwards, not as it was.
+    pub(crate) after: bool,
+    pub(crate) projection: Option<RawDocumentBuf>,
 }
 
 /// An `_id` made by the driver, since the engine has no chance of its own.
@@ -92,373 +114,10 @@ pub(crate) type IdSource = ObjectId;
 pub(crate) struct Reply {
     /// The counts.
     pub(crate) outcome: Outcome,
-    /// The `_id` of the document that an upsert inserted.
-    pub(crate) upserted_id: Option<RawBson>,
+    /// The `_id`s of the documents that upserts inserted, by position in a bulk; 0 if the call is none.
+    pub(crate) upserted_ids: BTreeMap<usize, RawBson>,
+    /// The document that the call was asked to show.
+    pub(crate) document: Option<RawDocumentBuf>,
     /// The entry that holds the call; none if there was nothing to log.
     pub(crate) entry: Option<EntryHash>,
-}
-
-/// What is to be logged, and what the caller is told.
-struct Tried {
-    author: WriterKey,
-    operations: Vec<Operation>,
-    reply: Reply,
-}
-
-impl Batch<'_, '_> {
-    /// Runs a call: the outer error is the storage's, the inner one the call's. A call that fails changes nothing but what
-    /// [`Outcome`] counts (an ordered bulk keeps what came before the failure).
-    pub(crate) fn execute(&mut self, request: Request, moment: &Moment) -> Result<Result<Reply>> {
-        self.settle()?;
-        let me = self.writer();
-        let tried = self.with_view(|view, applier| {
-            let mark = view.mark();
-            let tried = Trial { applier, me, moment }.run(view, request).and_then(|tried| {
-                let payload = payload_of(&tried.operations)?;
-                Ok((tried, payload))
-            });
-            match tried {
-                Ok((tried, payload)) => {
-                    let undo = view.take_undo();
-                    Ok(Ok((tried, payload, undo)))
-                }
-                Err(error) if is_fatal(&error) => Err(error),
-                Err(error) => {
-                    view.revert_to(mark)?;
-                    applier.catalog.clear();
-                    Ok(Err(error))
-                }
-            }
-        })?;
-        let (mut tried, payload, undo) = match tried {
-            Ok(tried) => tried,
-            Err(error) => return Ok(Err(error)),
-        };
-        if !tried.operations.is_empty() {
-            tried.reply.entry = Some(self.append(tried.author, &payload, undo, moment)?);
-        }
-        Ok(Ok(tried.reply))
-    }
-}
-
-/// Errors after which the storage cannot be trusted to be in step.
-fn is_fatal(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Data | ErrorKind::Internal)
-}
-
-/// One call being tried on the view.
-struct Trial<'a, 'b> {
-    applier: &'a mut Applier<'b>,
-    me: WriterKey,
-    moment: &'a Moment,
-}
-
-impl Trial<'_, '_> {
-    fn run(&mut self, view: &mut ViewWriter<'_, '_>, request: Request) -> Result<Tried> {
-        match request {
-            Request::Insert { collection, documents, ordered } => {
-                self.insert(view, collection, documents, ordered)
-            }
-            Request::Update(update) => self.update(view, update),
-            Request::Delete { collection, filter, multi } => self.delete(view, collection, &filter, multi),
-            Request::CreateCollection { collection } => {
-                check_collection_name(&collection)?;
-                if self.applier.catalog.collection(view, &collection)?.is_some() {
-                    let message = format!("collection exists: name={collection}");
-                    return Err(Error::new(ErrorKind::Conflict, message).with_code(48));
-                }
-                self.whole(view, Operation::CreateCollection { collection })
-            }
-            Request::DropCollection { collection } => {
-                self.whole(view, Operation::DropCollection { collection })
-            }
-            Request::CreateIndexes { collection, definitions } => {
-                check_collection_name(&collection)?;
-                self.create_indexes(view, collection, definitions)
-            }
-            Request::DropIndex { collection, name } => {
-                self.whole(view, Operation::DropIndex { collection, name })
-            }
-            Request::SetRoles { writer, roles } => self.whole(view, Operation::SetRoles { writer, roles }),
-            Request::RemoveWriter { writer } => self.whole(view, Operation::RemoveWriter { writer }),
-            Request::SetIndexers { writers } => {
-                let is_founding =
-                    self.applier.genesis.admission == Admission::Open && !members::is_founded(view)?;
-                if is_founding {
-                    self.me = self.applier.genesis.founder;
-                }
-                self.whole(view, Operation::SetIndexers { writers })
-            }
-        }
-    }
-
-    fn insert(
-        &mut self,
-        view: &mut ViewWriter<'_, '_>,
-        collection: String,
-        documents: Vec<RawDocumentBuf>,
-        ordered: bool,
-    ) -> Result<Tried> {
-        check_collection_name(&collection)?;
-        let mode = if ordered { Mode::OriginOrdered } else { Mode::OriginUnordered };
-        let mut operation = Operation::Insert { collection, documents };
-        let outcome = self.apply(view, &operation, mode)?;
-        if let Operation::Insert { documents, .. } = &mut operation {
-            keep_what_held(documents, &outcome);
-            if documents.is_empty() {
-                return Err(first_error(outcome));
-            }
-        }
-        Ok(self.logged(vec![operation], outcome))
-    }
-
-    fn update(&mut self, view: &mut ViewWriter<'_, '_>, request: UpdateRequest) -> Result<Tried> {
-        check_collection_name(&request.collection)?;
-        let filter = Filter::parse(&request.filter)?;
-        let options = UpdateOptions { array_filters: request.array_filters.clone(), multi: request.multi };
-        let update = Update::parse(&request.update, &options)?;
-        if update.is_replacement() != request.replacement {
-            let message = if request.replacement {
-                "the replacement document must not contain update operators"
-            } else {
-                "the update document must contain update operators, such as $set"
-            };
-            return Err(QueryError::bad_value(message).into());
-        }
-        let context = UpdateContext { now_ms: self.moment.now_ms.cast_signed(), ..UpdateContext::default() };
-        let update = update.resolve(&context)?;
-        let found = self.matching(view, &request.collection, &request.filter, request.multi)?;
-        if found.is_empty() {
-            return match request.upsert {
-                Some(id) => self.upsert(view, request.collection, &filter, &update, id),
-                None => Ok(self.nothing()),
-            };
-        }
-        let guard = filter.replayable()?;
-        let position_is_lost = update.needs_position() && guard.to_document() != filter.to_document();
-        if update.is_replayable() && !position_is_lost {
-            let mut operation = Operation::Update(UpdateOperation {
-                collection: request.collection,
-                ids: found.iter().map(|document| only_id(document)).collect(),
-                guard: guard.to_document().to_owned(),
-                update: update.to_document().to_owned(),
-                array_filters: update.array_filters().to_vec(),
-            });
-            let outcome = self.apply(view, &operation, Mode::OriginOrdered)?;
-            if let Operation::Update(operation) = &mut operation {
-                keep_what_held(&mut operation.ids, &outcome);
-                if operation.ids.is_empty() {
-                    return Err(first_error(outcome));
-                }
-            }
-            return Ok(self.logged(vec![operation], outcome));
-        }
-        self.update_by_effects(view, &request.collection, &filter, &update, &found)
-    }
-
-    /// Updates document by document with what the update comes to here: for updates that other peers might compute
-    /// otherwise.
-    fn update_by_effects(
-        &mut self,
-        view: &mut ViewWriter<'_, '_>,
-        collection: &str,
-        filter: &Filter,
-        update: &Update,
-        found: &[RawDocumentBuf],
-    ) -> Result<Tried> {
-        let guard = filter.replayable()?;
-        let (mut operations, mut total) = (Vec::new(), Outcome::default());
-        for document in found {
-            let context = UpdateContext {
-                now_ms: self.moment.now_ms.cast_signed(),
-                positional: filter.matched_array_index(document),
-                is_insert: false,
-            };
-            let updated = update.apply(document, &context)?;
-            total.matched += 1;
-            if !updated.changed {
-                continue;
-            }
-            let operation = Operation::Update(UpdateOperation {
-                collection: collection.to_owned(),
-                ids: vec![only_id(document)],
-                guard: guard.to_document().to_owned(),
-                update: plain_effects(document, &updated.document)?,
-                array_filters: Vec::new(),
-            });
-            let outcome = self.apply(view, &operation, Mode::OriginOrdered)?;
-            if !outcome.rejected.is_empty() {
-                return Err(first_error(outcome));
-            }
-            total.modified += outcome.modified;
-            operations.push(operation);
-        }
-        Ok(self.logged(operations, total))
-    }
-
-    fn upsert(
-        &mut self,
-        view: &mut ViewWriter<'_, '_>,
-        collection: String,
-        filter: &Filter,
-        update: &Update,
-        new_id: IdSource,
-    ) -> Result<Tried> {
-        let context = UpdateContext {
-            now_ms: self.moment.now_ms.cast_signed(),
-            is_insert: true,
-            ..UpdateContext::default()
-        };
-        let document = with_id_in_front(upsert_document(filter, update, &context)?, new_id);
-        let operation = if update.is_replayable() {
-            Operation::Upsert {
-                collection,
-                id: only_id(&document),
-                guard: filter.replayable()?.to_document().to_owned(),
-                update: update.to_document().to_owned(),
-                array_filters: update.array_filters().to_vec(),
-                document: document.clone(),
-            }
-        } else {
-            Operation::Insert { collection, documents: vec![document.clone()] }
-        };
-        let mut tried = self.whole(view, operation)?;
-        tried.reply.outcome.upserted = true;
-        tried.reply.outcome.inserted = 0;
-        tried.reply.upserted_id = id_of(&document).map(RawBson::from);
-        Ok(tried)
-    }
-
-    fn delete(
-        &mut self,
-        view: &mut ViewWriter<'_, '_>,
-        collection: String,
-        filter: &RawDocument,
-        multi: bool,
-    ) -> Result<Tried> {
-        check_collection_name(&collection)?;
-        let compiled = Filter::parse(filter)?;
-        let found = self.matching(view, &collection, filter, multi)?;
-        if found.is_empty() {
-            return Ok(self.nothing());
-        }
-        let operation = Operation::Delete {
-            collection,
-            ids: found.iter().map(|document| only_id(document)).collect(),
-            guard: compiled.replayable()?.to_document().to_owned(),
-        };
-        self.whole(view, operation)
-    }
-
-    fn create_indexes(
-        &mut self,
-        view: &mut ViewWriter<'_, '_>,
-        collection: String,
-        definitions: Vec<RawDocumentBuf>,
-    ) -> Result<Tried> {
-        // Indexes that are there already need no entry: creating them again on every start is a common habit.
-        let mut new = Vec::new();
-        let existing = self.applier.catalog.collection(view, &collection)?;
-        for definition in definitions {
-            let parsed = db_index::IndexDefinition::from_document(&definition)?;
-            let mut is_new = true;
-            for index in existing.iter().flat_map(|meta| &meta.indexes) {
-                is_new &= !index.definition.is_same_as(&parsed)?;
-            }
-            if is_new {
-                new.push(definition);
-            }
-        }
-        if new.is_empty() {
-            return Ok(self.nothing());
-        }
-        self.whole(view, Operation::CreateIndexes { collection, definitions: new })
-    }
-
-    /// Runs an operation that holds as a whole or not at all.
-    fn whole(&mut self, view: &mut ViewWriter<'_, '_>, operation: Operation) -> Result<Tried> {
-        let outcome = self.apply(view, &operation, Mode::OriginOrdered)?;
-        if !outcome.rejected.is_empty() {
-            return Err(first_error(outcome));
-        }
-        Ok(self.logged(vec![operation], outcome))
-    }
-
-    fn apply(&mut self, view: &mut ViewWriter<'_, '_>, operation: &Operation, mode: Mode) -> Result<Outcome> {
-        self.applier.apply(view, &self.me, operation, mode)
-    }
-
-    /// The documents that match, one or all.
-    fn matching(
-        &mut self,
-        view: &ViewWriter<'_, '_>,
-        collection: &str,
-        filter: &RawDocument,
-        multi: bool,
-    ) -> Result<Vec<RawDocumentBuf>> {
-        let Some(meta) = self.applier.catalog.collection(view, collection)? else { return Ok(Vec::new()) };
-        let options =
-            FindOptions { filter: filter.to_owned(), limit: u64::from(!multi), ..FindOptions::default() };
-        query::collect(view, &meta, &options)
-    }
-
-    fn logged(&self, operations: Vec<Operation>, outcome: Outcome) -> Tried {
-        Tried { author: self.me, operations, reply: Reply { outcome, ..Reply::default() } }
-    }
-
-    fn nothing(&self) -> Tried {
-        self.logged(Vec::new(), Outcome::default())
-    }
-}
-
-/// Leaves of an operation's parts those that held at the origin.
-fn keep_what_held<T>(parts: &mut Vec<T>, outcome: &Outcome) {
-    let mut position = 0;
-    parts.retain(|_| {
-        let held =
-            !outcome.rejected.contains_key(&position) && outcome.ended_at.is_none_or(|end| position < end);
-        position += 1;
-        held
-    });
-}
-
-fn first_error(outcome: Outcome) -> Error {
-    match outcome.rejected.into_values().next() {
-        Some(error) if error.code == db_index::ErrorCode::UNAUTHORIZED => Error::denied(format!(
-            "{}: ask an admin of the database to admit this device (add-writer)",
-            error.message
-        )),
-        Some(error) => error.into(),
-        None => Error::invalid("there was nothing to do"),
-    }
-}
-
-/// `{_id: …}` of a document.
-fn only_id(document: &RawDocument) -> RawDocumentBuf {
-    let mut only = RawDocumentBuf::new();
-    if let Some(id) = id_of(document) {
-        only.append(bson::raw::cstr!("_id"), RawBson::from(id));
-    }
-    only
-}
-
-/// The document with `_id` as its first field, `new_id` if it has none.
-pub(crate) fn with_id_in_front(document: RawDocumentBuf, new_id: ObjectId) -> RawDocumentBuf {
-    let first = document.iter_elements().next().and_then(Result::ok);
-    if first.is_some_and(|first| first.key() == "_id") {
-        return document;
-    }
-    let mut with_id = RawDocumentBuf::new();
-    match id_of(&document) {
-        Some(id) => with_id.append(bson::raw::cstr!("_id"), RawBson::from(id)),
-        None => with_id.append(bson::raw::cstr!("_id"), new_id),
-    }
-    for element in document.iter_elements().flatten() {
-        if element.key() != "_id"
-            && let Ok(value) = element.value()
-        {
-            with_id.append(element.key(), RawBson::from(value));
-        }
-    }
-    with_id
 }

@@ -9,7 +9,7 @@ use redb::ReadableDatabase;
 use redb::backends::InMemoryBackend;
 
 use super::append::Moment;
-use super::request::UpdateRequest;
+use super::request::{DeleteRequest, UpdateRequest};
 use super::*;
 use crate::entry::{Entry, Genesis, Header, VerifiedRun};
 use crate::ids::{DatabaseKey, EntryHash};
@@ -73,7 +73,14 @@ impl Peer {
     }
 
     fn delete(&mut self, filter: RawDocumentBuf) -> Result<Reply> {
-        self.call(Request::Delete { collection: "c".to_owned(), filter, multi: true })
+        self.call(Request::Delete(DeleteRequest {
+            collection: "c".to_owned(),
+            filter,
+            multi: true,
+            sort: None,
+            hint: None,
+            returning: None,
+        }))
     }
 
     fn create_index(&mut self, definition: RawDocumentBuf) -> Result<Reply> {
@@ -152,6 +159,9 @@ fn update_request(filter: RawDocumentBuf, update: RawDocumentBuf) -> UpdateReque
         multi: true,
         upsert: None,
         replacement: false,
+        sort: None,
+        hint: None,
+        returning: None,
     }
 }
 

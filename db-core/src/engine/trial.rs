@@ -1,0 +1,460 @@
+//! Trying a local call: choosing the documents it names, running it on the present view, and logging what held.
+
+mod bulk;
+
+use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId};
+use db_index::{
+    Filter, Projection, QueryError, Update, UpdateContext, UpdateOptions, plain_effects, upsert_document,
+};
+
+use super::Batch;
+use super::append::{Moment, payload_of};
+use super::request::{DeleteRequest, IdSource, Reply, Request, Returning, UpdateRequest};
+use crate::apply::{Applier, Mode, Outcome};
+use crate::entry::Admission;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::WriterKey;
+use crate::operation::{Operation, UpdateOperation};
+use crate::query::{self, FindOptions};
+use crate::view::catalog::{check_collection_name, id_of};
+use crate::view::documents::id_key;
+use crate::view::journal::ViewWriter;
+use crate::view::{ReadView, keyspace, members};
+
+/// What is to be logged, and what the caller is told.
+struct Tried {
+    author: WriterKey,
+    operations: Vec<Operation>,
+    reply: Reply,
+}
+
+impl Batch<'_, '_> {
+    /// Runs a call: the outer error is the storage's, the inner one the call's. A call that fails changes nothing but what
+    /// [`Outcome`] counts (an ordered bulk keeps what came before the failure).
+    pub(crate) fn execute(&mut self, request: Request, moment: &Moment) -> Result<Result<Reply>> {
+        self.settle()?;
+        let me = self.writer();
+        let tried = self.with_view(|view, applier| {
+            let mark = view.mark();
+            let tried = Trial { applier, me, moment }.run(view, request).and_then(|tried| {
+                let payload = payload_of(&tried.operations)?;
+                Ok((tried, payload))
+            });
+            match tried {
+                Ok((tried, payload)) => {
+                    let undo = view.take_undo();
+                    Ok(Ok((tried, payload, undo)))
+                }
+                Err(error) if is_fatal(&error) => Err(error),
+                Err(error) => {
+                    view.revert_to(mark)?;
+                    applier.catalog.clear();
+                    Ok(Err(error))
+                }
+            }
+        })?;
+        let (mut tried, payload, undo) = match tried {
+            Ok(tried) => tried,
+            Err(error) => return Ok(Err(error)),
+        };
+        if !tried.operations.is_empty() {
+            tried.reply.entry = Some(self.append(tried.author, &payload, undo, moment)?);
+        }
+        Ok(Ok(tried.reply))
+    }
+}
+
+/// Errors after which the storage cannot be trusted to be in step.
+fn is_fatal(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Data | ErrorKind::Internal)
+}
+
+/// One call being tried on the view.
+struct Trial<'a, 'b> {
+    applier: &'a mut Applier<'b>,
+    me: WriterKey,
+    moment: &'a Moment,
+}
+
+impl Trial<'_, '_> {
+    fn run(&mut self, view: &mut ViewWriter<'_, '_>, request: Request) -> Result<Tried> {
+        match request {
+            Request::Insert { collection, documents, ordered } => {
+                self.insert(view, collection, documents, ordered)
+            }
+            Request::Update(update) => self.update(view, update),
+            Request::Delete(delete) => self.delete(view, delete),
+            Request::Bulk { parts, ordered } => self.bulk(view, parts, ordered),
+            Request::CreateCollection { collection } => {
+                check_collection_name(&collection)?;
+                if self.applier.catalog.collection(view, &collection)?.is_some() {
+                    let message = format!("collection exists: name={collection}");
+                    return Err(Error::new(ErrorKind::Conflict, message).with_code(48));
+                }
+                self.whole(view, Operation::CreateCollection { collection })
+            }
+            Request::DropCollection { collection } => {
+                self.whole(view, Operation::DropCollection { collection })
+            }
+            Request::CreateIndexes { collection, definitions } => {
+                check_collection_name(&collection)?;
+                self.create_indexes(view, collection, definitions)
+            }
+            Request::DropIndex { collection, name } => {
+                self.whole(view, Operation::DropIndex { collection, name })
+            }
+            Request::SetRoles { writer, roles } => self.whole(view, Operation::SetRoles { writer, roles }),
+            Request::RemoveWriter { writer } => self.whole(view, Operation::RemoveWriter { writer }),
+            Request::SetIndexers { writers } => {
+                let is_founding =
+                    self.applier.genesis.admission == Admission::Open && !members::is_founded(view)?;
+                if is_founding {
+                    self.me = self.applier.genesis.founder;
+                }
+                self.whole(view, Operation::SetIndexers { writers })
+            }
+        }
+    }
+
+    fn insert(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        collection: String,
+        documents: Vec<RawDocumentBuf>,
+        ordered: bool,
+    ) -> Result<Tried> {
+        check_collection_name(&collection)?;
+        let mode = if ordered { Mode::OriginOrdered } else { Mode::OriginUnordered };
+        let mut operation = Operation::Insert { collection, documents };
+        let outcome = self.apply(view, &operation, mode)?;
+        if let Operation::Insert { documents, .. } = &mut operation {
+            keep_what_held(documents, &outcome);
+            if documents.is_empty() {
+                return Err(first_error(outcome));
+            }
+        }
+        Ok(self.logged(vec![operation], outcome))
+    }
+
+    fn update(&mut self, view: &mut ViewWriter<'_, '_>, request: UpdateRequest) -> Result<Tried> {
+        check_collection_name(&request.collection)?;
+        let filter = Filter::parse(&request.filter)?;
+        let returning = Returned::compile(request.returning.as_ref(), &filter)?;
+        let options = UpdateOptions { array_filters: request.array_filters.clone(), multi: request.multi };
+        let update = Update::parse(&request.update, &options)?;
+        if update.is_replacement() != request.replacement {
+            let message = if request.replacement {
+                "the replacement document must not contain update operators"
+            } else {
+                "the update document must contain update operators, such as $set"
+            };
+            return Err(QueryError::bad_value(message).into());
+        }
+        let context = UpdateContext { now_ms: self.moment.now_ms.cast_signed(), ..UpdateContext::default() };
+        let update = update.resolve(&context)?;
+        let find = FindOptions {
+            filter: request.filter,
+            sort: request.sort,
+            hint: request.hint,
+            limit: u64::from(!request.multi),
+            ..FindOptions::default()
+        };
+        let found = self.matching(view, &request.collection, &find)?;
+        let collection = request.collection.clone();
+        let (mut tried, id) = match (found.first(), request.upsert) {
+            (Some(first), _) => {
+                let id = only_id(first);
+                (self.update_found(view, request.collection, &filter, &update, &found)?, id)
+            }
+            (None, Some(new_id)) => self.upsert(view, request.collection, &filter, &update, new_id)?,
+            (None, None) => return Ok(self.nothing()),
+        };
+        if let Some(returned) = returning {
+            let document =
+                if returned.after { self.stored(view, &collection, &id)? } else { found.into_iter().next() };
+            tried.reply.document = returned.show(document)?;
+        }
+        Ok(tried)
+    }
+
+    /// Updates the documents that the call names.
+    fn update_found(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        collection: String,
+        filter: &Filter,
+        update: &Update,
+        found: &[RawDocumentBuf],
+    ) -> Result<Tried> {
+        let guard = filter.replayable()?;
+        let position_is_lost = update.needs_position() && guard.to_document() != filter.to_document();
+        if update.is_replayable() && !position_is_lost {
+            let mut operation = Operation::Update(UpdateOperation {
+                collection,
+                ids: found.iter().map(|document| only_id(document)).collect(),
+                guard: guard.to_document().to_owned(),
+                update: update.to_document().to_owned(),
+                array_filters: update.array_filters().to_vec(),
+            });
+            let outcome = self.apply(view, &operation, Mode::OriginOrdered)?;
+            if let Operation::Update(operation) = &mut operation {
+                keep_what_held(&mut operation.ids, &outcome);
+                if operation.ids.is_empty() {
+                    return Err(first_error(outcome));
+                }
+            }
+            return Ok(self.logged(vec![operation], outcome));
+        }
+        self.update_by_effects(view, &collection, filter, update, found)
+    }
+
+    /// Updates document by document with what the update comes to here: for updates that other peers might compute
+    /// otherwise.
+    fn update_by_effects(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        collection: &str,
+        filter: &Filter,
+        update: &Update,
+        found: &[RawDocumentBuf],
+    ) -> Result<Tried> {
+        let guard = filter.replayable()?;
+        let (mut operations, mut total) = (Vec::new(), Outcome::default());
+        for document in found {
+            let context = UpdateContext {
+                now_ms: self.moment.now_ms.cast_signed(),
+                positional: filter.matched_array_index(document),
+                is_insert: false,
+            };
+            let updated = update.apply(document, &context)?;
+            total.matched += 1;
+            if !updated.changed {
+                continue;
+            }
+            let operation = Operation::Update(UpdateOperation {
+                collection: collection.to_owned(),
+                ids: vec![only_id(document)],
+                guard: guard.to_document().to_owned(),
+                update: plain_effects(document, &updated.document)?,
+                array_filters: Vec::new(),
+            });
+            let outcome = self.apply(view, &operation, Mode::OriginOrdered)?;
+            if !outcome.rejected.is_empty() {
+                return Err(first_error(outcome));
+            }
+            total.modified += outcome.modified;
+            operations.push(operation);
+        }
+        Ok(self.logged(operations, total))
+    }
+
+    /// Inserts the document that an upsert makes; gives its `{_id: …}` too.
+    fn upsert(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        collection: String,
+        filter: &Filter,
+        update: &Update,
+        new_id: IdSource,
+    ) -> Result<(Tried, RawDocumentBuf)> {
+        let context = UpdateContext {
+            now_ms: self.moment.now_ms.cast_signed(),
+            is_insert: true,
+            ..UpdateContext::default()
+        };
+        let document = with_id_in_front(upsert_document(filter, update, &context)?, new_id);
+        let id = only_id(&document);
+        let operation = if update.is_replayable() {
+            Operation::Upsert {
+                collection,
+                id: id.clone(),
+                guard: filter.replayable()?.to_document().to_owned(),
+                update: update.to_document().to_owned(),
+                array_filters: update.array_filters().to_vec(),
+                document: document.clone(),
+            }
+        } else {
+            Operation::Insert { collection, documents: vec![document.clone()] }
+        };
+        let mut tried = self.whole(view, operation)?;
+        tried.reply.outcome.upserted = true;
+        tried.reply.outcome.inserted = 0;
+        tried.reply.upserted_ids.extend(id_of(&id).map(|id| (0, RawBson::from(id))));
+        Ok((tried, id))
+    }
+
+    fn delete(&mut self, view: &mut ViewWriter<'_, '_>, request: DeleteRequest) -> Result<Tried> {
+        check_collection_name(&request.collection)?;
+        let filter = Filter::parse(&request.filter)?;
+        let returning = Returned::compile(request.returning.as_ref(), &filter)?;
+        let find = FindOptions {
+            filter: request.filter,
+            sort: request.sort,
+            hint: request.hint,
+            limit: u64::from(!request.multi),
+            ..FindOptions::default()
+        };
+        let found = self.matching(view, &request.collection, &find)?;
+        if found.is_empty() {
+            return Ok(self.nothing());
+        }
+        let operation = Operation::Delete {
+            collection: request.collection,
+            ids: found.iter().map(|document| only_id(document)).collect(),
+            guard: filter.replayable()?.to_document().to_owned(),
+        };
+        let mut tried = self.whole(view, operation)?;
+        if let Some(returned) = returning {
+            tried.reply.document = returned.show(found.into_iter().next())?;
+        }
+        Ok(tried)
+    }
+
+    fn create_indexes(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        collection: String,
+        definitions: Vec<RawDocumentBuf>,
+    ) -> Result<Tried> {
+        // Indexes that are there already need no entry: creating them again on every start is a common habit.
+        let mut new = Vec::new();
+        let existing = self.applier.catalog.collection(view, &collection)?;
+        for definition in definitions {
+            let parsed = db_index::IndexDefinition::from_document(&definition)?;
+            let mut is_new = true;
+            for index in existing.iter().flat_map(|meta| &meta.indexes) {
+                is_new &= !index.definition.is_same_as(&parsed)?;
+            }
+            if is_new {
+                new.push(definition);
+            }
+        }
+        if new.is_empty() {
+            return Ok(self.nothing());
+        }
+        self.whole(view, Operation::CreateIndexes { collection, definitions: new })
+    }
+
+    /// Runs an operation that holds as a whole or not at all.
+    fn whole(&mut self, view: &mut ViewWriter<'_, '_>, operation: Operation) -> Result<Tried> {
+        let outcome = self.apply(view, &operation, Mode::OriginOrdered)?;
+        if !outcome.rejected.is_empty() {
+            return Err(first_error(outcome));
+        }
+        Ok(self.logged(vec![operation], outcome))
+    }
+
+    fn apply(&mut self, view: &mut ViewWriter<'_, '_>, operation: &Operation, mode: Mode) -> Result<Outcome> {
+        self.applier.apply(view, &self.me, operation, mode)
+    }
+
+    /// The documents that match.
+    fn matching(
+        &mut self,
+        view: &ViewWriter<'_, '_>,
+        collection: &str,
+        find: &FindOptions,
+    ) -> Result<Vec<RawDocumentBuf>> {
+        match self.applier.catalog.collection(view, collection)? {
+            Some(meta) => query::collect(view, &meta, find),
+            None => query::check(find).map(|()| Vec::new()),
+        }
+    }
+
+    /// The document with this `{_id: …}` as it is now.
+    fn stored(
+        &mut self,
+        view: &ViewWriter<'_, '_>,
+        collection: &str,
+        id: &RawDocument,
+    ) -> Result<Option<RawDocumentBuf>> {
+        let (Some(meta), Some(id)) = (self.applier.catalog.collection(view, collection)?, id_of(id)) else {
+            return Ok(None);
+        };
+        let stored = view.get(&keyspace::document(meta.id, &id_key(id)))?;
+        let read = |bytes: &[u8]| RawDocumentBuf::from_bytes(bytes.to_vec());
+        let read = stored.map(|stored| read(stored.value())).transpose();
+        read.map_err(|_| Error::data("a stored document is damaged"))
+    }
+
+    fn logged(&self, operations: Vec<Operation>, outcome: Outcome) -> Tried {
+        Tried { author: self.me, operations, reply: Reply { outcome, ..Reply::default() } }
+    }
+
+    fn nothing(&self) -> Tried {
+        self.logged(Vec::new(), Outcome::default())
+    }
+}
+
+/// Which version of a document a call gives back, compiled.
+struct Returned {
+    after: bool,
+    projection: Option<Projection>,
+}
+
+impl Returned {
+    fn compile(returning: Option<&Returning>, filter: &Filter) -> Result<Option<Self>> {
+        let Some(Returning { after, projection }) = returning else { return Ok(None) };
+        let projection = projection.as_deref().map(|document| Projection::parse(document, Some(filter)));
+        Ok(Some(Self { after: *after, projection: projection.transpose()? }))
+    }
+
+    fn show(&self, document: Option<RawDocumentBuf>) -> Result<Option<RawDocumentBuf>> {
+        match (document, &self.projection) {
+            (Some(document), Some(projection)) => Ok(Some(projection.apply(&document)?)),
+            (document, _) => Ok(document),
+        }
+    }
+}
+
+/// Leaves of an operation's parts those that held at the origin.
+fn keep_what_held<T>(parts: &mut Vec<T>, outcome: &Outcome) {
+    let mut position = 0;
+    parts.retain(|_| {
+        let held =
+            !outcome.rejected.contains_key(&position) && outcome.ended_at.is_none_or(|end| position < end);
+        position += 1;
+        held
+    });
+}
+
+fn first_error(outcome: Outcome) -> Error {
+    match outcome.rejected.into_values().next() {
+        Some(error) if error.code == db_index::ErrorCode::UNAUTHORIZED => Error::denied(format!(
+            "{}: ask an admin of the database to admit this device (add-writer)",
+            error.message
+        )),
+        Some(error) => error.into(),
+        None => Error::invalid("there was nothing to do"),
+    }
+}
+
+/// `{_id: …}` of a document.
+fn only_id(document: &RawDocument) -> RawDocumentBuf {
+    let mut only = RawDocumentBuf::new();
+    if let Some(id) = id_of(document) {
+        only.append(bson::raw::cstr!("_id"), RawBson::from(id));
+    }
+    only
+}
+
+/// The document with `_id` as its first field, `new_id` if it has none.
+pub(crate) fn with_id_in_front(document: RawDocumentBuf, new_id: ObjectId) -> RawDocumentBuf {
+    let first = document.iter_elements().next().and_then(Result::ok);
+    if first.is_some_and(|first| first.key() == "_id") {
+        return document;
+    }
+    let mut with_id = RawDocumentBuf::new();
+    match id_of(&document) {
+        Some(id) => with_id.append(bson::raw::cstr!("_id"), RawBson::from(id)),
+        None => with_id.append(bson::raw::cstr!("_id"), new_id),
+    }
+    for element in document.iter_elements().flatten() {
+        if element.key() != "_id"
+            && let Ok(value) = element.value()
+        {
+            with_id.append(element.key(), RawBson::from(value));
+        }
+    }
+    with_id
+}
