@@ -96,6 +96,11 @@ impl Applier<'_> {
         definition: &RawDocument,
     ) -> Result<(), ChangeError> {
         let definition = IndexDefinition::from_document(definition)?;
+        if definition.name().len() > limits::INDEX_NAME_BYTES_MAX {
+            // It could be created and never dropped.
+            let message = "an index name is longer than 512 bytes";
+            return Err(QueryError::new(ErrorCode::CANNOT_CREATE_INDEX, message).into());
+        }
         let meta = self.catalog.collection_or_create(view, collection)?;
         for existing in &meta.indexes {
             if existing.definition.is_same_as(&definition)? {

@@ -32,11 +32,11 @@ impl Batch<'_, '_> {
     pub(super) fn append(
         &mut self,
         author: WriterKey,
-        payload: &[u8],
+        operations: &Payload,
         undo: Undo,
         moment: &Moment,
     ) -> Result<EntryHash> {
-        let (node, standing) = self.write_entry(author, payload, moment)?;
+        let (node, standing) = self.write_entry(author, operations, moment)?;
         self.add_to_order(&node, &standing)?;
         let tail = self.state.linearizer.tail();
         let is_last = tail.kept == self.state.applied.len()
@@ -63,7 +63,7 @@ impl Batch<'_, '_> {
     pub(crate) fn append_ack(&mut self, moment: &Moment) -> Result<()> {
         self.settle()?;
         let author = self.writer();
-        let (node, standing) = self.write_entry(author, &[], moment)?;
+        let (node, standing) = self.write_entry(author, &Payload::default(), moment)?;
         self.add_to_order(&node, &standing)?;
         self.after_append(&node)?;
         self.settle()
@@ -97,7 +97,7 @@ impl Batch<'_, '_> {
     fn write_entry(
         &mut self,
         author: WriterKey,
-        payload: &[u8],
+        payload: &Payload,
         moment: &Moment,
     ) -> Result<(Node, Standing)> {
         if self.state.open_run.is_some_and(|(_, writer)| writer != author) {
@@ -133,7 +133,7 @@ impl Batch<'_, '_> {
                 .chain(parents.iter().map(|(_, number)| *number))
                 .map(EntryNumber)
                 .collect(),
-            is_ack: payload.is_empty(),
+            is_ack: payload.bytes.is_empty(),
             is_fork: false,
         };
         let standing =
@@ -147,8 +147,8 @@ impl Batch<'_, '_> {
             epoch: node.epoch,
             wave: node.wave,
             checkpoint: None,
-            payload_length: payload.len() as u32,
-            payload_hash: *blake3::hash(payload).as_bytes(),
+            payload_length: payload.bytes.len() as u32,
+            payload_hash: *blake3::hash(&payload.bytes).as_bytes(),
         };
         node.hash = header.hash(&self.engine.id);
         let first = self.state.open_run.get_or_insert((number, author)).0;
@@ -159,7 +159,7 @@ impl Batch<'_, '_> {
             standing: standing.encode(),
             header,
         };
-        self.store(&node, &record, payload)?;
+        self.store(&node, &record, &payload.bytes, payload.touches_membership)?;
         Ok((node, standing))
     }
 
@@ -199,19 +199,33 @@ impl Batch<'_, '_> {
     }
 }
 
+/// The payload of an own entry; an ack's by default.
+#[derive(Default)]
+pub(super) struct Payload {
+    bytes: Vec<u8>,
+    touches_membership: bool,
+}
+
 /// The payload of these operations.
-pub(super) fn payload_of(operations: &[Operation]) -> Result<Vec<u8>> {
+pub(super) fn payload_of(operations: &[Operation]) -> Result<Payload> {
     let too_large = || {
         Error::invalid("the call is too large for one entry: split it; limit_bytes=16777216")
             .with_code(10_334)
     };
+    if operations.len() > limits::OPERATIONS_MAX {
+        return Err(too_large());
+    }
     let plain = operation::encode(operations);
-    if operations.len() > limits::OPERATIONS_MAX || plain.len() > limits::PAYLOAD_PLAIN_BYTES_MAX {
+    if plain.len() > limits::PAYLOAD_PLAIN_BYTES_MAX {
         return Err(too_large());
     }
-    let payload = payload::pack(&plain);
-    if payload.len() > limits::PAYLOAD_BYTES_MAX {
+    // What other peers cannot read is a no-op to them, while it is applied here: nothing of the kind may be logged.
+    if let Err(unreadable) = operation::decode(&plain) {
+        return Err(Error::invalid(format!("the call breaks a limit once it is logged: {unreadable}")));
+    }
+    let bytes = payload::pack(&plain);
+    if bytes.len() > limits::PAYLOAD_BYTES_MAX {
         return Err(too_large());
     }
-    Ok(payload)
+    Ok(Payload { bytes, touches_membership: operations.iter().any(Operation::touches_membership) })
 }

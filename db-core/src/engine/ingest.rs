@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::Batch;
-use super::state::{StoredPast, touches_membership};
+use super::state::StoredPast;
 use crate::apply::read_operations;
 use crate::entry::{Admission, Entry, VerifiedRun};
 use crate::error::{Error as StoreError, Result};
 use crate::ids::{EntryHash, WriterKey};
 use crate::linearizer::{EntryNumber, IllegalEntry, Node, Past, Standing};
+use crate::operation::Operation;
 use crate::payload::Unreadable;
 use crate::storage::EntryRecord;
 use crate::view::journal::ViewWriter;
@@ -54,6 +55,7 @@ struct Checked<'a> {
     entry: &'a Entry,
     node: Node,
     standing: Standing,
+    touches_membership: bool,
 }
 
 impl Batch<'_, '_> {
@@ -84,7 +86,7 @@ impl Batch<'_, '_> {
                 standing: one.standing.encode(),
                 header: one.entry.header.clone(),
             };
-            self.store(&one.node, &record, &one.entry.payload)?;
+            self.store(&one.node, &record, &one.entry.payload, one.touches_membership)?;
             self.add_to_order(&one.node, &one.standing)?;
             self.take_parts()?;
         }
@@ -92,7 +94,13 @@ impl Batch<'_, '_> {
     }
 
     /// Stores an entry under its node's number and notes what it means for heads, forks and members.
-    pub(super) fn store(&mut self, node: &Node, record: &EntryRecord, payload: &[u8]) -> Result<()> {
+    pub(super) fn store(
+        &mut self,
+        node: &Node,
+        record: &EntryRecord,
+        payload: &[u8],
+        touches_membership: bool,
+    ) -> Result<()> {
         let number = node.number.0;
         self.tables.append_entry(number, record, payload)?;
         self.state.next_number = number + 1;
@@ -103,7 +111,7 @@ impl Batch<'_, '_> {
         if node.is_fork && self.state.forked.insert(node.writer) {
             tracing::warn!(writer = %node.writer.short(), seq = node.seq, "a writer has signed two entries with one seq");
         }
-        if touches_membership(payload) {
+        if touches_membership {
             self.state.membership.insert(number);
         }
         Ok(())
@@ -138,11 +146,13 @@ impl Batch<'_, '_> {
                 Ok(standing) => standing,
                 Err(reason) => return Ok(Err(IngestError::Illegal { reason, entry: entry.hash })),
             };
-            if let Err(Unreadable::UpgradeNeeded(what)) = read_operations(&entry.payload) {
-                return Ok(Err(IngestError::UpgradeNeeded(what)));
-            }
+            let touches_membership = match read_operations(&entry.payload) {
+                Ok(operations) => operations.iter().any(Operation::touches_membership),
+                Err(Unreadable::Malformed(_)) => false,
+                Err(Unreadable::UpgradeNeeded(what)) => return Ok(Err(IngestError::UpgradeNeeded(what))),
+            };
             past.of_run.borrow_mut().insert(node.number, (standing.clone(), node.parents.clone()));
-            checked.push(Checked { entry, node, standing });
+            checked.push(Checked { entry, node, standing, touches_membership });
         }
         Ok(Ok(checked))
     }

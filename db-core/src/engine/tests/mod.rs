@@ -410,6 +410,41 @@ fn a_peer_that_cannot_name_all_heads_as_parents_goes_on_writing() {
     assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
 }
 
+#[test]
+fn what_other_peers_could_not_read_is_refused_instead_of_applied_here_alone() {
+    let mut a = peer(1, &open());
+    let ids = 0..=crate::limits::OPERATIONS_MAX as i32;
+    let documents = ids.map(|id| rawdoc! { "_id": id, "l": ["ab"] }).collect();
+    a.call(Request::Insert { collection: "c".to_owned(), documents, ordered: true }).unwrap();
+    let deep = |levels| (0..levels).fold(rawdoc! { "x": 1 }, |inner, _| rawdoc! { "d": inner });
+    let mut deepest = rawdoc! { "_id": "deep", "l": ["ab", "b"] };
+    deepest.append(bson::raw::cstr!("a"), deep(62));
+    a.insert(deepest).unwrap();
+    let before = (a.digest(), a.order());
+
+    // By a regular expression: logged as one operation for each document, more than an entry may hold.
+    let pull = rawdoc! { "l": { "$regex": "^a" } };
+    let update = rawdoc! { "$pull": pull.clone() };
+    assert_eq!(a.update(rawdoc! {}, update).unwrap_err().kind(), ErrorKind::Invalid);
+
+    // The largest document has no room for the `_id` that it would get.
+    let largest = rawdoc! { "s": "x".repeat(16 * 1024 * 1024 - 13) };
+    assert!(db_index::check_document(largest.as_bytes()).is_ok());
+    let with_id = with_id_in_front(largest, bson::oid::ObjectId::from_bytes([1; 12]));
+    assert_eq!(a.insert(with_id).unwrap_err().kind(), ErrorKind::Invalid);
+
+    // A whole field of the deepest document is one level deeper inside `$set`.
+    let update = rawdoc! { "$rename": { "a": "b" }, "$pull": pull };
+    assert_eq!(a.update(rawdoc! { "_id": "deep" }, update).unwrap_err().kind(), ErrorKind::Invalid);
+
+    let name = "n".repeat(crate::limits::INDEX_NAME_BYTES_MAX + 1);
+    assert_eq!(a.create_index(rawdoc! { "name": name, "key": { "n": 1 } }).unwrap_err().code(), Some(67));
+    assert_eq!((a.digest(), a.order()), before);
+    let mut b = peer(2, &open());
+    b.receive(&a.runs());
+    assert_eq!(a.digest(), b.digest());
+}
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
