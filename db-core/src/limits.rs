@@ -31,6 +31,9 @@ pub const INDEXERS_MAX: usize = 256;
 /// Format: the most indexes of one collection, the one on `_id` not counted.
 pub const INDEXES_MAX: usize = 64;
 
+/// How many bytes of own entries share a signature at the most, unless a single one is longer.
+pub const OWN_RUN_BYTES_MAX: usize = 1024 * 1024;
+
 /// How many calls may wait for the engine before callers are made to wait.
 pub const COMMAND_QUEUE_MAX: usize = 1_024;
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Batch;
-use super::state::StoredPast;
+use super::state::{OpenRun, StoredPast};
 use crate::entry::Header;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{EntryHash, WriterKey};
@@ -71,7 +71,7 @@ impl Batch<'_, '_> {
 
     /// Signs the run being appended.
     pub(super) fn sign_run(&mut self) -> Result<()> {
-        let Some((_, writer)) = self.state.open_run.take() else { return Ok(()) };
+        let Some(OpenRun { writer, .. }) = self.state.open_run.take() else { return Ok(()) };
         let last = self.state.next_number.saturating_sub(1);
         let record = self.tables.record(last)?.ok_or_else(|| Error::data("an own entry is missing"))?;
         let secret =
@@ -86,7 +86,7 @@ impl Batch<'_, '_> {
         let run_is_full = self
             .state
             .open_run
-            .is_some_and(|(first, _)| node.number.0 + 1 - first >= limits::RUN_ENTRIES_MAX as u64);
+            .is_some_and(|run| node.number.0 + 1 - run.first >= limits::RUN_ENTRIES_MAX as u64);
         if self.state.linearizer.epoch() != epoch || run_is_full {
             self.sign_run()?;
         }
@@ -100,7 +100,7 @@ impl Batch<'_, '_> {
         payload: &Payload,
         moment: &Moment,
     ) -> Result<(Node, Standing)> {
-        if self.state.open_run.is_some_and(|(_, writer)| writer != author) {
+        if self.state.open_run.is_some_and(|run| run.writer != author) {
             self.sign_run()?;
         }
         // Of a log that was forked the longest branch goes on.
@@ -151,7 +151,14 @@ impl Batch<'_, '_> {
             payload_hash: *blake3::hash(&payload.bytes).as_bytes(),
         };
         node.hash = header.hash(&self.engine.id);
-        let first = self.state.open_run.get_or_insert((number, author)).0;
+        let bytes = 8 + header.encode().len() + payload.bytes.len();
+        // A run is sent whole, and one beyond the format's limit could never be.
+        if self.state.open_run.is_some_and(|run| run.bytes + bytes > limits::OWN_RUN_BYTES_MAX) {
+            self.sign_run()?;
+        }
+        let run = self.state.open_run.get_or_insert(OpenRun { first: number, writer: author, bytes: 0 });
+        run.bytes += bytes;
+        let first = run.first;
         let record = EntryRecord {
             hash: node.hash,
             signature: None,

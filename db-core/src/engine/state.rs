@@ -38,10 +38,21 @@ pub(crate) struct State {
     pub(super) forked: BTreeSet<WriterKey>,
     /// Undo records of this transaction, by position; written at its end if they are still needed.
     pub(super) fresh_undo: BTreeMap<u64, Undo>,
-    /// The first number of the run being appended, and whose log it is in.
-    pub(super) open_run: Option<(u64, WriterKey)>,
+    /// The run being appended.
+    pub(super) open_run: Option<OpenRun>,
     pub(super) applied_count: u64,
     pub(super) undone_count: u64,
+}
+
+/// Own entries that are not signed yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OpenRun {
+    /// The number of its first entry.
+    pub(super) first: u64,
+    /// Whose log it is in.
+    pub(super) writer: WriterKey,
+    /// How many bytes it takes to send.
+    pub(super) bytes: usize,
 }
 
 impl State {

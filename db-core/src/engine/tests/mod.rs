@@ -445,6 +445,34 @@ fn what_other_peers_could_not_read_is_refused_instead_of_applied_here_alone() {
     assert_eq!(a.digest(), b.digest());
 }
 
+#[test]
+fn large_calls_that_share_a_commit_are_sent_as_runs_that_peers_take() {
+    let mut a = peer(1, &open());
+    let noise = |seed: u64| -> String {
+        let mut hasher = blake3::Hasher::new();
+        let mut bytes = vec![0; 4 * 1024 * 1024];
+        hasher.update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        data_encoding::BASE64.encode(&bytes)
+    };
+    let moment = a.moment();
+    a.engine
+        .run(|batch| {
+            for id in 0..4_i64 {
+                let documents = vec![rawdoc! { "_id": id, "s": noise(id.cast_unsigned()) }];
+                let insert = Request::Insert { collection: "c".to_owned(), documents, ordered: true };
+                batch.execute(insert, &moment)?.unwrap();
+            }
+            Ok(())
+        })
+        .unwrap();
+    for run in a.runs() {
+        assert!(crate::entry::Run::decode(&run.encode()).unwrap().verify(&a.engine.id).is_ok());
+    }
+    let mut b = peer(2, &open());
+    b.receive(&a.runs());
+    assert_eq!(a.digest(), b.digest());
+}
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
