@@ -1,7 +1,7 @@
 //! Keeping the applied order in step with the linearizer: confirmed parts, the tail, undo.
 
 use super::Batch;
-use super::state::{StoredPast, node_of, standing_of};
+use super::state::{StoredPast, node_of, standing_of, touches_membership};
 use crate::apply::{EntryToApply, Stop};
 use crate::error::{Error, Result};
 use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing};
@@ -165,7 +165,7 @@ impl Batch<'_, '_> {
     }
 
     /// Builds order and view anew from the logs: an indexer's fork has broken what was confirmed.
-    fn rebuild(&mut self, broken: &ConfirmationBroken) -> Result<()> {
+    pub(super) fn rebuild(&mut self, broken: &ConfirmationBroken) -> Result<()> {
         tracing::error!(
             epoch = broken.epoch,
             forked = ?broken.forked,
@@ -180,6 +180,9 @@ impl Batch<'_, '_> {
             let record =
                 self.tables.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
             let node = node_of(&self.tables, number, &record)?;
+            if touches_membership(&self.tables.payload(number)?) {
+                self.state.membership.insert(number);
+            }
             let added = self.state.linearizer.add(
                 &node,
                 &standing_of(&record)?,

@@ -473,6 +473,27 @@ fn large_calls_that_share_a_commit_are_sent_as_runs_that_peers_take() {
     assert_eq!(a.digest(), b.digest());
 }
 
+#[test]
+fn a_rebuild_gives_the_same_and_still_knows_which_entries_change_members() {
+    let mut a = peer(1, &closed(1));
+    for number in [2, 3] {
+        a.call(Request::SetRoles { writer: writer_key(number), roles: Roles::INDEXER }).unwrap();
+    }
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    a.call(Request::SetRoles { writer: writer_key(4), roles: Roles::WRITER }).unwrap();
+    let before = (a.digest(), a.order());
+    a.engine
+        .run(|batch| {
+            let membership = batch.state.membership.clone();
+            assert!(!membership.is_empty(), "the last change is not confirmed");
+            batch.rebuild(&crate::linearizer::ConfirmationBroken { epoch: 0, forked: Vec::new() })?;
+            assert_eq!(batch.state.membership, membership);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!((a.digest(), a.order()), before);
+}
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
