@@ -34,12 +34,14 @@ impl Batch<'_, '_> {
     pub(crate) fn execute(&mut self, request: Request, moment: &Moment) -> Result<Result<Reply>> {
         self.settle()?;
         let me = self.writer();
+        let founder_has_written = !self.tables.tips_of(&self.engine.identity.genesis.founder)?.is_empty();
         let tried = self.with_view(|view, applier| {
             let mark = view.mark();
-            let tried = Trial { applier, me, moment }.run(view, request).and_then(|tried| {
-                let payload = payload_of(&tried.operations)?;
-                Ok((tried, payload))
-            });
+            let tried =
+                Trial { applier, me, moment, founder_has_written }.run(view, request).and_then(|tried| {
+                    let payload = payload_of(&tried.operations)?;
+                    Ok((tried, payload))
+                });
             match tried {
                 Ok((tried, payload)) => {
                     let undo = view.take_undo();
@@ -74,6 +76,7 @@ struct Trial<'a, 'b> {
     applier: &'a mut Applier<'b>,
     me: WriterKey,
     moment: &'a Moment,
+    founder_has_written: bool,
 }
 
 impl Trial<'_, '_> {
@@ -109,6 +112,12 @@ impl Trial<'_, '_> {
                 let is_founding =
                     self.applier.genesis.admission == Admission::Open && !members::is_founded(view)?;
                 if is_founding {
+                    if self.founder_has_written {
+                        // A second entry of the founder's would be refused by all, and whatever follows it with it.
+                        return Err(Error::denied(
+                            "the founding entry of this open database appoints nobody: start another topic",
+                        ));
+                    }
                     self.me = self.applier.genesis.founder;
                 }
                 self.whole(view, Operation::SetIndexers { writers })

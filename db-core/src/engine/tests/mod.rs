@@ -494,6 +494,20 @@ fn a_rebuild_gives_the_same_and_still_knows_which_entries_change_members() {
     assert_eq!((a.digest(), a.order()), before);
 }
 
+#[test]
+fn an_open_database_whose_founding_entry_is_void_is_not_founded_by_a_second_one() {
+    let mut a = peer(1, &open());
+    let founder = founder_secret(&open().key);
+    let void = forged_run(&a, &founder, |_| {});
+    a.receive(&[void]);
+    let refused = a.call(Request::SetIndexers { writers: vec![writer_key(1)] });
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Denied);
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    let mut b = peer(2, &open());
+    b.receive(&a.runs());
+    assert_eq!(a.digest(), b.digest());
+}
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
