@@ -1,6 +1,7 @@
 //! The one error that users of the crate meet: a coarse kind that says what to do, MongoDB's code where it has one, and
 //! a message.
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -32,6 +33,18 @@ pub struct WriteFailure {
     pub code: i32,
     /// What was wrong.
     pub message: String,
+}
+
+impl WriteFailure {
+    /// The parts of a call that were rejected, by position.
+    pub(crate) fn of(rejected: &BTreeMap<usize, QueryError>) -> Vec<Self> {
+        let failure = |(index, error): (&usize, &QueryError)| Self {
+            index: *index,
+            code: error.code.0,
+            message: error.message.clone(),
+        };
+        rejected.iter().map(failure).collect()
+    }
 }
 
 /// What to do about an [`Error`].

@@ -186,10 +186,5 @@ fn failures(reply: &Reply, parts: usize) -> Result<()> {
 
 /// The parts that failed.
 pub(super) fn write_failures(reply: &Reply) -> Vec<WriteFailure> {
-    let failures = reply.outcome.rejected.iter().map(|(index, error)| WriteFailure {
-        index: *index,
-        code: error.code.0,
-        message: error.message.clone(),
-    });
-    failures.collect()
+    WriteFailure::of(&reply.outcome.rejected)
 }

@@ -12,7 +12,7 @@ use super::append::{Moment, payload_of};
 use super::request::{DeleteRequest, IdSource, Reply, Request, Returning, UpdateRequest};
 use crate::apply::{Applier, Mode, Outcome};
 use crate::entry::Admission;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, WriteFailure};
 use crate::ids::WriterKey;
 use crate::operation::{Operation, UpdateOperation};
 use crate::query::{self, FindOptions};
@@ -428,14 +428,16 @@ fn keep_what_held<T>(parts: &mut Vec<T>, outcome: &Outcome) {
 }
 
 fn first_error(outcome: Outcome) -> Error {
-    match outcome.rejected.into_values().next() {
+    let failures = WriteFailure::of(&outcome.rejected);
+    let error = match outcome.rejected.into_values().next() {
         Some(error) if error.code == db_index::ErrorCode::UNAUTHORIZED => Error::denied(format!(
             "{}: ask an admin of the database to admit this device (add-writer)",
             error.message
         )),
         Some(error) => error.into(),
         None => Error::invalid("there was nothing to do"),
-    }
+    };
+    error.with_write_failures(failures)
 }
 
 /// `{_id: …}` of a document.
