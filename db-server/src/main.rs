@@ -1,2 +1,7 @@
-//! The combdb program.
-fn main() {}
+//! The `combdb` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    db_server::main()
+}

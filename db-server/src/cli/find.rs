@@ -1,0 +1,93 @@
+//! `combdb find`.
+
+use clap::Args;
+use proto::v1::{CountRequest, DocumentFormat, ExplainRequest, FindRequest, Hint, hint};
+
+use super::Common;
+use super::client::{Client, json, text};
+use super::output::Output;
+use crate::error::CliError;
+
+/// What to find, and what to print of it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  combdb find restaurants --limit 3
+  combdb find restaurants '{\"type_of_food\": \"Thai\"}' --sort '{\"rating\": -1}' --projection '{\"name\": 1, \"rating\": 1}'
+  combdb find restaurants '{\"rating\": {\"$gte\": 5}}' --explain
+  combdb find restaurants --count")]
+pub(crate) struct Find {
+    /// The collection
+    collection: String,
+    /// Which documents, as Extended JSON; left out: all
+    filter: Option<String>,
+    /// The order, such as '{"year": -1}'
+    #[arg(long, value_name = "KEYS")]
+    sort: Option<String>,
+    /// How many documents to leave out at the beginning
+    #[arg(long, default_value_t = 0)]
+    skip: u64,
+    /// How many documents to print at the most; 0: all
+    #[arg(long, default_value_t = 0)]
+    limit: u64,
+    /// Which fields, such as '{"title": 1, "_id": 0}'
+    #[arg(long, value_name = "FIELDS")]
+    projection: Option<String>,
+    /// The name of the index to use
+    #[arg(long, value_name = "INDEX")]
+    hint: Option<String>,
+    /// Print how the find would be answered instead of its result
+    #[arg(long, conflicts_with = "count")]
+    explain: bool,
+    /// Print how many documents match instead of the documents
+    #[arg(long, conflicts_with_all = ["sort", "skip", "limit", "projection", "hint"])]
+    count: bool,
+}
+
+impl Find {
+    /// Finds and prints.
+    ///
+    /// # Errors
+    /// If the server refuses or stdout cannot be written.
+    pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
+        let client = Client::connect(common).await?;
+        let database = client.database().await?;
+        let mut documents = client.documents();
+        let mut output = Output::new();
+        if self.count {
+            let request =
+                CountRequest { database, collection: self.collection, filter: self.filter.map(json) };
+            output.line(documents.count(request).await?.into_inner().count)?;
+            return output.flush();
+        }
+        let explain = self.explain;
+        let find = self.request(database);
+        if explain {
+            let answer = documents.explain(ExplainRequest { find: Some(find) }).await?.into_inner();
+            output.line(text(answer.plan))?;
+            return output.flush();
+        }
+        let mut batches = documents.find(find).await?.into_inner();
+        while let Some(batch) = batches.message().await? {
+            for document in batch.documents {
+                output.line(text(Some(document)))?;
+            }
+            output.flush()?;
+        }
+        Ok(())
+    }
+
+    fn request(self, database: String) -> FindRequest {
+        FindRequest {
+            database,
+            collection: self.collection,
+            filter: self.filter.map(json),
+            sort: self.sort.map(json),
+            skip: self.skip,
+            limit: self.limit,
+            projection: self.projection.map(json),
+            hint: self.hint.map(|name| Hint { index: Some(hint::Index::Name(name)) }),
+            batch_size: 0,
+            format: DocumentFormat::ExtendedJson.into(),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `combdb indexes`.
+
+use clap::Subcommand;
+use proto::v1::{CreateIndexRequest, DocumentFormat, DropIndexRequest, Index, ListIndexesRequest};
+
+use super::Common;
+use super::client::{Client, json, text};
+use super::output::Output;
+use crate::error::CliError;
+
+/// What to do with the indexes of a collection.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Indexes {
+    /// Lists the indexes of a collection
+    List {
+        /// The collection
+        collection: String,
+    },
+    /// Creates an index, over existing documents too
+    #[command(after_help = "Example:
+  combdb indexes create restaurants '{\"type_of_food\": 1, \"rating\": -1}'")]
+    Create {
+        /// The collection
+        collection: String,
+        /// The indexed paths, 1 for ascending and -1 for descending
+        keys: String,
+        /// No two documents may share a key
+        #[arg(long)]
+        unique: bool,
+        /// Its name; left out: made from the keys
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Drops an index
+    Drop {
+        /// The collection
+        collection: String,
+        /// The index's name
+        name: String,
+    },
+}
+
+impl Indexes {
+    /// Does it.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
+        let client = Client::connect(common).await?;
+        let database = client.database().await?;
+        let mut collections = client.collections();
+        let mut output = Output::new();
+        match self {
+            Self::List { collection } => {
+                let format = DocumentFormat::ExtendedJson.into();
+                let request = ListIndexesRequest { database, collection, format };
+                let indexes = collections.list_indexes(request).await?.into_inner().indexes;
+                let rows: Vec<_> = indexes
+                    .into_iter()
+                    .map(|index| {
+                        let unique = if index.unique { "unique" } else { "" };
+                        [index.name, text(index.keys), unique.to_owned()]
+                    })
+                    .collect();
+                output.table(["NAME", "KEYS", ""], &rows)?;
+            }
+            Self::Create { collection, keys, unique, name } => {
+                let index = Index { name: name.unwrap_or_default(), keys: Some(json(keys)), unique };
+                let request = CreateIndexRequest { database, collection, index: Some(index) };
+                output.line(collections.create_index(request).await?.into_inner().name)?;
+            }
+            Self::Drop { collection, name } => {
+                collections.drop_index(DropIndexRequest { database, collection, name }).await?;
+                output.line("dropped")?;
+            }
+        }
+        output.flush()
+    }
+}

@@ -1,0 +1,145 @@
+//! The command line: what can be said, and who carries it out.
+
+mod client;
+mod databases;
+mod documents;
+mod find;
+mod import;
+mod indexes;
+mod lines;
+mod output;
+mod peers;
+mod progress;
+mod serve;
+mod status;
+mod writers;
+
+use std::io::IsTerminal;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::error::CliError;
+
+/// The address at which a server listens unless told otherwise.
+pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:27027";
+
+/// CombDB: a local-first document database with many writers.
+///
+/// `combdb serve` runs a peer; every other command talks to a running one.
+#[derive(Debug, Parser)]
+#[command(name = "combdb", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Examples:
+  combdb serve --topic demo                                 run a peer; leave it running
+  combdb import restaurants.jsonl.gz --collection restaurants
+  combdb find restaurants '{\"rating\": {\"$gte\": 5.5}}' --sort '{\"name\": 1}' --limit 3
+  combdb status                                             how the database stands
+  combdb ticket                                             what another peer needs to join
+
+Documents, filters and sort orders are MongoDB's Extended JSON.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The server to talk to
+    #[arg(long, global = true, value_name = "ADDR", env = "COMBDB_SERVER", default_value = DEFAULT_ADDRESS)]
+    server: String,
+    /// The database; may be left out where the server has only one
+    #[arg(long, global = true, visible_alias = "topic-db", value_name = "NAME", env = "COMBDB_DB")]
+    db: Option<String>,
+    /// What to log to stderr: error, warn, info, debug, trace, or a list like `info,db_core=debug`
+    #[arg(long, global = true, value_name = "LEVEL", env = "COMBDB_LOG")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a peer: holds databases, serves gRPC, meets other peers
+    Serve(serve::Serve),
+    /// Imports documents from a file, one JSON object a line
+    Import(import::Import),
+    /// Finds documents and prints them, one JSON object a line
+    Find(find::Find),
+    /// Inserts documents given on the command line
+    Insert(documents::Insert),
+    /// Updates documents
+    Update(documents::Update),
+    /// Deletes documents
+    Delete(documents::Delete),
+    /// Tells how a database stands
+    Status(status::Status),
+    /// Creates a closed database, of which this peer is the first admin
+    Create(databases::Create),
+    /// Joins a database with a ticket
+    Join(databases::Join),
+    /// Prints a ticket with which another peer can join the database
+    Ticket(databases::Ticket),
+    /// Lists the databases of the server
+    Databases(databases::List),
+    /// Creates, lists and drops indexes
+    #[command(subcommand)]
+    Indexes(indexes::Indexes),
+    /// Lists, adds and removes the writers of a database
+    #[command(subcommand)]
+    Writers(writers::Writers),
+    /// Lists the peers and adds some by hand
+    #[command(subcommand)]
+    Peers(peers::Peers),
+}
+
+/// Carries out what the command line says.
+///
+/// # Errors
+/// Whatever keeps the command from being done in full.
+pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
+    let common = &cli.common;
+    match cli.command {
+        Command::Serve(command) => command.run().await,
+        Command::Import(command) => command.run(common).await,
+        Command::Find(command) => command.run(common).await,
+        Command::Insert(command) => command.run(common).await,
+        Command::Update(command) => command.run(common).await,
+        Command::Delete(command) => command.run(common).await,
+        Command::Status(command) => command.run(common).await,
+        Command::Create(command) => command.run(common).await,
+        Command::Join(command) => command.run(common).await,
+        Command::Ticket(command) => command.run(common).await,
+        Command::Databases(command) => command.run(common).await,
+        Command::Indexes(command) => command.run(common).await,
+        Command::Writers(command) => command.run(common).await,
+        Command::Peers(command) => command.run(common).await,
+    }
+}
+
+/// Starts the log on stderr: information for a server, warnings for the other commands, unless told otherwise.
+pub(crate) fn start_log(cli: &Cli) {
+    let default = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
+    let wanted = cli.common.log.as_deref().unwrap_or(default);
+    // The transports log every packet from `info` on; they are heard only when asked for by name.
+    let quiet =
+        "h2=warn,hyper=warn,tower=warn,iroh=warn,quinn=warn,rustls=warn,netwatch=warn,portmapper=warn";
+    let filter = EnvFilter::try_new(format!("{quiet},{wanted}")).unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,74 @@
+//! `combdb status`.
+
+use clap::Args;
+use proto::v1::{DatabaseStatusRequest, DatabaseStatusResponse};
+
+use super::Common;
+use super::client::Client;
+use super::databases::kind;
+use super::output::{Output, thousands};
+use super::writers::{roles, writer_table};
+use crate::error::CliError;
+
+/// What to tell of the database that `--db` names.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Compute the digests of view and order as well: equal on peers that hold the same
+    #[arg(long)]
+    digest: bool,
+}
+
+impl Status {
+    /// Prints how the database stands.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
+        let client = Client::connect(common).await?;
+        let request = DatabaseStatusRequest { database: client.database().await?, with_digest: self.digest };
+        let status = client.databases().status(request).await?.into_inner();
+        let mut output = Output::new();
+        print(&mut output, status)?;
+        output.flush()
+    }
+}
+
+fn print(output: &mut Output, status: DatabaseStatusResponse) -> Result<(), CliError> {
+    let database = status.database.unwrap_or_default();
+    output.line(format_args!("database   {} ({})", database.name, kind(database.open)))?;
+    output.line(format_args!("id         {}", database.id))?;
+    let own = status.writers.iter().find(|writer| writer.local);
+    let role = own.map_or_else(|| "none".to_owned(), roles);
+    output.line(format_args!("writer     {} ({role})", database.writer_key))?;
+    output.line(format_args!(
+        "entries    {}: {} confirmed, {} in the tail, epoch {}",
+        thousands(status.entries),
+        thousands(status.confirmed),
+        thousands(status.tail),
+        status.epoch
+    ))?;
+    output.line(format_args!("peers      {} connected", status.connected_peers))?;
+    if !status.view_digest.is_empty() {
+        output.line(format_args!("view       {}", status.view_digest))?;
+        output.line(format_args!("order      {}", status.order_digest))?;
+    }
+    for forked in &status.forked_writers {
+        output.line(format_args!("FORKED     {forked}: its log holds two entries in one place"))?;
+    }
+    if !status.collections.is_empty() {
+        output.line("")?;
+        let rows: Vec<_> = status
+            .collections
+            .into_iter()
+            .map(|collection| {
+                [collection.name, thousands(collection.documents), collection.indexes.to_string()]
+            })
+            .collect();
+        output.table(["COLLECTION", "DOCUMENTS", "INDEXES"], &rows)?;
+    }
+    if !status.writers.is_empty() {
+        output.line("")?;
+        writer_table(output, status.writers)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! The services of `combdb.v1`, one file each, beside health and reflection.
+
+mod collections;
+mod databases;
+mod documents;
+mod find;
+mod peers;
+mod tickets;
+mod writers;
+
+use proto::v1::collections_server::CollectionsServer;
+use proto::v1::databases_server::DatabasesServer;
+use proto::v1::documents_server::DocumentsServer;
+use proto::v1::peers_server::PeersServer;
+use proto::v1::tickets_server::TicketsServer;
+use proto::v1::writers_server::WritersServer;
+use tonic::service::Routes;
+
+use crate::node::Node;
+
+/// The largest request: a document of the largest size, with room for what names it.
+const REQUEST_BYTES_MAX: usize = 17 * 1024 * 1024;
+
+/// Every service of a peer, ready to be served.
+///
+/// # Errors
+/// If the descriptors that reflection serves are damaged, which no run of this program can meet.
+pub(crate) async fn routes(node: Node) -> Result<Routes, tonic_reflection::server::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    macro_rules! service {
+        ($server:ident, $service:path) => {{
+            health.set_serving::<$server<$service>>().await;
+            $server::new($service(node.clone())).max_decoding_message_size(REQUEST_BYTES_MAX)
+        }};
+    }
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(Routes::new(service!(DatabasesServer, databases::Service))
+        .add_service(service!(CollectionsServer, collections::Service))
+        .add_service(service!(DocumentsServer, documents::Service))
+        .add_service(service!(WritersServer, writers::Service))
+        .add_service(service!(PeersServer, peers::Service))
+        .add_service(service!(TicketsServer, tickets::Service))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
+}

@@ -1,0 +1,152 @@
+//! What a running peer consists of, and how the services reach it: the store, the peers, and the bounds on how much is
+//! asked of them at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bson::RawDocumentBuf;
+use db_core::{Collection, Database, Store};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{Code, Status};
+
+use crate::error::{CliError, from_engine, status};
+use crate::peering::Peering;
+
+/// How many reads are carried out at once; further ones wait. Writes wait in the engine's own queue.
+pub(crate) const CALLS_MAX: usize = 64;
+
+/// How many finds may be streaming at once: each holds a snapshot.
+const CURSORS_MAX: usize = 256;
+
+/// How long a call waits for its turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running peer.
+#[derive(Clone)]
+pub(crate) struct Node {
+    store: Store,
+    peering: Peering,
+    calls: Arc<Semaphore>,
+    cursors: Arc<Semaphore>,
+}
+
+impl Node {
+    /// A peer with this store, which meets others through `peering`.
+    pub(crate) fn new(store: Store, peering: Peering) -> Self {
+        let (calls, cursors) = (Semaphore::new(CALLS_MAX), Semaphore::new(CURSORS_MAX));
+        Self { store, peering, calls: Arc::new(calls), cursors: Arc::new(cursors) }
+    }
+
+    /// How others are met.
+    pub(crate) fn peering(&self) -> &Peering {
+        &self.peering
+    }
+
+    /// Does blocking work away from the async threads, when its turn comes.
+    ///
+    /// # Errors
+    /// What the work gives; `RESOURCE_EXHAUSTED` if its turn does not come in time.
+    pub(crate) async fn run<T, W>(&self, work: W) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Store) -> Result<T, Status> + Send + 'static,
+    {
+        let turn = tokio::time::timeout(TURN_PATIENCE, Arc::clone(&self.calls).acquire_owned());
+        let Ok(Ok(turn)) = turn.await else {
+            return Err(busy("the server has more calls than it can carry out: try again later"));
+        };
+        let store = self.store.clone();
+        let outcome = tokio::task::spawn_blocking(move || {
+            let _turn = turn; // held until the work ends, even if nobody waits for it any more
+            work(&store)
+        });
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(Status::internal("the call failed: this is a fault of the server")))
+    }
+
+    /// The database of that name.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if there is none; otherwise as [`Node::run`].
+    pub(crate) async fn database(&self, name: String) -> Result<Database, Status> {
+        self.run(move |store| store.database(&name).map_err(from_engine)).await
+    }
+
+    /// A collection of a database, which need not exist.
+    ///
+    /// # Errors
+    /// As [`Node::database`].
+    pub(crate) async fn collection(
+        &self,
+        database: String,
+        name: &str,
+    ) -> Result<Collection<RawDocumentBuf>, Status> {
+        Ok(self.database(database).await?.collection(name))
+    }
+
+    /// Reads from a database.
+    ///
+    /// # Errors
+    /// As [`Node::database`], and what the reading gives.
+    pub(crate) async fn read<T, W>(&self, database: String, work: W) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Database) -> db_core::Result<T> + Send + 'static,
+    {
+        self.run(move |store| {
+            store.database(&database).and_then(|database| work(&database)).map_err(from_engine)
+        })
+        .await
+    }
+
+    /// Opens, creates or joins a database, and meets its peers from now on.
+    ///
+    /// # Errors
+    /// What the work gives.
+    pub(crate) async fn hold<W>(&self, open: W) -> Result<Database, Status>
+    where
+        W: FnOnce(&Store) -> db_core::Result<Database> + Send + 'static,
+    {
+        let database = self.run(|store| open(store).map_err(from_engine)).await?;
+        self.peering.hold(&database);
+        Ok(database)
+    }
+
+    /// Every database of the store, opened, by name.
+    ///
+    /// # Errors
+    /// If one of them cannot be opened.
+    pub(crate) async fn databases(&self) -> Result<Vec<Database>, Status> {
+        self.run(|store| {
+            let names = store.database_names().map_err(from_engine)?;
+            names.iter().map(|name| store.database(name).map_err(from_engine)).collect()
+        })
+        .await
+    }
+
+    /// The right to keep a cursor open.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` if as many are open as may be.
+    pub(crate) fn cursor_permit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.cursors)
+            .try_acquire_owned()
+            .map_err(|_| busy("too many finds are streaming at once: try again later"))
+    }
+
+    /// Leaves the peers and closes the store.
+    ///
+    /// # Errors
+    /// If closing fails.
+    pub(crate) async fn stop(&self) -> Result<(), CliError> {
+        self.peering.stop().await;
+        let store = self.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        closed.map_err(|_| CliError::Incomplete("the store did not close".into()))
+    }
+}
+
+fn busy(message: &str) -> Status {
+    status(Code::ResourceExhausted, "BUSY", message, None, &[])
+}
