@@ -1,1 +1,10 @@
-//! Helpers that the black-box tests share.
+//! What the black-box tests share: real server processes in folders of their own, and short ways to call them.
+
+// Helpers of tests: what fails here fails the test, with its message.
+#![allow(clippy::expect_used)]
+
+mod calls;
+mod peer;
+
+pub use calls::{Calls, code_of, json, json_text, value_text};
+pub use peer::{Peer, PeerOptions, eventually, free_port};
