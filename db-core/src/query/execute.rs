@@ -31,6 +31,8 @@ pub(crate) struct Execution<'s, S> {
     projection: Option<Projection>,
     /// The fields shown, where the index holds all of them.
     covered_fields: Vec<String>,
+    /// The key of the one document that can match, still to be looked up.
+    only: Option<Vec<u8>>,
     branches: VecDeque<Branch>,
     current: Option<OpenBranch<'s>>,
     /// The `_id`s given so far, where a document may turn up twice.
@@ -54,6 +56,9 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
     /// A find of the documents.
     pub(crate) fn new(source: S, meta: &CollectionMeta, options: &FindOptions) -> Result<Self> {
         let compiled = options.compile()?;
+        if let Some(key) = compiled.only_key(meta) {
+            return Ok(Self::of_one(source, meta, compiled, key));
+        }
         let fields = compiled.projection.as_ref().and_then(Projection::fields);
         let borrowed: Option<Vec<&str>> =
             fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect());
@@ -78,6 +83,9 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
     /// A find that only counts: for [`Execution::count_all`].
     pub(crate) fn counting(source: S, meta: &CollectionMeta, options: &FindOptions) -> Result<Self> {
         let compiled = options.compile()?;
+        if let Some(key) = compiled.only_key(meta) {
+            return Ok(Self::of_one(source, meta, compiled, key));
+        }
         let plan = plan(&source, meta, &compiled, Output::Count)?;
         Ok(Self::with(source, meta, compiled, plan))
     }
@@ -97,17 +105,32 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
         self.stats
     }
 
+    /// A find of the one document under `key`. It needs no plan: no other way reads less.
+    fn of_one(source: S, meta: &CollectionMeta, compiled: Compiled, key: Vec<u8>) -> Self {
+        let mut execution = Self::without_plan(source, meta.id, Vec::new(), compiled);
+        execution.only = Some(key);
+        execution
+    }
+
     fn with(source: S, meta: &CollectionMeta, compiled: Compiled, plan: Plan) -> Self {
+        let mut execution = Self::without_plan(source, meta.id, meta.indexes.clone(), compiled);
+        execution.branches = plan.branches.into();
+        execution.seen = plan.deduplicates.then(BTreeSet::new);
+        execution
+    }
+
+    fn without_plan(source: S, collection_id: u32, indexes: Vec<IndexMeta>, compiled: Compiled) -> Self {
         Self {
             source,
-            collection_id: meta.id,
-            indexes: meta.indexes.clone(),
+            collection_id,
+            indexes,
             filter: compiled.filter,
             projection: compiled.projection,
             covered_fields: Vec::new(),
-            branches: plan.branches.into(),
+            only: None,
+            branches: VecDeque::new(),
             current: None,
-            seen: plan.deduplicates.then(BTreeSet::new),
+            seen: None,
             sorted: None,
             skip: compiled.skip,
             limit: compiled.limit,
@@ -158,6 +181,13 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
 
     /// Gives the next match to `take`.
     fn next_match<T>(&mut self, mut take: impl FnMut(Match<'_>) -> Result<T>) -> Result<Option<T>> {
+        if let Some(key) = self.only.take() {
+            let Some(document) = self.source.value(&key)? else { return Ok(None) };
+            self.stats.documents_examined += 1;
+            let document = stored(document.value())?;
+            let matches = self.filter.matches(document);
+            return if matches { take(Match::Document(document)).map(Some) } else { Ok(None) };
+        }
         loop {
             let Some(branch) = &mut self.current else {
                 let Some(next) = self.branches.pop_front() else { return Ok(None) };

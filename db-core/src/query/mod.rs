@@ -15,7 +15,9 @@ pub(crate) use source::Source;
 use crate::error::Result;
 use crate::view::ViewSnapshot;
 use crate::view::catalog::CollectionMeta;
+use crate::view::documents::id_key;
 use crate::view::journal::ViewWriter;
+use crate::view::keyspace;
 
 /// What a find asks for.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +67,16 @@ impl FindOptions {
         };
         let limit = (self.limit > 0).then_some(self.limit);
         Ok(Compiled { filter, sort, projection, hint, skip: self.skip, limit })
+    }
+}
+
+impl Compiled {
+    /// The key of the one document that can match, if the filter fixes `_id` and nothing insists on another way.
+    fn only_key(&self, meta: &CollectionMeta) -> Option<Vec<u8>> {
+        let id = self.filter.id_equality().filter(|_| self.hint.is_none())?;
+        // Of null and undefined several stored values are equals.
+        let is_one = !matches!(id, RawBsonRef::Null | RawBsonRef::Undefined);
+        is_one.then(|| keyspace::document(meta.id, &id_key(id)))
     }
 }
 
