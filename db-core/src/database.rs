@@ -19,6 +19,7 @@ use crate::operation::Roles;
 use crate::peer_address::PeerAddress;
 use crate::storage::{self, Identity, LogSnapshot};
 use crate::ticket::Ticket;
+use crate::view::shared_catalog::SharedCatalog;
 use crate::view::{ViewSnapshot, catalog, digest, members};
 use crate::write::Write;
 
@@ -40,6 +41,7 @@ struct Shared {
     file: RwLock<Option<Arc<redb::Database>>>,
     commands: mpsc::Sender<Command>,
     published: Arc<Published>,
+    catalog: SharedCatalog,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -129,8 +131,19 @@ impl Database {
         let thread = Mutex::new(Some(thread));
         let name = name.to_owned();
         let file = RwLock::new(Some(file));
+        let catalog = SharedCatalog::default();
         Ok(Self {
-            shared: Arc::new(Shared { name, id, identity, writer, file, commands, published, thread }),
+            shared: Arc::new(Shared {
+                name,
+                id,
+                identity,
+                writer,
+                file,
+                commands,
+                published,
+                catalog,
+                thread,
+            }),
         })
     }
 
@@ -333,6 +346,11 @@ impl Database {
     fn begin_read(&self) -> Result<redb::ReadTransaction> {
         let file = self.shared.file.read().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(file.ok_or_else(closed)?.begin_read()?)
+    }
+
+    /// What readers share of the catalog.
+    pub(crate) fn catalog(&self) -> &SharedCatalog {
+        &self.shared.catalog
     }
 
     /// A snapshot of the view.

@@ -10,6 +10,7 @@ mod results;
 mod writes;
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 pub use bulk::WriteModel;
 pub use documents::ToRawDocument;
@@ -76,9 +77,9 @@ impl<T> Collection<T> {
     }
 
     /// A snapshot, and the collection in it if it exists.
-    fn open(&self) -> Result<Option<(ViewSnapshot, CollectionMeta)>> {
+    fn open(&self) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
         let view = self.database.view()?;
-        Ok(catalog::collection(&view, &self.name)?.map(|meta| (view, meta)))
+        Ok(self.database.catalog().collection(&view, &self.name)?.map(|meta| (view, meta)))
     }
 }
 

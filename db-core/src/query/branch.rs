@@ -1,13 +1,14 @@
 //! Reading one branch of a plan: its ranges one after the other, or merged run by run.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use db_index::{Branch, KeyFilter, KeyRange, ScanDirection, prefix_end};
 use redb::AccessGuard;
 
 use super::source::{KeyRange as OpenRange, Source};
 use crate::error::Result;
-use crate::view::catalog::IndexMeta;
+use crate::view::catalog::{CollectionMeta, IndexMeta};
 use crate::view::keyspace::{self, PREFIX_BYTES};
 
 /// A key of the view and its value.
@@ -15,8 +16,9 @@ pub(super) type Item<'s> = (AccessGuard<'s, &'static [u8]>, AccessGuard<'s, &'st
 
 /// A branch being read.
 pub(super) struct OpenBranch<'s> {
-    /// The index whose entries are read; none for the documents themselves.
-    pub(super) index: Option<IndexMeta>,
+    /// Which of the collection's indexes is read; none for the documents themselves.
+    place: Option<usize>,
+    meta: Arc<CollectionMeta>,
     pub(super) key_filter: Option<KeyFilter>,
     pub(super) tests_documents: bool,
     pub(super) covered: bool,
@@ -34,15 +36,15 @@ struct OpenRun<'s> {
 }
 
 impl<'s> OpenBranch<'s> {
-    /// Opens a branch of a plan for the collection with this id and these indexes.
-    pub(super) fn open(branch: Branch, collection_id: u32, indexes: &[IndexMeta]) -> Self {
-        let index = match branch.source {
+    /// Opens a branch of a plan for this collection.
+    pub(super) fn open(branch: Branch, meta: &Arc<CollectionMeta>) -> Self {
+        let place = match branch.source {
             db_index::Source::Documents => None,
-            db_index::Source::Index(place) => indexes.get(place).cloned(),
+            db_index::Source::Index(place) => Some(place).filter(|place| *place < meta.indexes.len()),
         };
-        let prefix = match &index {
+        let prefix = match place.and_then(|place| meta.indexes.get(place)) {
             Some(index) => keyspace::entries(index.id),
-            None => keyspace::documents(collection_id),
+            None => keyspace::documents(meta.id),
         };
         let runs = branch.runs.into_iter().map(|run| OpenRun {
             prefix_bytes: PREFIX_BYTES + run.prefix_bytes,
@@ -52,13 +54,19 @@ impl<'s> OpenBranch<'s> {
         });
         Self {
             runs: runs.collect(),
-            index,
+            place,
+            meta: Arc::clone(meta),
             key_filter: branch.key_filter,
             tests_documents: branch.tests_documents,
             covered: branch.covered,
             direction: branch.direction,
             prefix,
         }
+    }
+
+    /// The index whose entries are read; none for the documents themselves.
+    pub(super) fn index(&self) -> Option<&IndexMeta> {
+        self.meta.indexes.get(self.place?)
     }
 
     /// The next key in the order of the branch.

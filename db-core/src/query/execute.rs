@@ -1,6 +1,7 @@
 //! Executing a find, document by document.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bson::{RawDocument, RawDocumentBuf};
 use db_index::{
@@ -25,8 +26,7 @@ pub(crate) struct ExecutionStats {
 /// A find being executed; an iterator over its documents.
 pub(crate) struct Execution<'s, S> {
     source: S,
-    collection_id: u32,
-    indexes: Vec<IndexMeta>,
+    meta: Arc<CollectionMeta>,
     filter: Filter,
     projection: Option<Projection>,
     /// The fields shown, where the index holds all of them.
@@ -54,7 +54,7 @@ enum Found {
 
 impl<'s, S: Source<'s>> Execution<'s, S> {
     /// A find of the documents.
-    pub(crate) fn new(source: S, meta: &CollectionMeta, options: &FindOptions) -> Result<Self> {
+    pub(crate) fn new(source: S, meta: &Arc<CollectionMeta>, options: &FindOptions) -> Result<Self> {
         let compiled = options.compile()?;
         if let Some(key) = compiled.only_key(meta) {
             return Ok(Self::of_one(source, meta, compiled, key));
@@ -81,7 +81,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
     }
 
     /// A find that only counts: for [`Execution::count_all`].
-    pub(crate) fn counting(source: S, meta: &CollectionMeta, options: &FindOptions) -> Result<Self> {
+    pub(crate) fn counting(source: S, meta: &Arc<CollectionMeta>, options: &FindOptions) -> Result<Self> {
         let compiled = options.compile()?;
         if let Some(key) = compiled.only_key(meta) {
             return Ok(Self::of_one(source, meta, compiled, key));
@@ -106,24 +106,23 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
     }
 
     /// A find of the one document under `key`. It needs no plan: no other way reads less.
-    fn of_one(source: S, meta: &CollectionMeta, compiled: Compiled, key: Vec<u8>) -> Self {
-        let mut execution = Self::without_plan(source, meta.id, Vec::new(), compiled);
+    fn of_one(source: S, meta: &Arc<CollectionMeta>, compiled: Compiled, key: Vec<u8>) -> Self {
+        let mut execution = Self::without_plan(source, meta, compiled);
         execution.only = Some(key);
         execution
     }
 
-    fn with(source: S, meta: &CollectionMeta, compiled: Compiled, plan: Plan) -> Self {
-        let mut execution = Self::without_plan(source, meta.id, meta.indexes.clone(), compiled);
+    fn with(source: S, meta: &Arc<CollectionMeta>, compiled: Compiled, plan: Plan) -> Self {
+        let mut execution = Self::without_plan(source, meta, compiled);
         execution.branches = plan.branches.into();
         execution.seen = plan.deduplicates.then(BTreeSet::new);
         execution
     }
 
-    fn without_plan(source: S, collection_id: u32, indexes: Vec<IndexMeta>, compiled: Compiled) -> Self {
+    fn without_plan(source: S, meta: &Arc<CollectionMeta>, compiled: Compiled) -> Self {
         Self {
             source,
-            collection_id,
-            indexes,
+            meta: Arc::clone(meta),
             filter: compiled.filter,
             projection: compiled.projection,
             covered_fields: Vec::new(),
@@ -191,18 +190,18 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
         loop {
             let Some(branch) = &mut self.current else {
                 let Some(next) = self.branches.pop_front() else { return Ok(None) };
-                self.current = Some(OpenBranch::open(next, self.collection_id, &self.indexes));
+                self.current = Some(OpenBranch::open(next, &self.meta));
                 continue;
             };
             let Some(item) = branch.next(&self.source)? else {
                 self.current = None;
                 continue;
             };
-            self.stats.keys_examined += u64::from(branch.index.is_some());
-            let taken = if branch.index.is_some() {
+            self.stats.keys_examined += u64::from(branch.index().is_some());
+            let taken = if branch.index().is_some() {
                 let mut reading = Reading {
                     source: &self.source,
-                    collection_id: self.collection_id,
+                    collection_id: self.meta.id,
                     filter: &self.filter,
                     seen: &mut self.seen,
                     stats: &mut self.stats,
@@ -254,7 +253,7 @@ impl<'s, S: Source<'s>> Reading<'_, S> {
         (key, types): &Item<'s>,
         take: &mut impl FnMut(Match<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
-        let Some(index) = &branch.index else { return Ok(None) };
+        let Some(index) = branch.index() else { return Ok(None) };
         let damaged = |_| damaged_entry(index);
         let key = key.value().get(PREFIX_BYTES..).unwrap_or_default();
         let (types, id_types) = split_types(types.value()).map_err(damaged)?;

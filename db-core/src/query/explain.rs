@@ -1,5 +1,7 @@
 //! Explaining a find in the shape of MongoDB's `explain`.
 
+use std::sync::Arc;
+
 use bson::{Document, doc};
 use db_index::{Output, Plan, Projection};
 
@@ -12,7 +14,7 @@ use crate::view::catalog::CollectionMeta;
 /// The plan of a find, and what executing it to its end costs.
 pub(crate) fn explain(
     collection: &str,
-    opened: Option<(ViewSnapshot, CollectionMeta)>,
+    opened: Option<(ViewSnapshot, Arc<CollectionMeta>)>,
     options: &FindOptions,
 ) -> Result<Document> {
     let Some((view, meta)) = opened else {

@@ -5,6 +5,8 @@ mod execute;
 mod explain;
 mod source;
 
+use std::sync::Arc;
+
 use bson::{RawBsonRef, RawDocumentBuf};
 use db_index::{Filter, Projection, Sort};
 
@@ -88,13 +90,13 @@ pub(crate) fn check(options: &FindOptions) -> Result<()> {
 /// The documents that a find inside a write transaction gives.
 pub(crate) fn collect(
     view: &ViewWriter<'_, '_>,
-    meta: &CollectionMeta,
+    meta: &Arc<CollectionMeta>,
     options: &FindOptions,
 ) -> Result<Vec<RawDocumentBuf>> {
     Execution::new(view, meta, options)?.collect()
 }
 
 /// How many documents a find gives, read from an index alone where that is possible.
-pub(crate) fn count(view: ViewSnapshot, meta: &CollectionMeta, options: &FindOptions) -> Result<u64> {
+pub(crate) fn count(view: ViewSnapshot, meta: &Arc<CollectionMeta>, options: &FindOptions) -> Result<u64> {
     Execution::counting(view, meta, options)?.count_all()
 }

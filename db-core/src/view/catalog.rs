@@ -2,7 +2,7 @@
 //! given out in the linear order, so that every peer gives out the same.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bson::{RawBsonRef, RawDocument, RawDocumentBuf, rawdoc};
 use db_index::{IndexDefinition, MultikeyFields};
@@ -71,7 +71,7 @@ impl CollectionMeta {
 
 /// Catalog records that have been read in this transaction. Whoever changes the view behind it (undo, revert) clears it.
 #[derive(Debug, Default)]
-pub(crate) struct CatalogCache(BTreeMap<String, Option<Rc<CollectionMeta>>>);
+pub(crate) struct CatalogCache(BTreeMap<String, Option<Arc<CollectionMeta>>>);
 
 impl CatalogCache {
     pub(crate) fn clear(&mut self) {
@@ -83,11 +83,11 @@ impl CatalogCache {
         &mut self,
         view: &impl ReadView,
         name: &str,
-    ) -> Result<Option<Rc<CollectionMeta>>> {
+    ) -> Result<Option<Arc<CollectionMeta>>> {
         if let Some(known) = self.0.get(name) {
             return Ok(known.clone());
         }
-        let meta = collection(view, name)?.map(Rc::new);
+        let meta = collection(view, name)?.map(Arc::new);
         self.0.insert(name.to_owned(), meta.clone());
         Ok(meta)
     }
@@ -97,7 +97,7 @@ impl CatalogCache {
         &mut self,
         view: &mut ViewWriter<'_, '_>,
         name: &str,
-    ) -> Result<Rc<CollectionMeta>> {
+    ) -> Result<Arc<CollectionMeta>> {
         if let Some(meta) = self.collection(view, name)? {
             return Ok(meta);
         }
@@ -111,10 +111,10 @@ impl CatalogCache {
         view: &mut ViewWriter<'_, '_>,
         name: &str,
         meta: CollectionMeta,
-    ) -> Result<Rc<CollectionMeta>> {
+    ) -> Result<Arc<CollectionMeta>> {
         view.put(&keyspace::collection(name), meta.encode().as_bytes())?;
-        let meta = Rc::new(meta);
-        self.0.insert(name.to_owned(), Some(Rc::clone(&meta)));
+        let meta = Arc::new(meta);
+        self.0.insert(name.to_owned(), Some(Arc::clone(&meta)));
         Ok(meta)
     }
 

@@ -1,7 +1,7 @@
 //! Documents and their index entries: the three changes that keep both in step.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bson::{RawBsonRef, RawDocument};
 use db_index::{Direction, ErrorCode, MultikeyFields, QueryError, encode_value, join_types, trim_types};
@@ -36,7 +36,7 @@ impl From<Error> for ChangeError {
 /// [`CollectionWriter::finish`], which costs the B-tree far less than document by document.
 pub(crate) struct CollectionWriter {
     name: String,
-    meta: Rc<CollectionMeta>,
+    meta: Arc<CollectionMeta>,
     /// Index entries to write (with their types) or to delete (none).
     pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Fields that have newly met an array, by position of the index.
@@ -45,7 +45,7 @@ pub(crate) struct CollectionWriter {
 }
 
 impl CollectionWriter {
-    pub(crate) fn new(name: &str, meta: Rc<CollectionMeta>) -> Self {
+    pub(crate) fn new(name: &str, meta: Arc<CollectionMeta>) -> Self {
         let multikey = vec![MultikeyFields::default(); meta.indexes.len()];
         Self { name: name.to_owned(), meta, pending: BTreeMap::new(), multikey, count_difference: 0 }
     }

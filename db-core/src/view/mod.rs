@@ -7,6 +7,7 @@ pub(crate) mod documents;
 pub(crate) mod journal;
 pub(crate) mod keyspace;
 pub(crate) mod members;
+pub(crate) mod shared_catalog;
 
 use std::ops::Bound;
 

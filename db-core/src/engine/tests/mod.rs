@@ -130,7 +130,7 @@ impl Peer {
         let view = view_snapshot(&self.engine.database.begin_read().unwrap()).unwrap().unwrap();
         let Some(meta) = crate::view::catalog::collection(&view, "c").unwrap() else { return Vec::new() };
         let all = crate::query::FindOptions::default();
-        crate::query::Execution::new(view, &meta, &all).unwrap().collect::<Result<_>>().unwrap()
+        crate::query::Execution::new(view, &Arc::new(meta), &all).unwrap().collect::<Result<_>>().unwrap()
     }
 
     /// The hashes of the applied order and how many of them are confirmed.
