@@ -273,6 +273,12 @@ impl Trial<'_, '_> {
         };
         let document = with_id_in_front(upsert_document(filter, update, &context)?, new_id);
         let id = only_id(&document);
+        if self.stored(view, &collection, &id)?.is_some() {
+            // It does not match the filter. The logged guard may be weaker and let it pass.
+            let message =
+                "E11000 duplicate key: index=_id_: the document with this _id does not match the filter";
+            return Err(QueryError::new(db_index::ErrorCode::DUPLICATE_KEY, message).into());
+        }
         let operation = if update.is_replayable() {
             Operation::Upsert {
                 collection,

@@ -508,6 +508,19 @@ fn an_open_database_whose_founding_entry_is_void_is_not_founded_by_a_second_one(
     assert_eq!(a.digest(), b.digest());
 }
 
+#[test]
+fn an_upsert_does_not_touch_a_document_that_its_filter_does_not_match() {
+    let mut a = peer(1, &open());
+    a.insert(rawdoc! { "_id": 1, "s": "b", "n": 0 }).unwrap();
+    let before = (a.digest(), a.order());
+    for filter in [rawdoc! { "_id": 1, "s": { "$regex": "^a" } }, rawdoc! { "_id": 1, "n": 5 }] {
+        let mut upsert = update_request(filter, rawdoc! { "$inc": { "n": 1 } });
+        upsert.upsert = Some(bson::oid::ObjectId::from_bytes([1; 12]));
+        assert_eq!(a.call(Request::Update(upsert)).unwrap_err().code(), Some(11_000));
+    }
+    assert_eq!((a.digest(), a.order()), before);
+}
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
