@@ -79,6 +79,11 @@ impl Filter {
         &self.root
     }
 
+    /// Whether every platform and version answers alike: whether it may be the guard of a logged update.
+    pub fn is_replayable(&self) -> bool {
+        self.root.is_replayable()
+    }
+
     /// The strongest conjunction of this filter's clauses that every platform and version computes alike: comparison,
     /// element, array, bitwise and logical operators. It is what an update's logged filter may hold.
     ///

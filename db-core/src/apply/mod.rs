@@ -17,10 +17,13 @@ use crate::ids::{EntryHash, WriterKey};
 use crate::operation::{Operation, Roles};
 use crate::payload::Unreadable;
 use crate::view::ReadView;
-use crate::view::catalog::{CatalogCache, REJECTED};
+use crate::view::catalog::{CatalogCache, REJECTED, check_collection_name};
 use crate::view::documents::{CollectionWriter, id_key};
 use crate::view::journal::ViewWriter;
 use crate::view::members;
+
+/// MongoDB's `InvalidNamespace`.
+const INVALID_NAMESPACE: ErrorCode = ErrorCode(73);
 
 /// Where an operation is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +125,10 @@ impl Applier<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         if let Err(refusal) = self.authorise(view, writer, operation)? {
-            return Ok(refused(mode, refusal));
+            return Ok(refused(mode, ErrorCode::UNAUTHORIZED, refusal));
+        }
+        if operation.collection().is_some_and(|name| check_collection_name(name).is_err()) {
+            return Ok(refused(mode, INVALID_NAMESPACE, "an invalid collection name"));
         }
         match operation {
             Operation::Insert { collection, documents } => self.insert(view, collection, documents, mode),
@@ -230,10 +236,10 @@ pub(crate) fn read_operations(payload: &[u8]) -> Result<Vec<Operation>, Unreadab
     crate::operation::decode(&crate::payload::unpack(payload)?)
 }
 
-/// The outcome of an operation that is refused as a whole: MongoDB's `Unauthorized`.
-fn refused(mode: Mode, refusal: members::Refusal) -> Outcome {
+/// The outcome of an operation that is refused as a whole.
+fn refused(mode: Mode, code: ErrorCode, refusal: members::Refusal) -> Outcome {
     let mut outcome = Outcome::default();
-    outcome.reject(mode, 0, QueryError::new(ErrorCode::UNAUTHORIZED, refusal));
+    outcome.reject(mode, 0, QueryError::new(code, refusal));
     outcome
 }
 

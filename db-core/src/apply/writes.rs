@@ -133,7 +133,7 @@ impl Applier<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
-        let guard = match Filter::parse(guard) {
+        let guard = match compile_guard(guard) {
             Ok(guard) => guard,
             Err(error) => {
                 outcome.reject(mode, 0, error);
@@ -214,7 +214,18 @@ fn compile(
     array_filters: &[RawDocumentBuf],
 ) -> Result<(Filter, Update), QueryError> {
     let options = UpdateOptions { array_filters: array_filters.to_vec(), multi: false };
-    Ok((Filter::parse(guard)?, Update::parse(update, &options)?))
+    let (guard, update) = (compile_guard(guard)?, Update::parse(update, &options)?);
+    if update.is_replayable() { Ok((guard, update)) } else { Err(not_replayable()) }
+}
+
+/// Whatever an entry holds, nothing is run in its place of the order that another version might run otherwise.
+fn compile_guard(guard: &RawDocument) -> Result<Filter, QueryError> {
+    let guard = Filter::parse(guard)?;
+    if guard.is_replayable() { Ok(guard) } else { Err(not_replayable()) }
+}
+
+fn not_replayable() -> QueryError {
+    QueryError::bad_value("a logged filter or update that versions of the program may answer differently")
 }
 
 fn without_id() -> QueryError {

@@ -93,6 +93,21 @@ impl Roles {
 }
 
 impl Operation {
+    /// The collection that it writes to.
+    pub(crate) fn collection(&self) -> Option<&str> {
+        match self {
+            Self::Update(update) => Some(&update.collection),
+            Self::Insert { collection, .. }
+            | Self::Upsert { collection, .. }
+            | Self::Delete { collection, .. }
+            | Self::CreateCollection { collection }
+            | Self::DropCollection { collection }
+            | Self::CreateIndexes { collection, .. }
+            | Self::DropIndex { collection, .. } => Some(collection),
+            Self::SetRoles { .. } | Self::RemoveWriter { .. } | Self::SetIndexers { .. } => None,
+        }
+    }
+
     /// Whether the operation may change who votes: such entries are applied before the linearizer goes on.
     pub(crate) fn touches_membership(&self) -> bool {
         matches!(self, Self::SetRoles { .. } | Self::RemoveWriter { .. } | Self::SetIndexers { .. })

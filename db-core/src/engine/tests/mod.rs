@@ -14,7 +14,7 @@ use super::*;
 use crate::entry::{Entry, Genesis, Header, VerifiedRun};
 use crate::ids::{DatabaseKey, EntryHash};
 use crate::log_reader::LogReader;
-use crate::operation::Roles;
+use crate::operation::{Operation, Roles, UpdateOperation};
 use crate::storage::{self, LogSnapshot, order_snapshot, view_snapshot};
 use crate::view::digest::digest;
 
@@ -317,6 +317,16 @@ fn a_stranger_to_a_closed_database_is_refused_until_an_admin_admits_it() {
 
 /// A signed run of one entry that extends `peer`'s log heads, changed before it is signed.
 fn forged_run(peer: &Peer, author: &SigningKey, change: impl FnOnce(&mut Header)) -> VerifiedRun {
+    forged_run_with(peer, author, Vec::new(), change)
+}
+
+/// The same with a payload.
+fn forged_run_with(
+    peer: &Peer,
+    author: &SigningKey,
+    payload: Vec<u8>,
+    change: impl FnOnce(&mut Header),
+) -> VerifiedRun {
     let writer = WriterKey::from_bytes(author.verifying_key().to_bytes());
     let tips = peer.log().tips().unwrap();
     let own = tips.iter().filter(|tip| tip.writer == writer).max_by_key(|tip| tip.length);
@@ -332,12 +342,12 @@ fn forged_run(peer: &Peer, author: &SigningKey, change: impl FnOnce(&mut Header)
         epoch: 0,
         wave: 0,
         checkpoint: None,
-        payload_length: 0,
-        payload_hash: *blake3::hash(&[]).as_bytes(),
+        payload_length: payload.len() as u32,
+        payload_hash: *blake3::hash(&payload).as_bytes(),
     };
     change(&mut header);
     let hash = header.hash(&peer.engine.id);
-    VerifiedRun::sign(vec![Entry { header, hash, payload: Vec::new() }], author).unwrap()
+    VerifiedRun::sign(vec![Entry { header, hash, payload }], author).unwrap()
 }
 
 #[test]
@@ -519,6 +529,49 @@ fn an_upsert_does_not_touch_a_document_that_its_filter_does_not_match() {
         assert_eq!(a.call(Request::Update(upsert)).unwrap_err().code(), Some(11_000));
     }
     assert_eq!((a.digest(), a.order()), before);
+}
+
+#[test]
+fn a_writer_of_its_own_making_gets_neither_patterns_nor_the_systems_collections_past_the_replay() {
+    let mut a = peer(1, &open());
+    a.insert(rawdoc! { "_id": 1, "s": "abc", "l": ["abc"] }).unwrap();
+    let operation = |guard, update| {
+        Operation::Update(UpdateOperation {
+            collection: "c".to_owned(),
+            ids: vec![rawdoc! { "_id": 1 }],
+            guard,
+            update,
+            array_filters: Vec::new(),
+        })
+    };
+    let pattern = rawdoc! { "$regex": "^a" };
+    let name = || crate::view::catalog::REJECTED.to_owned();
+    let operations = [
+        operation(rawdoc! { "s": pattern.clone() }, rawdoc! { "$set": { "x": 1 } }),
+        operation(rawdoc! {}, rawdoc! { "$pull": { "l": pattern.clone() } }),
+        operation(rawdoc! {}, rawdoc! { "$currentDate": { "x": true } }),
+        Operation::Delete {
+            collection: "c".to_owned(),
+            ids: vec![rawdoc! { "_id": 1 }],
+            guard: rawdoc! { "s": pattern },
+        },
+        Operation::Insert { collection: name(), documents: vec![rawdoc! { "_id": "forged" }] },
+        Operation::DropCollection { collection: name() },
+        Operation::CreateCollection { collection: "../etc".to_owned() },
+    ];
+    let payload = crate::payload::pack(&crate::operation::encode(&operations));
+    let run = forged_run_with(&a, &secret(2), payload, |_| {});
+    let documents = a.documents();
+    a.receive(&[run]);
+    assert_eq!(a.documents(), documents);
+    let view = view_snapshot(&a.engine.database.begin_read().unwrap()).unwrap().unwrap();
+    assert_eq!(crate::view::catalog::collection_names(&view).unwrap(), ["c", "system.rejected"]);
+    let rejected = crate::view::catalog::collection(&view, "system.rejected").unwrap().unwrap();
+    assert_eq!(crate::view::catalog::document_count(&view, rejected.id).unwrap(), operations.len() as u64);
+    assert_eq!(
+        a.call(Request::DropCollection { collection: "system.rejected".to_owned() }).unwrap_err().code(),
+        Some(73)
+    );
 }
 
 /// One step of a random history.
