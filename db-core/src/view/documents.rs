@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bson::{RawBsonRef, RawDocument};
-use db_index::{Direction, ErrorCode, MultikeyFields, QueryError, encode_value, join_types, trim_types};
+use db_index::{
+    Direction, ErrorCode, INDEX_BYTES_PER_DOCUMENT_MAX, MultikeyFields, QueryError, encode_value, join_types,
+    trim_types,
+};
 
 use super::catalog::{CatalogCache, CollectionMeta, IndexMeta};
 use super::journal::ViewWriter;
@@ -218,7 +221,15 @@ pub(crate) fn entries_of_index(
     let found = index.definition.entries(document)?;
     let prefix = keyspace::entries(index.id);
     let mut entries = BTreeMap::new();
+    let mut bytes = 0;
     for entry in found.entries {
+        // Each entry repeats the `_id`, which may be as long as a document.
+        bytes += entry.key.len() + id_key.len();
+        if bytes > INDEX_BYTES_PER_DOCUMENT_MAX {
+            let name = index.definition.name();
+            let message = format!("the document's keys are too long together: index={name}");
+            return Err(QueryError::new(ErrorCode::KEY_TOO_LONG, message));
+        }
         let key = [&prefix[..], &entry.key, id_key].concat();
         entries.insert(key, join_types(&entry.types, id_types));
     }
