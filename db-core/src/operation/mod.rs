@@ -108,6 +108,15 @@ impl Operation {
         }
     }
 
+    /// The writers to whom it gives roles, or from whom it takes them.
+    pub(crate) fn named_writers(&self) -> &[WriterKey] {
+        match self {
+            Self::SetRoles { writer, .. } | Self::RemoveWriter { writer } => std::slice::from_ref(writer),
+            Self::SetIndexers { writers } => writers,
+            _ => &[],
+        }
+    }
+
     /// Whether the operation may change who votes: such entries are applied before the linearizer goes on.
     pub(crate) fn touches_membership(&self) -> bool {
         matches!(self, Self::SetRoles { .. } | Self::RemoveWriter { .. } | Self::SetIndexers { .. })

@@ -8,6 +8,7 @@
 //! logs       writer, seq, number      -> nothing     one row per entry; forked logs have several per seq
 //! tips       writer, number           -> length, hash
 //! order      position                 -> entry number
+//! named      writer                   -> nothing     who stands in a stored change of members, in force or not
 //! unordered  entry number             -> nothing     stored, not yet ordered and applied
 //! undo       position                 -> what the entry there overwrote, for the tail only
 //! view       key                      -> value
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 
 use crate::error::Result;
+use crate::ids::WriterKey;
 use crate::view::{BytesTable, ViewSnapshot};
 
 pub(super) type WriterSeq = ([u8; 32], u64, u64);
@@ -31,6 +33,7 @@ pub(super) const LOGS: TableDefinition<'_, WriterSeq, ()> = TableDefinition::new
 pub(super) const TIPS: TableDefinition<'_, WriterNumber, (u64, [u8; 32])> = TableDefinition::new("tips");
 const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
 const UNORDERED: TableDefinition<'_, u64, ()> = TableDefinition::new("unordered");
+const NAMED: TableDefinition<'_, [u8; 32], ()> = TableDefinition::new("named");
 const UNDO: TableDefinition<'_, u64, &'static [u8]> = TableDefinition::new("undo");
 const VIEW: TableDefinition<'_, &'static [u8], &'static [u8]> = TableDefinition::new("view");
 
@@ -48,6 +51,7 @@ pub(crate) struct Tables<'txn> {
     pub(super) logs: Table<'txn, WriterSeq, ()>,
     pub(super) tips: Table<'txn, WriterNumber, (u64, [u8; 32])>,
     order: Table<'txn, u64, u64>,
+    named: Table<'txn, [u8; 32], ()>,
     unordered: Table<'txn, u64, ()>,
     undo: Table<'txn, u64, &'static [u8]>,
     pub(crate) view: BytesTable<'txn>,
@@ -63,6 +67,7 @@ impl<'txn> Tables<'txn> {
             logs: transaction.open_table(LOGS)?,
             tips: transaction.open_table(TIPS)?,
             order: transaction.open_table(ORDER)?,
+            named: transaction.open_table(NAMED)?,
             unordered: transaction.open_table(UNORDERED)?,
             undo: transaction.open_table(UNDO)?,
             view: transaction.open_table(VIEW)?,
@@ -98,6 +103,16 @@ impl<'txn> Tables<'txn> {
     pub(crate) fn truncate_order(&mut self, position: u64) -> Result<()> {
         self.order.retain_in(position.., |_, _| false)?;
         Ok(())
+    }
+
+    /// Notes that a stored entry changes what `writer` may do, or tries to.
+    pub(crate) fn put_named(&mut self, writer: &WriterKey) -> Result<()> {
+        self.named.insert(writer.as_bytes(), ())?;
+        Ok(())
+    }
+
+    pub(crate) fn is_named(&self, writer: &WriterKey) -> Result<bool> {
+        Ok(self.named.get(writer.as_bytes())?.is_some())
     }
 
     /// The entries that are stored and not yet ordered.

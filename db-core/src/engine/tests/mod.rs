@@ -584,6 +584,27 @@ fn a_long_id_cannot_multiply_with_the_elements_of_an_array() {
     assert_eq!(a.insert(document).unwrap_err().code(), Some(17_280));
 }
 
+#[test]
+fn whose_admission_turns_out_void_is_stored_everywhere_and_applied_nowhere() {
+    let identity = closed(1);
+    let (mut a, mut b, mut c) = (peer(1, &identity), peer(2, &identity), peer(3, &identity));
+    a.call(Request::SetRoles { writer: writer_key(2), roles: Roles::ADMIN }).unwrap();
+    b.receive(&a.runs());
+    // The founder removes the second admin, who has not heard of it and admits a third writer.
+    a.call(Request::RemoveWriter { writer: writer_key(2) }).unwrap();
+    b.now_ms = a.now_ms + 100;
+    b.call(Request::SetRoles { writer: writer_key(3), roles: Roles::WRITER }).unwrap();
+    c.receive(&b.runs());
+    c.now_ms = b.now_ms;
+    c.insert(rawdoc! { "_id": 1 }).unwrap();
+    meet(&mut b, &mut c);
+    meet(&mut a, &mut b);
+    meet(&mut a, &mut c);
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+    assert_eq!((a.digest(), a.order()), (c.digest(), c.order()));
+    assert!(a.documents().is_empty());
+}
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
