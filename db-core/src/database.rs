@@ -269,9 +269,15 @@ impl Database {
     /// `Unavailable` if the database is closed first.
     pub async fn wait_for(&self, mut condition: impl FnMut(&Status) -> bool) -> Result<Status> {
         let mut status = self.shared.published.status.subscribe();
-        let reached = status.wait_for(|status| condition(&status.clone().into())).await;
-        let reached = reached.map(|status| status.clone().into());
-        reached.map_err(|_| closed())
+        let reached = async {
+            let reached = status.wait_for(|status| condition(&status.clone().into())).await;
+            reached.map(|status| Status::from(status.clone())).map_err(|_| closed())
+        };
+        tokio::select! {
+            biased;
+            reached = reached => reached,
+            () = self.shared.commands.closed() => Err(closed()),
+        }
     }
 
     /// The peers that are connected now.
@@ -341,6 +347,11 @@ impl Database {
             tracing::error!(database = self.name(), "the database's thread has panicked");
         }
         self.shared.file.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Whether the engine's thread has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.commands.is_closed()
     }
 
     fn begin_read(&self) -> Result<redb::ReadTransaction> {

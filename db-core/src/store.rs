@@ -228,8 +228,17 @@ impl Store {
         Some(directory.join(DATABASES).join(format!("{name}.redb")))
     }
 
+    /// The databases that are open; one that was closed by itself can be opened again.
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Database>> {
-        self.shared.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        let mut open = self.shared.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        open.retain(|_, database| {
+            let is_closed = database.is_closed();
+            if is_closed {
+                database.close(); // its thread may have ended by itself, and then its file is still open
+            }
+            !is_closed
+        });
+        open
     }
 }
 
