@@ -5,8 +5,8 @@
 //! DIR/databases/NAME.redb  a database; NAME is local to this store
 //! ```
 //!
-//! What is created is created under a temporary name, made durable and renamed, so that a crash leaves either nothing or
-//! the whole.
+//! What is created is created under a temporary name, made durable and then linked to its own, so that a crash leaves
+//! either nothing or the whole.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -63,6 +63,7 @@ impl Store {
         fs::create_dir_all(&databases)
             .map_err(|error| file_error("cannot make the store's directory", &databases, error))?;
         let secret = read_or_make_secret(&directory)?;
+        remove_unfinished(&directory);
         remove_unfinished(&databases);
         Ok(Self::with(Some(directory), secret))
     }
@@ -261,22 +262,24 @@ fn check_database_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes a database's file under a temporary name and renames it once it is durable: a crash inside redb's first commit
-/// would leave a file that is no database.
+/// Makes a database's file under a temporary name and gives it its own once it is durable: a crash inside redb's first
+/// commit would leave a file that is no database. A link does not replace what another process has made meanwhile.
 fn create_file(path: &Path, identity: &Identity) -> Result<redb::Database> {
-    let temporary = path.with_extension("unfinished");
+    let temporary = unfinished(path)?;
     let failed = |error| file_error("cannot make the database's file", path, error);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&temporary)
-        .map_err(failed)?;
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary).map_err(failed)?;
     let database = storage::create(FileBackend::new(file).map_err(Error::from)?, identity, CACHE_BYTES)?;
-    fs::rename(&temporary, path).map_err(failed)?;
+    let linked = fs::hard_link(&temporary, path);
+    let _ = fs::remove_file(&temporary);
+    linked.map_err(failed)?;
     sync_directory(path)?;
     Ok(database)
+}
+
+/// A name beside `path` that nobody else uses.
+fn unfinished(path: &Path) -> Result<PathBuf> {
+    let random = data_encoding::HEXLOWER.encode(random()?.get(..8).unwrap_or_default());
+    Ok(path.with_extension(format!("{random}.unfinished")))
 }
 
 fn open_file(path: &Path) -> Result<File> {
@@ -313,16 +316,16 @@ fn read_or_make_secret(directory: &Path) -> Result<Zeroizing<[u8; 32]>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let secret = random()?;
             write_secret(&path, &secret)?;
-            Ok(secret)
+            // Of two processes that start in one new directory at once, both have the secret of the first.
+            read_or_make_secret(directory)
         }
         Err(error) => Err(file_error("cannot read the device's secret", &path, error)),
     }
 }
 
 fn write_secret(path: &Path, secret: &[u8; 32]) -> Result<()> {
-    let temporary = path.with_extension("unfinished");
+    let temporary = unfinished(path)?;
     let failed = |error| file_error("cannot keep the device's secret", path, error);
-    let _ = fs::remove_file(&temporary);
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -330,10 +333,12 @@ fn write_secret(path: &Path, secret: &[u8; 32]) -> Result<()> {
     let mut file = options.open(&temporary).map_err(failed)?;
     let text = Zeroizing::new(data_encoding::HEXLOWER.encode(secret));
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    // Of two processes that start in one new directory at once, the first keeps its secret.
-    fs::hard_link(&temporary, path).map_err(failed)?;
+    let linked = fs::hard_link(&temporary, path);
     let _ = fs::remove_file(&temporary);
-    sync_directory(path)
+    match linked {
+        Err(error) if !path.exists() => Err(failed(error)),
+        _ => sync_directory(path),
+    }
 }
 
 /// Makes a rename or link durable.

@@ -241,6 +241,46 @@ fn a_database_that_was_closed_opens_again_and_keeps_nobody_waiting() {
 }
 
 #[test]
+fn of_those_who_make_one_store_or_database_at_once_nobody_loses_what_it_wrote() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let together = std::sync::Barrier::new(4);
+        // Each with a store of its own, as processes have.
+        let made = |name: i32| {
+            together.wait();
+            let store = Store::open(path).unwrap();
+            let secret = store.endpoint_secret();
+            let database = store.open_topic("films").ok();
+            if let Some(database) = &database {
+                database.collection::<Document>("c").insert_one(doc! { "_id": name }).run().unwrap();
+            }
+            store.close();
+            (*secret, database.map(|_| name))
+        };
+        let all: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|name| {
+                    scope.spawn({
+                        let made = &made;
+                        move || made(name)
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let store = Store::open(path).unwrap();
+        assert!(all.iter().all(|(secret, _)| *secret == *store.endpoint_secret()));
+        let written: Vec<i32> = all.into_iter().filter_map(|(_, name)| name).collect();
+        let films = store.open_topic("films").unwrap().collection::<Document>("c");
+        let mut found: Vec<i32> =
+            films.find(doc! {}).run().unwrap().map(|film| film.unwrap().get_i32("_id").unwrap()).collect();
+        found.sort_unstable();
+        assert_eq!(found, written);
+    }
+}
+
+#[test]
 fn damaged_and_foreign_files_are_refused_by_name_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
