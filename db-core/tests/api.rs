@@ -225,15 +225,17 @@ fn a_database_that_was_closed_opens_again_and_keeps_nobody_waiting() {
     let database = store.create_database("films").unwrap();
     database.collection::<Document>("c").insert_one(doc! { "_id": 1 }).run().unwrap();
     let waiting = database.clone();
-    let waiter = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async {
-            let never = waiting.wait_for(|status| status.entries > 1_000);
-            tokio::time::timeout(std::time::Duration::from_mins(1), never).await
-        })
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let ended = std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            runtime.block_on(async {
+                let never = waiting.wait_for(|status| status.entries > 1_000);
+                tokio::time::timeout(std::time::Duration::from_mins(1), never).await
+            })
+        });
+        database.close();
+        waiter.join().unwrap().expect("the wait ends with the database")
     });
-    database.close();
-    let ended = waiter.join().unwrap().expect("the wait ends with the database");
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::Unavailable);
     let again = store.database("films").unwrap();
     assert_eq!(again.collection::<Document>("c").count_documents(doc! {}).run().unwrap(), 1);

@@ -580,7 +580,7 @@ fn a_long_id_cannot_multiply_with_the_elements_of_an_array() {
     a.create_index(rawdoc! { "name": "l_1", "key": { "l": 1 } }).unwrap();
     // 4 MiB times 100,000 would be 400 GiB.
     let mut document = rawdoc! { "_id": "x".repeat(4 * 1024 * 1024) };
-    document.append(bson::raw::cstr!("l"), bson::RawArrayBuf::from_iter(0..100_000));
+    document.append(bson::raw::cstr!("l"), (0..100_000).collect::<bson::RawArrayBuf>());
     assert_eq!(a.insert(document).unwrap_err().code(), Some(17_280));
 }
 
