@@ -82,6 +82,7 @@ converge() {
         states=$(for peer in "$@"; do at "$peer" status --digest | grep -E '^(entries|view|order) ' | tr '\n' ' '; echo; done | sort -u)
         if [ "$(wc -l <<<"$states")" = 1 ] && grep -qE ', [0-2] in the tail' <<<"$states"; then
             echo "  $* agree: $(tr -s ' ' <<<"$states")"
+            for peer in "$@"; do echo "  $peer: $(at "$peer" status | grep '^work')"; done
             return
         fi
         sleep 0.1

@@ -51,7 +51,7 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "ADDR", env = "COMBDB_SERVER", default_value = DEFAULT_ADDRESS)]
     server: String,
     /// The database; may be left out where the server has only one
-    #[arg(long, global = true, visible_alias = "topic-db", value_name = "NAME", env = "COMBDB_DB")]
+    #[arg(long, global = true, value_name = "NAME", env = "COMBDB_DB")]
     db: Option<String>,
     /// What to log to stderr: error, warn, info, debug, trace, or a list like `info,db_core=debug`
     #[arg(long, global = true, value_name = "LEVEL", env = "COMBDB_LOG")]

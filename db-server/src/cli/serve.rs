@@ -14,11 +14,10 @@ use crate::serve::{self, Options};
 #[command(after_help = "Examples:
   combdb serve --topic demo
   combdb serve --topic demo --data ./peer-b --listen 127.0.0.1:27028 --peer 127.0.0.1:41000
-  combdb serve --peer \"$(combdb ticket)\" --data ./peer-c --listen 127.0.0.1:27029
 
-A topic's database is open: whoever knows the name and reaches this peer may read and write. Nothing leaves this machine
-unless --swarm-listen or --peer name another one. Databases that were created or joined before are held again.
-Ctrl-C stops cleanly; a second one at once.")]
+A topic's database is open: whoever knows the name and reaches this peer may read and write. Nothing leaves
+this machine unless --swarm-listen or --peer name another one. Databases that were created or joined before
+are held again. Ctrl-C stops cleanly; a second one at once.")]
 pub(crate) struct Serve {
     /// Hold the open database of this topic, joining or starting it; may be given several times
     #[arg(long = "topic", value_name = "NAME")]
@@ -34,7 +33,7 @@ pub(crate) struct Serve {
     #[arg(long)]
     insecure_listen: bool,
     /// Call this peer: its address, IP:PORT or ENDPOINT@IP:PORT, or a ticket, whose database is joined; may be given
-    /// several times
+    /// several times. A ticket given here shows in the list of processes: `combdb join -` reads it from stdin
     #[arg(long = "peer", value_name = "ADDR|TICKET")]
     peers: Vec<String>,
     /// Where to meet peers (QUIC, UDP); port 0 takes any free one

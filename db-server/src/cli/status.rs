@@ -47,7 +47,22 @@ fn print(output: &mut Output, status: DatabaseStatusResponse) -> Result<(), CliE
         thousands(status.tail),
         status.epoch
     ))?;
+    if status.waiting > 0 {
+        output.line(format_args!(
+            "waiting    {} entries, for others that they follow",
+            thousands(status.waiting)
+        ))?;
+    }
+    output.line(format_args!(
+        "work       {} applied, {} undone since the server started",
+        thousands(status.applied),
+        thousands(status.undone)
+    ))?;
     output.line(format_args!("peers      {} connected", status.connected_peers))?;
+    if database.open && status.epoch == 0 {
+        output.line("note       nobody has named indexers yet, so nothing is confirmed: `combdb writers set-indexers`,")?;
+        output.line("           once and on one peer only, names those whose entries settle the order")?;
+    }
     if !status.view_digest.is_empty() {
         output.line(format_args!("view       {}", status.view_digest))?;
         output.line(format_args!("order      {}", status.order_digest))?;

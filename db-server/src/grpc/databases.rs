@@ -97,6 +97,9 @@ fn status(database: &Database, with_digest: bool) -> db_core::Result<DatabaseSta
         collections: names.map(|name| collection(database, name)).collect::<Result<_, _>>()?,
         writers: writers::list(database)?,
         connected_peers: database.peers().len() as u32,
+        waiting: status.unordered,
+        applied: status.applied,
+        undone: status.undone,
     })
 }
 
