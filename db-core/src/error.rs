@@ -159,7 +159,7 @@ impl fmt::Debug for Error {
             .field("message", &self.message)
             .field("write_failures", &self.write_failures.len())
             .field("source", &self.source)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -68,5 +68,5 @@ impl<T: 'static> IntoFuture for Write<T> {
 
 fn command(request: Request) -> (Command, oneshot::Receiver<Result<Reply>>) {
     let (reply, receiver) = oneshot::channel();
-    (Command::Write { request, reply }, receiver)
+    (Command::Write { request: Box::new(request), reply }, receiver)
 }

@@ -8,7 +8,7 @@ use db_core::{ConnectionMonitor, ConnectionOptions, Database, ErrorKind, Role, S
 use tokio::time::timeout;
 
 /// Longer than anything here takes on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Connects two databases until the returned task is aborted.
 async fn connect(

@@ -18,7 +18,8 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() && name != "tests" {
                 folders.push(path);
-            } else if name.ends_with(".rs") && !["tests.rs", "stub.rs", "testing.rs"].contains(&name.as_str())
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !["tests.rs", "stub.rs", "testing.rs"].contains(&name.as_str())
             {
                 let text = fs::read_to_string(&path).unwrap();
                 let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();

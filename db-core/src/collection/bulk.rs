@@ -128,7 +128,7 @@ impl<T> Collection<T> {
             Err(_) => Ok(BTreeMap::new()),
         };
         let request = parts.map(|parts| Request::Bulk { parts, ordered: true });
-        self.database.write(request, move |reply| finish(reply, inserted?))
+        self.database.write(request, move |reply| finish(&reply, inserted?))
     }
 }
 
@@ -157,7 +157,7 @@ fn inserted_ids(parts: &[Request]) -> Result<BTreeMap<usize, Bson>> {
     Ok(ids)
 }
 
-fn finish(reply: Reply, mut inserted_ids: BTreeMap<usize, Bson>) -> Result<BulkWriteResult> {
+fn finish(reply: &Reply, mut inserted_ids: BTreeMap<usize, Bson>) -> Result<BulkWriteResult> {
     let rejected = &reply.outcome.rejected;
     inserted_ids.retain(|position, _| !rejected.contains_key(position));
     // An ordered bulk that failed has tried nothing behind the failure.
@@ -180,5 +180,5 @@ fn finish(reply: Reply, mut inserted_ids: BTreeMap<usize, Bson>) -> Result<BulkW
     let Some((index, first)) = rejected.first_key_value() else { return Ok(result) };
     let message = format!("{}: index={index}, failed={}", first.message, rejected.len());
     let error = Error::from(first.clone()).with_message(message);
-    Err(error.with_write_failures(write_failures(&reply)).with_partial_result(result))
+    Err(error.with_write_failures(write_failures(reply)).with_partial_result(result))
 }

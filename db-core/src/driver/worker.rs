@@ -27,7 +27,7 @@ const UNORDERED_MAX: u64 = 100_000;
 /// What the thread is asked to do.
 pub(crate) enum Command {
     /// Run a call.
-    Write { request: Request, reply: Caller },
+    Write { request: Box<Request>, reply: Caller },
     /// Hold a session with a peer.
     Connect {
         binding: [u8; 32],
@@ -142,7 +142,7 @@ impl Worker {
         match command {
             Command::Write { request, reply } => {
                 let bytes = request.bytes();
-                round.writes.push((request, reply));
+                round.writes.push((*request, reply));
                 bytes
             }
             Command::Connect { binding, dialer, outputs, id } => {
