@@ -74,6 +74,11 @@ impl IndexDefinition {
         if fields.len() > INDEX_FIELDS_MAX {
             return Err(cannot_create(format!("an index cannot have more than {INDEX_FIELDS_MAX} fields")));
         }
+        if let [IndexField { path, direction: Direction::Descending, .. }] = fields.as_slice()
+            && path == "_id"
+        {
+            return Err(QueryError::bad_value("the key of an index on _id must be {_id: 1}"));
+        }
         let name = default_name(&fields);
         let mut definition = Self { name, fields, unique: false, sparse: false };
         if definition.is_id_index() {
@@ -81,6 +86,9 @@ impl IndexDefinition {
         }
         for (option, value) in elements(options) {
             definition.apply_option(option.as_str(), value)?;
+        }
+        if definition.name == ID_INDEX_NAME && !definition.is_id_index() {
+            return Err(QueryError::bad_value("the index name '_id_' is reserved for the index on _id"));
         }
         Ok(definition)
     }
@@ -161,14 +169,17 @@ impl IndexDefinition {
         matches!(self.fields.as_slice(), [IndexField { path, direction: Direction::Ascending, .. }] if path == "_id")
     }
 
-    /// Tells whether creating `self` beside `existing` changes nothing (`true`) or adds an index (`false`).
+    /// Tells whether creating `self` beside `existing` changes nothing (`true`) or adds an index (`false`). What makes an
+    /// index another one is its keys and whether it is unique and sparse: a unique and a plain index may have the same keys.
     ///
     /// # Errors
-    /// `IndexOptionsConflict` (85) for the same keys under another name or other options, `IndexKeySpecsConflict` (86) for
-    /// the same name with other keys.
+    /// `IndexOptionsConflict` (85) for the same index under another name, `IndexKeySpecsConflict` (86) for another index
+    /// under the same name.
     pub fn is_same_as(&self, existing: &Self) -> Result<bool, QueryError> {
-        let same_keys = self.fields == existing.fields;
-        match (same_keys, self.name == existing.name) {
+        let is_same = self.fields == existing.fields
+            && (self.unique, self.sparse) == (existing.unique, existing.sparse);
+        match (is_same, self.name == existing.name) {
+            (true, true) => Ok(true),
             (false, false) => Ok(false),
             (false, true) => Err(QueryError::new(
                 ErrorCode::INDEX_KEY_SPECS_CONFLICT,
@@ -177,11 +188,6 @@ impl IndexDefinition {
             (true, false) => Err(QueryError::new(
                 ErrorCode::INDEX_OPTIONS_CONFLICT,
                 format!("Index already exists with a different name: {}", existing.name),
-            )),
-            (true, true) if self == existing => Ok(true),
-            (true, true) => Err(QueryError::new(
-                ErrorCode::INDEX_OPTIONS_CONFLICT,
-                format!("An equivalent index already exists with different options: {}", existing.name),
             )),
         }
     }
@@ -225,7 +231,13 @@ fn parse_field(path: &str, value: RawBsonRef<'_>) -> Result<IndexField, QueryErr
                 "Values in the index key pattern cannot be 0 or NaN: '{path}'"
             )));
         }
-        (RawBsonRef::String(kind @ ("text" | "2d" | "2dsphere" | "hashed" | "wildcard")), _) => {
+        (RawBsonRef::String("wildcard"), _) => {
+            return Err(QueryError::new(
+                ErrorCode::WILDCARD_INDEX_TYPE,
+                format!("The index type 'wildcard' is not for a field: '{path}'"),
+            ));
+        }
+        (RawBsonRef::String(kind @ ("text" | "2d" | "2dsphere" | "hashed")), _) => {
             return Err(cannot_create(format!("index type '{kind}' is not supported: '{path}'")));
         }
         (RawBsonRef::String(kind), _) => return Err(cannot_create(format!("Unknown index plugin '{kind}'"))),

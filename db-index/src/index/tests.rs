@@ -59,7 +59,7 @@ fn a_definition_is_written_back_as_it_was_read() {
 fn the_index_on_id_is_what_its_pattern_says() {
     assert_eq!(index(&rawdoc! { "_id": 1 }), IndexDefinition::on_id());
     assert!(IndexDefinition::on_id().is_id_index());
-    assert!(!index(&rawdoc! { "_id": -1 }).is_id_index());
+    assert!(!index(&rawdoc! { "_id": -1, "a": 1 }).is_id_index());
 }
 
 #[test]
@@ -103,6 +103,16 @@ fn bad_definitions_are_refused() {
 }
 
 #[test]
+fn the_index_on_id_and_its_name_stand_alone() {
+    let refused = |keys: RawDocumentBuf, options: RawDocumentBuf| {
+        IndexDefinition::parse(&keys, &options).unwrap_err().code
+    };
+    assert_eq!(refused(rawdoc! { "_id": -1 }, rawdoc! {}), ErrorCode::BAD_VALUE);
+    assert_eq!(refused(rawdoc! { "a": 1 }, rawdoc! { "name": "_id_" }), ErrorCode::BAD_VALUE);
+    assert_eq!(index(&rawdoc! { "_id": -1, "a": 1 }).name(), "_id_-1_a_1");
+}
+
+#[test]
 fn creating_an_index_again_is_nothing_or_a_conflict() {
     let a = index(&rawdoc! { "a": 1 });
     let named =
@@ -115,7 +125,10 @@ fn creating_an_index_again_is_nothing_or_a_conflict() {
         named(rawdoc! { "a": 1 }, "x").is_same_as(&a).unwrap_err().code,
         ErrorCode::INDEX_OPTIONS_CONFLICT
     );
-    assert_eq!(unique.is_same_as(&a).unwrap_err().code, ErrorCode::INDEX_OPTIONS_CONFLICT);
+    assert_eq!(unique.is_same_as(&a).unwrap_err().code, ErrorCode::INDEX_KEY_SPECS_CONFLICT);
+    let beside =
+        IndexDefinition::parse(&rawdoc! { "a": 1 }, &rawdoc! { "unique": true, "name": "x" }).unwrap();
+    assert_eq!(beside.is_same_as(&a), Ok(false));
     assert_eq!(
         named(rawdoc! { "b": 1 }, "a_1").is_same_as(&a).unwrap_err().code,
         ErrorCode::INDEX_KEY_SPECS_CONFLICT
