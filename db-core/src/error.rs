@@ -158,6 +158,7 @@ impl fmt::Debug for Error {
             .field("code", &self.code)
             .field("message", &self.message)
             .field("write_failures", &self.write_failures.len())
+            .field("partial_result", &self.partial_result.is_some())
             .field("source", &self.source)
             .finish_non_exhaustive()
     }

@@ -29,8 +29,8 @@ mod write;
 pub use bytes::Malformed;
 pub use collection::{
     BulkWriteResult, Collection, Count, Cursor, DeleteResult, Distinct, Find, FindOne, IndexModel,
-    IndexOptions, InsertManyResult, InsertOneResult, RawCursor, ReturnDocument, ToRawDocument, UpdateResult,
-    WriteModel,
+    IndexOptions, InsertManyResult, InsertOneResult, RawCursor, ReturnDocument, ToRawDocument, ToUpdate,
+    UpdateResult, WriteModel,
 };
 pub use database::{Database, Role, Status, WriterInfo};
 pub use driver::{

@@ -177,3 +177,25 @@ fn updates_and_deletes_follow_a_hint() {
     let refused = films.delete_one(doc! {}).hint(Hint::Name("none".to_owned())).run().unwrap_err();
     assert_eq!(refused.code(), Some(2));
 }
+
+#[test]
+fn a_pipeline_updates_from_the_document_itself() {
+    let films = three();
+    let pipeline = || vec![doc! { "$set": { "double": { "$add": ["$n", "$n"] } } }, doc! { "$unset": "l" }];
+    assert_eq!(films.update_many(doc! { "n": { "$gt": 1 } }, pipeline()).run().unwrap().modified_count, 2);
+    let after = films.find_one_and_update(doc! { "_id": 1 }, pipeline());
+    let after = after.return_document(ReturnDocument::After).run().unwrap();
+    assert_eq!(after, Some(doc! { "_id": 1, "n": 1, "double": 2 }));
+    let upserted = films.update_one(doc! { "_id": 7 }, [doc! { "$set": { "n": { "$add": ["$_id", 1] } } }]);
+    upserted.upsert(true).run().unwrap();
+    films.bulk_write([WriteModel::update_one(doc! { "_id": 3 }, pipeline())]).run().unwrap();
+    let expected = [
+        doc! { "_id": 1, "n": 1, "double": 2 },
+        doc! { "_id": 2, "n": 2, "double": 4 },
+        doc! { "_id": 3, "n": 3, "double": 6 },
+        doc! { "_id": 7, "n": 8 },
+    ];
+    assert_eq!(all(&films), expected);
+    let refused = films.update_one(doc! {}, [doc! { "$match": {} }]).run().unwrap_err();
+    assert_eq!(refused.code(), Some(72));
+}

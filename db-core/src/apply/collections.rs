@@ -102,6 +102,9 @@ impl Applier<'_> {
             return Err(QueryError::new(ErrorCode::CANNOT_CREATE_INDEX, message).into());
         }
         let meta = self.catalog.collection_or_create(view, collection)?;
+        if definition.is_id_index() {
+            return Ok(()); // every collection has it
+        }
         for existing in &meta.indexes {
             if existing.definition.is_same_as(&definition)? {
                 return Ok(());

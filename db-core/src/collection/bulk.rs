@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bson::{Bson, RawDocumentBuf};
+use bson::{Bson, RawBson, RawDocumentBuf};
 use serde::Serialize;
 
-use super::documents::{ToRawDocument, checked, not_bson, serialized, to_insert};
+use super::documents::{ToRawDocument, ToUpdate, checked, checked_update, not_bson, serialized, to_insert};
 use super::results::BulkWriteResult;
 use super::writes::{id_of, write_failures};
 use super::{Collection, requests};
@@ -30,19 +30,19 @@ impl WriteModel {
         }))
     }
 
-    /// Updates the first document that matches, with update operators.
-    pub fn update_one(filter: impl ToRawDocument, update: impl ToRawDocument) -> Self {
-        Self::updating(checked(filter), checked(update), false, false)
+    /// Updates the first document that matches, with update operators or a pipeline.
+    pub fn update_one(filter: impl ToRawDocument, update: impl ToUpdate) -> Self {
+        Self::updating(checked(filter), checked_update(update), false, false)
     }
 
-    /// Updates every document that matches, with update operators.
-    pub fn update_many(filter: impl ToRawDocument, update: impl ToRawDocument) -> Self {
-        Self::updating(checked(filter), checked(update), true, false)
+    /// Updates every document that matches, with update operators or a pipeline.
+    pub fn update_many(filter: impl ToRawDocument, update: impl ToUpdate) -> Self {
+        Self::updating(checked(filter), checked_update(update), true, false)
     }
 
     /// Replaces the first document that matches, keeping its `_id`.
     pub fn replace_one(filter: impl ToRawDocument, replacement: &impl Serialize) -> Self {
-        Self::updating(checked(filter), serialized(replacement), false, true)
+        Self::updating(checked(filter), serialized(replacement).map(RawBson::Document), false, true)
     }
 
     /// Deletes the first document that matches.
@@ -77,7 +77,7 @@ impl WriteModel {
 
     fn updating(
         filter: Result<RawDocumentBuf>,
-        update: Result<RawDocumentBuf>,
+        update: Result<RawBson>,
         multi: bool,
         replacement: bool,
     ) -> Self {

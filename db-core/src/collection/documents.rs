@@ -1,14 +1,14 @@
 //! Documents on their way in: made raw, checked at the door, given an `_id`.
 
 use bson::oid::ObjectId;
-use bson::{Document, RawDocument, RawDocumentBuf};
+use bson::{Document, RawArrayBuf, RawBson, RawDocument, RawDocumentBuf};
 use db_index::check_document;
 use serde::Serialize;
 
 use crate::engine::with_id_in_front;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What can be given where a filter, an update or another document is asked for.
+/// What can be given where a filter or another document is asked for.
 pub trait ToRawDocument {
     /// The document as raw BSON.
     ///
@@ -39,6 +39,59 @@ impl ToRawDocument for &RawDocument {
     fn to_raw_document(self) -> Result<RawDocumentBuf> {
         Ok(self.to_owned())
     }
+}
+
+/// What can be given where an update is asked for: a document of operators, or a pipeline of stages.
+pub trait ToUpdate {
+    /// The update as raw BSON: a document or an array.
+    ///
+    /// # Errors
+    /// `Invalid` if it cannot be written as BSON.
+    fn to_update(self) -> Result<RawBson>;
+}
+
+impl<D: ToRawDocument> ToUpdate for D {
+    fn to_update(self) -> Result<RawBson> {
+        self.to_raw_document().map(RawBson::Document)
+    }
+}
+
+impl ToUpdate for Vec<Document> {
+    fn to_update(self) -> Result<RawBson> {
+        pipeline(self)
+    }
+}
+
+impl ToUpdate for Vec<RawDocumentBuf> {
+    fn to_update(self) -> Result<RawBson> {
+        pipeline(self)
+    }
+}
+
+impl<const STAGES: usize> ToUpdate for [Document; STAGES] {
+    fn to_update(self) -> Result<RawBson> {
+        pipeline(self)
+    }
+}
+
+fn pipeline<D: ToRawDocument>(stages: impl IntoIterator<Item = D>) -> Result<RawBson> {
+    let mut pipeline = RawArrayBuf::new();
+    for stage in stages {
+        pipeline.push(stage.to_raw_document()?);
+    }
+    Ok(RawBson::Array(pipeline))
+}
+
+/// An update from a caller, checked.
+pub(super) fn checked_update(update: impl ToUpdate) -> Result<RawBson> {
+    let update = update.to_update()?;
+    match &update {
+        RawBson::Document(document) => check_document(document.as_bytes())?,
+        // The bytes of an array are those of a document.
+        RawBson::Array(stages) => check_document(stages.as_bytes())?,
+        _ => return Err(Error::invalid("an update is a document or a pipeline").with_code(9)),
+    };
+    Ok(update)
 }
 
 /// A document from a caller, checked: whatever comes in is hostile until then.

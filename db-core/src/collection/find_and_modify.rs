@@ -2,11 +2,11 @@
 
 use std::borrow::Borrow;
 
-use bson::RawDocumentBuf;
+use bson::{RawBson, RawDocumentBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::documents::{ToRawDocument, checked, not_bson, serialized};
+use super::documents::{ToRawDocument, ToUpdate, checked, checked_update, not_bson, serialized};
 use super::{Collection, requests};
 use crate::engine::{Request, Returning};
 use crate::error::Result;
@@ -24,14 +24,10 @@ pub enum ReturnDocument {
 }
 
 impl<T: DeserializeOwned> Collection<T> {
-    /// Updates the first document that matches, with update operators, and gives it: as it was, unless
-    /// [`Write::return_document`] says otherwise.
-    pub fn find_one_and_update(
-        &self,
-        filter: impl ToRawDocument,
-        update: impl ToRawDocument,
-    ) -> Write<Option<T>> {
-        self.modifying(checked(filter), checked(update), false)
+    /// Updates the first document that matches, with update operators or a pipeline, and gives it: as it was,
+    /// unless [`Write::return_document`] says otherwise.
+    pub fn find_one_and_update(&self, filter: impl ToRawDocument, update: impl ToUpdate) -> Write<Option<T>> {
+        self.modifying(checked(filter), checked_update(update), false)
     }
 
     /// Replaces the first document that matches, keeping its `_id`, and gives it: as it was, unless
@@ -44,7 +40,7 @@ impl<T: DeserializeOwned> Collection<T> {
     where
         T: Serialize,
     {
-        self.modifying(checked(filter), serialized(replacement.borrow()), true)
+        self.modifying(checked(filter), serialized(replacement.borrow()).map(RawBson::Document), true)
     }
 
     /// Deletes the first document that matches, and gives it.
@@ -56,7 +52,7 @@ impl<T: DeserializeOwned> Collection<T> {
     fn modifying(
         &self,
         filter: Result<RawDocumentBuf>,
-        update: Result<RawDocumentBuf>,
+        update: Result<RawBson>,
         replacement: bool,
     ) -> Write<Option<T>> {
         let request = filter

@@ -128,6 +128,14 @@ impl<T> Collection<T> {
         self.database.write(request, |_| Ok(()))
     }
 
+    /// Drops every index but the one on `_id`, as one entry of the log.
+    ///
+    /// It fails with `NamespaceNotFound` (26) if the collection does not exist.
+    pub fn drop_indexes(&self) -> Write<()> {
+        let request = Request::DropIndexes { collection: self.name.clone() };
+        self.database.write(Ok(request), |_| Ok(()))
+    }
+
     /// The indexes, the one on `_id` first; none if the collection does not exist.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 pub use bulk::WriteModel;
-pub use documents::ToRawDocument;
+pub use documents::{ToRawDocument, ToUpdate};
 pub use find::{Count, Cursor, Distinct, Find, FindOne, RawCursor};
 pub use find_and_modify::ReturnDocument;
 pub use indexes::{IndexModel, IndexOptions};
@@ -78,6 +78,7 @@ impl<T> Collection<T> {
 
     /// A snapshot, and the collection in it if it exists.
     fn open(&self) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
+        catalog::check_name_to_read(&self.name)?;
         let view = self.database.view()?;
         Ok(self.database.catalog().collection(&view, &self.name)?.map(|meta| (view, meta)))
     }

@@ -1,7 +1,7 @@
 //! Requests made and completed: what writes, bulk writes and find-and-modify have in common.
 
-use bson::RawDocumentBuf;
 use bson::oid::ObjectId;
+use bson::{RawBson, RawDocumentBuf};
 use db_index::{ErrorCode, QueryError};
 
 use super::documents::{ToRawDocument, checked};
@@ -13,7 +13,7 @@ use crate::query::Hint;
 pub(super) fn update(
     collection: String,
     filter: RawDocumentBuf,
-    update: RawDocumentBuf,
+    update: RawBson,
     multi: bool,
     replacement: bool,
 ) -> Request {

@@ -2,10 +2,10 @@
 
 use std::borrow::Borrow;
 
-use bson::{Bson, RawDocumentBuf};
+use bson::{Bson, RawBson, RawDocumentBuf};
 use serde::Serialize;
 
-use super::documents::{ToRawDocument, checked, not_bson, serialized, to_insert};
+use super::documents::{ToRawDocument, ToUpdate, checked, checked_update, not_bson, serialized, to_insert};
 use super::results::{DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
 use super::{Collection, requests};
 use crate::engine::{Reply, Request};
@@ -59,7 +59,8 @@ impl<T: Serialize> Collection<T> {
         filter: impl ToRawDocument,
         replacement: impl Borrow<T>,
     ) -> Write<UpdateResult> {
-        self.updating(checked(filter), serialized(replacement.borrow()), false, true)
+        let replacement = serialized(replacement.borrow()).map(RawBson::Document);
+        self.updating(checked(filter), replacement, false, true)
     }
 
     fn insertion(&self, documents: Vec<RawDocumentBuf>) -> Request {
@@ -68,14 +69,15 @@ impl<T: Serialize> Collection<T> {
 }
 
 impl<T> Collection<T> {
-    /// Updates the first document that matches, with update operators.
-    pub fn update_one(&self, filter: impl ToRawDocument, update: impl ToRawDocument) -> Write<UpdateResult> {
-        self.updating(checked(filter), checked(update), false, false)
+    /// Updates the first document that matches, with update operators or a pipeline of stages.
+    pub fn update_one(&self, filter: impl ToRawDocument, update: impl ToUpdate) -> Write<UpdateResult> {
+        self.updating(checked(filter), checked_update(update), false, false)
     }
 
-    /// Updates every document that matches, with update operators. It ends at the first that fails; what came before stays.
-    pub fn update_many(&self, filter: impl ToRawDocument, update: impl ToRawDocument) -> Write<UpdateResult> {
-        self.updating(checked(filter), checked(update), true, false)
+    /// Updates every document that matches, with update operators or a pipeline of stages. It ends at the first that fails; what came
+    /// before stays.
+    pub fn update_many(&self, filter: impl ToRawDocument, update: impl ToUpdate) -> Write<UpdateResult> {
+        self.updating(checked(filter), checked_update(update), true, false)
     }
 
     /// Deletes the first document that matches.
@@ -91,7 +93,7 @@ impl<T> Collection<T> {
     fn updating(
         &self,
         filter: Result<RawDocumentBuf>,
-        update: Result<RawDocumentBuf>,
+        update: Result<RawBson>,
         multi: bool,
         replacement: bool,
     ) -> Write<UpdateResult> {

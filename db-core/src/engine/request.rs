@@ -40,6 +40,10 @@ pub(crate) enum Request {
         collection: String,
         name: String,
     },
+    /// Drops every index but the one on `_id`.
+    DropIndexes {
+        collection: String,
+    },
     SetRoles {
         writer: WriterKey,
         roles: Roles,
@@ -59,7 +63,14 @@ impl Request {
             Self::Insert { documents, .. } => {
                 documents.iter().map(|document| document.as_bytes().len()).sum()
             }
-            Self::Update(update) => update.update.as_bytes().len() + update.filter.as_bytes().len(),
+            Self::Update(update) => {
+                let bytes = match &update.update {
+                    RawBson::Document(document) => document.as_bytes().len(),
+                    RawBson::Array(stages) => stages.as_bytes().len(),
+                    _ => 0,
+                };
+                bytes + update.filter.as_bytes().len()
+            }
             Self::Bulk { parts, .. } => parts.iter().map(Self::bytes).sum(),
             _ => 0,
         }
@@ -71,7 +82,8 @@ impl Request {
 pub(crate) struct UpdateRequest {
     pub(crate) collection: String,
     pub(crate) filter: RawDocumentBuf,
-    pub(crate) update: RawDocumentBuf,
+    /// A document or a pipeline.
+    pub(crate) update: RawBson,
     pub(crate) array_filters: Vec<RawDocumentBuf>,
     pub(crate) multi: bool,
     /// Inserts a document where none matches; it gets this `_id` unless filter or update say one.

@@ -4,7 +4,8 @@ mod bulk;
 
 use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId};
 use db_index::{
-    Filter, Projection, QueryError, Update, UpdateContext, UpdateOptions, plain_effects, upsert_document,
+    ErrorCode, Filter, Projection, QueryError, Update, UpdateContext, UpdateOptions, plain_effects,
+    upsert_document,
 };
 
 use super::Batch;
@@ -106,6 +107,7 @@ impl Trial<'_, '_> {
             Request::DropIndex { collection, name } => {
                 self.whole(view, Operation::DropIndex { collection, name })
             }
+            Request::DropIndexes { collection } => self.drop_indexes(view, &collection),
             Request::SetRoles { writer, roles } => self.whole(view, Operation::SetRoles { writer, roles }),
             Request::RemoveWriter { writer } => self.whole(view, Operation::RemoveWriter { writer }),
             Request::SetIndexers { writers } => {
@@ -150,7 +152,7 @@ impl Trial<'_, '_> {
         let filter = Filter::parse(&request.filter)?;
         let returning = Returned::compile(request.returning.as_ref(), &filter)?;
         let options = UpdateOptions { array_filters: request.array_filters.clone(), multi: request.multi };
-        let update = Update::parse(&request.update, &options)?;
+        let update = Update::parse_value(request.update.as_raw_bson_ref(), &options)?;
         if update.is_replacement() != request.replacement {
             let message = if request.replacement {
                 "the replacement document must not contain update operators"
@@ -336,7 +338,7 @@ impl Trial<'_, '_> {
         let existing = self.applier.catalog.collection(view, &collection)?;
         for definition in definitions {
             let parsed = db_index::IndexDefinition::from_document(&definition)?;
-            let mut is_new = true;
+            let mut is_new = !parsed.is_id_index();
             for index in existing.iter().flat_map(|meta| &meta.indexes) {
                 is_new &= !index.definition.is_same_as(&parsed)?;
             }
@@ -344,10 +346,25 @@ impl Trial<'_, '_> {
                 new.push(definition);
             }
         }
-        if new.is_empty() {
-            return Ok(self.nothing());
+        match (new.is_empty(), existing) {
+            (false, _) => self.whole(view, Operation::CreateIndexes { collection, definitions: new }),
+            (true, None) => self.whole(view, Operation::CreateCollection { collection }),
+            (true, Some(_)) => Ok(self.nothing()),
         }
-        self.whole(view, Operation::CreateIndexes { collection, definitions: new })
+    }
+
+    fn drop_indexes(&mut self, view: &mut ViewWriter<'_, '_>, collection: &str) -> Result<Tried> {
+        let Some(meta) = self.applier.catalog.collection(view, collection)? else {
+            let message = format!("collection not found: name={collection}");
+            return Err(QueryError::new(ErrorCode::NAMESPACE_NOT_FOUND, message).into());
+        };
+        let mut dropped = self.nothing();
+        for index in &meta.indexes {
+            let name = index.definition.name().to_owned();
+            let tried = self.whole(view, Operation::DropIndex { collection: collection.to_owned(), name })?;
+            dropped.operations.extend(tried.operations);
+        }
+        Ok(dropped)
     }
 
     /// Runs an operation that holds as a whole or not at all.
@@ -436,7 +453,7 @@ fn keep_what_held<T>(parts: &mut Vec<T>, outcome: &Outcome) {
 fn first_error(outcome: Outcome) -> Error {
     let failures = WriteFailure::of(&outcome.rejected);
     let error = match outcome.rejected.into_values().next() {
-        Some(error) if error.code == db_index::ErrorCode::UNAUTHORIZED => Error::denied(format!(
+        Some(error) if error.code == ErrorCode::UNAUTHORIZED => Error::denied(format!(
             "{}: ask an admin of the database to admit this device (add-writer)",
             error.message
         )),

@@ -194,6 +194,18 @@ pub(crate) fn take_next_id(view: &mut ViewWriter<'_, '_>, kind: NextId) -> Resul
 /// With MongoDB's code 73 (`InvalidNamespace`) for a name that is empty, too long, holds other characters than
 /// letters, digits, `_`, `-` and `.`, or begins with `system.`.
 pub(crate) fn check_collection_name(name: &str) -> Result<()> {
+    check_name_to_read(name)?;
+    if name.starts_with("system.") {
+        return Err(bad_name("begins with \"system.\", which is kept for the database", name));
+    }
+    Ok(())
+}
+
+/// Checks the name of a collection that a user may read: those of the system are among them.
+///
+/// # Errors
+/// As for [`check_collection_name`].
+pub(crate) fn check_name_to_read(name: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let fault = if name.is_empty() {
         "is empty"
@@ -203,12 +215,14 @@ pub(crate) fn check_collection_name(name: &str) -> Result<()> {
         "holds other characters than A-Z a-z 0-9 _ - ."
     } else if name.starts_with('.') || name.ends_with('.') {
         "begins or ends with a dot"
-    } else if name.starts_with("system.") {
-        "begins with \"system.\", which is kept for the database"
     } else {
         return Ok(());
     };
-    Err(Error::invalid(format!("collection name {fault}: {:?}", shortened(name))).with_code(73))
+    Err(bad_name(fault, name))
+}
+
+fn bad_name(fault: &str, name: &str) -> Error {
+    Error::invalid(format!("collection name {fault}: {:?}", shortened(name))).with_code(73)
 }
 
 /// At most 40 characters of a text that somebody else chose.

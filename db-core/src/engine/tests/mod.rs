@@ -3,7 +3,7 @@
 mod power_cuts;
 mod sim_disk;
 
-use bson::{RawDocumentBuf, rawdoc};
+use bson::{RawBson, RawDocumentBuf, rawdoc};
 use proptest::prelude::*;
 use redb::ReadableDatabase;
 use redb::backends::InMemoryBackend;
@@ -154,7 +154,7 @@ fn update_request(filter: RawDocumentBuf, update: RawDocumentBuf) -> UpdateReque
     UpdateRequest {
         collection: "c".to_owned(),
         filter,
-        update,
+        update: RawBson::Document(update),
         array_filters: Vec::new(),
         multi: true,
         upsert: None,

@@ -1,0 +1,64 @@
+//! Creating and dropping indexes through the public API.
+#![allow(clippy::unwrap_used)] // a test that meets the unexpected ends there
+
+use bson::{Document, doc};
+use db_core::{Collection, Database, IndexModel, Store};
+
+fn database() -> Database {
+    Store::in_memory().unwrap().create_database("test").unwrap()
+}
+
+fn names(films: &Collection<Document>) -> Vec<String> {
+    films.list_indexes().unwrap().into_iter().map(|index| index.options.name.unwrap()).collect()
+}
+
+#[test]
+fn the_index_on_id_is_there_already() {
+    let database = database();
+    let films = database.collection::<Document>("films");
+    assert_eq!(films.create_index(doc! { "_id": 1 }).run().unwrap(), "_id_");
+    assert_eq!(names(&films), ["_id_"]);
+    assert_eq!(database.list_collection_names().unwrap(), ["films"]);
+    let before = database.status().entries;
+    films.create_index(doc! { "_id": 1 }).run().unwrap();
+    assert_eq!(database.status().entries, before);
+    assert_eq!(films.create_index(doc! { "_id": -1 }).run().unwrap_err().code(), Some(2));
+}
+
+#[test]
+fn a_unique_index_may_stand_beside_a_plain_one() {
+    let films = database().collection::<Document>("films");
+    films.create_index(doc! { "a": 1 }).run().unwrap();
+    let unique = || IndexModel::new(doc! { "a": 1 }).unique(true);
+    assert_eq!(films.create_index(unique()).run().unwrap_err().code(), Some(86));
+    films.create_index(unique().name("only")).run().unwrap();
+    assert_eq!(names(&films), ["_id_", "a_1", "only"]);
+    assert_eq!(films.create_index(unique().name("other")).run().unwrap_err().code(), Some(85));
+    films.insert_one(doc! { "a": 1 }).run().unwrap();
+    assert_eq!(films.insert_one(doc! { "a": 1 }).run().unwrap_err().code(), Some(11_000));
+    films.drop_index("only").run().unwrap();
+    films.insert_one(doc! { "a": 1 }).run().unwrap();
+}
+
+#[test]
+fn all_indexes_are_dropped_as_one_entry() {
+    let database = database();
+    let films = database.collection::<Document>("films");
+    assert_eq!(films.drop_indexes().run().unwrap_err().code(), Some(26));
+    films.insert_one(doc! { "a": 1, "b": 1 }).run().unwrap();
+    films.create_indexes([IndexModel::new(doc! { "a": 1 }), IndexModel::new(doc! { "b": 1 })]).run().unwrap();
+    let before = database.status().entries;
+    films.drop_indexes().run().unwrap();
+    assert_eq!((names(&films), database.status().entries), (vec!["_id_".to_owned()], before + 1));
+    films.drop_indexes().run().unwrap();
+    assert_eq!(films.count_documents(doc! { "a": 1 }).run().unwrap(), 1);
+}
+
+#[test]
+fn a_collection_with_an_impossible_name_is_not_read_either() {
+    let database = database();
+    let find = |name: &str| database.collection::<Document>(name).find(doc! {}).run();
+    assert_eq!(find("$films").err().unwrap().code(), Some(73));
+    assert_eq!(find("").err().unwrap().code(), Some(73));
+    assert!(find("system.rejected").is_ok());
+}
