@@ -24,6 +24,10 @@ pub(crate) fn create(collection: &Collection<RawDocumentBuf>, key: &Value, optio
 /// Drops the index with this name or these keys.
 pub(crate) fn drop_index(collection: &Collection<RawDocumentBuf>, index: &Value) -> Answer {
     let name = match read_value(index)? {
+        bson::Bson::String(all) if all == "*" => {
+            collection.drop_indexes().run()?;
+            return Ok(json!({}));
+        }
         bson::Bson::String(name) => name,
         bson::Bson::Document(keys) => {
             let same = collection.list_indexes()?.into_iter().find(|model| model.keys == keys);

@@ -1,7 +1,7 @@
 //! Inserts, updates, deletes, find-and-modify and bulk writes.
 
-use bson::{Bson, Document, RawDocumentBuf};
-use db_core::{Collection, ReturnDocument, UpdateResult, Write, WriteModel};
+use bson::{Bson, RawDocumentBuf};
+use db_core::{Collection, ReturnDocument, ToUpdate, UpdateResult, Write, WriteModel};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Stop};
@@ -18,11 +18,11 @@ pub(crate) fn insert(collection: &Collection<RawDocumentBuf>, documents: &Value,
 /// An update command: operators or, as the command allows, a whole document.
 pub(crate) fn update(collection: &Collection<RawDocumentBuf>, op: &Value) -> Answer {
     let options = Options::of(op, &["multi", "upsert", "arrayFilters", "hint", "sort"])?;
-    let (filter, update) = (read_raw(&op["filter"])?, read_update(&op["update"])?);
-    let write = match (options.flag("multi"), is_replacement(&update)) {
+    let (filter, update) = (read_raw(&op["filter"])?, Modification::read(&op["update"])?);
+    let write = match (options.flag("multi"), update.as_replacement()) {
         (true, _) => collection.update_many(filter, update),
-        (false, true) => collection.replace_one(filter, &update),
-        (false, false) => collection.update_one(filter, update),
+        (false, Some(replacement)) => collection.replace_one(filter, replacement),
+        (false, None) => collection.update_one(filter, update),
     };
     updated(write, &options)
 }
@@ -33,7 +33,7 @@ pub(crate) fn replace(collection: &Collection<RawDocumentBuf>, op: &Value) -> An
     if options.flag("multi") {
         return Err(Stop::refused(9, "multi update is not supported for a replacement"));
     }
-    let write = collection.replace_one(read_raw(&op["filter"])?, &read_update(&op["update"])?);
+    let write = collection.replace_one(read_raw(&op["filter"])?, &read_raw(&op["update"])?);
     updated(write, &options)
 }
 
@@ -60,11 +60,10 @@ pub(crate) fn find_and_modify(collection: &Collection<RawDocumentBuf>, op: &Valu
         }
         (true, None) => collection.find_one_and_delete(filter),
         (false, Some(update)) => {
-            let update = read_update(update)?;
-            if is_replacement(&update) {
-                collection.find_one_and_replace(filter, &update)
-            } else {
-                collection.find_one_and_update(filter, update)
+            let update = Modification::read(update)?;
+            match update.as_replacement() {
+                Some(replacement) => collection.find_one_and_replace(filter, replacement),
+                None => collection.find_one_and_update(filter, update),
             }
         }
         _ => return Err(Stop::refused(9, "either an 'update' or 'remove: true' is needed")),
@@ -118,14 +117,13 @@ fn add_models(part: &Value, models: &mut Vec<WriteModel>) -> Answer<()> {
         }
         "delete" if options.flag("multi") => WriteModel::delete_many(filter),
         "delete" => WriteModel::delete_one(filter),
-        name @ ("update" | "replace") => {
-            let update = read_update(&part["update"])?;
-            if options.flag("multi") {
-                WriteModel::update_many(filter, update)
-            } else if name == "replace" || is_replacement(&update) {
-                WriteModel::replace_one(filter, &update)
-            } else {
-                WriteModel::update_one(filter, update)
+        "replace" => WriteModel::replace_one(filter, &read_raw(&part["update"])?),
+        "update" => {
+            let update = Modification::read(&part["update"])?;
+            match (options.flag("multi"), update.as_replacement()) {
+                (true, _) => WriteModel::update_many(filter, update),
+                (false, Some(replacement)) => WriteModel::replace_one(filter, replacement),
+                (false, None) => WriteModel::update_one(filter, update),
             }
         }
         other => return Err(Stop::Unsupported(format!("{other} in a bulk"))),
@@ -167,21 +165,34 @@ fn updated(mut write: Write<UpdateResult>, options: &Options<'_>) -> Answer {
     Ok(json!({ "result": told }))
 }
 
-/// An update that is a document.
-fn read_update(json: &Value) -> Answer<RawDocumentBuf> {
-    match read_value(json)? {
-        Bson::Array(_) => Err(Stop::Unsupported("an update pipeline".to_owned())),
-        Bson::Document(document) => raw(&document),
-        _ => Err(Stop::refused(9, "an update is a document or a pipeline")),
+/// An update as a command brings it.
+enum Modification {
+    Document(RawDocumentBuf),
+    Pipeline(Vec<RawDocumentBuf>),
+}
+
+impl Modification {
+    fn read(json: &Value) -> Answer<Self> {
+        match read_value(json)? {
+            Bson::Array(_) => read_documents(json).map(Self::Pipeline),
+            Bson::Document(_) => read_raw(json).map(Self::Document),
+            _ => Err(Stop::refused(9, "an update is a document or a pipeline")),
+        }
+    }
+
+    /// The whole document, where a command takes the update for one.
+    fn as_replacement(&self) -> Option<&RawDocumentBuf> {
+        let Self::Document(document) = self else { return None };
+        let first = document.iter().next().and_then(Result::ok);
+        first.is_none_or(|(key, _)| !key.as_str().starts_with('$')).then_some(document)
     }
 }
 
-fn raw(document: &Document) -> Answer<RawDocumentBuf> {
-    RawDocumentBuf::try_from(document).map_err(|error| Stop::refused(22, error.to_string()))
-}
-
-/// Whether a command takes this update for a whole document.
-fn is_replacement(update: &RawDocumentBuf) -> bool {
-    let first = update.iter().next().and_then(Result::ok);
-    first.is_none_or(|(key, _)| !key.as_str().starts_with('$'))
+impl ToUpdate for Modification {
+    fn to_update(self) -> db_core::Result<bson::RawBson> {
+        match self {
+            Self::Document(document) => document.to_update(),
+            Self::Pipeline(stages) => stages.to_update(),
+        }
+    }
 }
