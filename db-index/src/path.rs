@@ -11,6 +11,10 @@ use bson::{RawArray, RawBsonRef, RawDocument};
 
 use crate::error::{ErrorCode, QueryError};
 
+mod field;
+
+pub(crate) use field::field;
+
 /// The most parts that a path may have; the same bound as MongoDB's for field paths.
 pub(crate) const PATH_PARTS_MAX: usize = 200;
 
@@ -117,17 +121,6 @@ impl Part {
 pub(crate) fn array_index(name: &str) -> Option<usize> {
     let plain = name.bytes().all(|byte| byte.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
     if plain { name.parse::<u32>().ok().map(|index| index as usize) } else { None }
-}
-
-/// The value of field `name` of `document`: the first, should there be several.
-pub(crate) fn field<'a>(document: &'a RawDocument, name: &str) -> Option<RawBsonRef<'a>> {
-    for element in document.iter_elements() {
-        let element = element.ok()?;
-        if element.key().as_str() == name {
-            return element.value().ok();
-        }
-    }
-    None
 }
 
 /// The elements of `array` in order; stops at the first that is no valid BSON.
