@@ -34,7 +34,8 @@ impl<T> Collection<T> {
 }
 
 fn options(filter: impl ToRawDocument) -> Result<FindOptions> {
-    Ok(FindOptions { filter: checked(filter)?, ..FindOptions::default() })
+    // Compiling the filter checks it.
+    Ok(FindOptions { filter: filter.to_raw_document()?, ..FindOptions::default() })
 }
 
 /// A find that does nothing until it is run.
