@@ -279,7 +279,7 @@ impl Trial<'_, '_> {
             // It does not match the filter. The logged guard may be weaker and let it pass.
             let message =
                 "E11000 duplicate key: index=_id_: the document with this _id does not match the filter";
-            return Err(QueryError::new(db_index::ErrorCode::DUPLICATE_KEY, message).into());
+            return Err(QueryError::new(ErrorCode::DUPLICATE_KEY, message).into());
         }
         let operation = if update.is_replayable() {
             Operation::Upsert {
