@@ -94,9 +94,13 @@ async fn a_member_that_joins_by_ticket_gets_everything_and_writes_once_admitted(
     let admitted =
         || b.writers().unwrap().iter().any(|writer| writer.writer == b.writer() && writer.is_writer);
     timeout(PATIENCE, async {
-        while !admitted() {
-            let entries = b.status().entries;
-            b.wait_for(|status| status.entries > entries).await.unwrap();
+        loop {
+            // Read before the question is asked: what comes in between ends the wait.
+            let before = b.status();
+            if admitted() {
+                return;
+            }
+            b.wait_for(|status| *status != before).await.unwrap();
         }
     })
     .await
