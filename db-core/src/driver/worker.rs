@@ -112,12 +112,15 @@ impl Worker {
             });
             let Some(first) = first else { break };
             let mut round = Round::default();
-            let mut bytes = 0;
+            let (mut bytes, mut commands_taken) = (0, 0);
             let mut next = first;
             while let Some(command) = next {
                 bytes += self.take(command, &mut round);
-                let is_full =
-                    round.writes.len() >= limits::GROUP_COMMIT_MAX || bytes >= limits::GROUP_COMMIT_BYTES_MAX;
+                commands_taken += 1;
+                // Frames that bring nothing must not hold up the writes that wait.
+                let is_full = commands_taken >= limits::COMMAND_QUEUE_MAX
+                    || round.writes.len() >= limits::GROUP_COMMIT_MAX
+                    || bytes >= limits::GROUP_COMMIT_BYTES_MAX;
                 next = if is_full || self.stopping { None } else { commands.try_recv().ok() };
             }
             self.finish(round);
@@ -182,8 +185,11 @@ impl Worker {
         let is_idle =
             requests.is_empty() && ingests.is_empty() && !ack && !(must_order && self.engine.has_unordered());
         if !is_idle {
-            for writer in ingests.iter().flat_map(|(_, runs)| runs).flat_map(VerifiedRun::entries) {
-                self.heard.insert(writer.header.writer, now);
+            // Only who votes is waited for: nobody else's silence is of interest, and nobody else fills memory.
+            let heard = ingests.iter().flat_map(|(_, runs)| runs).flat_map(VerifiedRun::entries);
+            let heard: BTreeSet<WriterKey> = heard.map(|entry| entry.header.writer).collect();
+            for indexer in self.engine.indexers().iter().filter(|indexer| heard.contains(indexer)) {
+                self.heard.insert(*indexer, now);
             }
             let done = self.commit(requests, &ingests, &moment, must_order, ack);
             // Who has its answer finds the status at least as new.
