@@ -1,7 +1,7 @@
 //! One table: what CombDB does in a second beside raw redb, what lies on the disk, and what a merge costs.
 //!
 //! `cargo bench -p combdb-benches --bench compare`; words behind `--` name the parts to run (`insert`, `write`, `get`,
-//! `find`, `scan`, `disk`, `merge`), none of them for all.
+//! `find`, `scan`, `apply`, `disk`, `merge`), none of them for all.
 #![allow(clippy::print_stdout)] // the table is what it is for
 
 use std::hint::black_box;
@@ -57,6 +57,9 @@ fn main() {
     }
     if wanted("scan") {
         scans(&light);
+    }
+    if wanted("apply") {
+        arrivals(&whole);
     }
     if wanted("disk") {
         disk(&whole);
@@ -172,6 +175,37 @@ fn scans(films: &[Film]) {
     .print();
 }
 
+/// A newcomer takes, checks, orders and applies what a peer wrote; raw redb keeping a log puts the same.
+fn arrivals(films: &[Film]) {
+    let Ok(runtime) = tokio::runtime::Runtime::new() else { return };
+    for an_entry in [1, 100] {
+        let store = CombDb::new(Indexes::Three);
+        if an_entry == 1 {
+            runtime.block_on(store.insert_together(films, 250));
+        } else {
+            films.chunks(an_entry).for_each(|films| store.insert_batch(films));
+        }
+        // One more creates the indexes.
+        let entries = films.len().div_ceil(an_entry) as u64 + 1;
+        Line::timed(
+            format!("apply a peer's entries, 3 indexes, films an entry: {an_entry}; redb keeping a log too"),
+            films.len(),
+            || {
+                let arrival = runtime.block_on(arrive(&store, entries));
+                assert_eq!(arrival.applied, entries, "an entry was applied twice");
+                arrival.time
+            },
+            || {
+                let raw = RawRedb::with_log(Indexes::Three);
+                let begin = Instant::now();
+                films.chunks(BATCH).for_each(|batch| raw.insert_batch(batch));
+                begin.elapsed()
+            },
+        )
+        .print();
+    }
+}
+
 fn disk(films: &[Film]) {
     println!("\n| bytes on the disk a document | CombDB | raw redb |\n| --- | ---: | ---: |");
     for indexes in [Indexes::None, Indexes::Three] {
@@ -194,23 +228,6 @@ fn merges() {
         println!(
             "| two writers apart, {each} entries each, meet | {} | {applications:.2} | {speed:.0} |",
             met.entries
-        );
-    }
-    let films = films(FILMS, Weight::Whole);
-    for batch in [1, 100] {
-        let store = CombDb::new(Indexes::Three);
-        if batch == 1 {
-            runtime.block_on(store.insert_together(&films, 250));
-        } else {
-            films.chunks(batch).for_each(|films| store.insert_batch(films));
-        }
-        // One more creates the indexes.
-        let entries = FILMS.div_ceil(batch) as u64 + 1;
-        let arrival = runtime.block_on(arrive(&store, entries));
-        let applications = arrival.applied as f64 / entries as f64;
-        let speed = per_second(entries as usize, arrival.time);
-        println!(
-            "| a newcomer takes {FILMS} films, {batch} an entry | {entries} | {applications:.2} | {speed:.0} |"
         );
     }
 }
@@ -237,6 +254,21 @@ impl Line {
             drop(made);
             let made = make_raw();
             raw_speeds.push(speed(count, || raw(&made)));
+        }
+        Self { operation, ours: median(our_speeds), raw: Some(median(raw_speeds)) }
+    }
+
+    /// The same where either side tells its time itself.
+    fn timed(
+        operation: String,
+        count: usize,
+        mut ours: impl FnMut() -> Duration,
+        mut raw: impl FnMut() -> Duration,
+    ) -> Self {
+        let (mut our_speeds, mut raw_speeds) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            our_speeds.push(per_second(count, ours()));
+            raw_speeds.push(per_second(count, raw()));
         }
         Self { operation, ours: median(our_speeds), raw: Some(median(raw_speeds)) }
     }

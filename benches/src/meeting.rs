@@ -27,12 +27,13 @@ pub struct Meeting {
     pub applied: u64,
 }
 
-/// A fresh peer in memory takes the `entries` that `origin` has.
+/// A fresh peer with a store on the disk takes the `entries` that `origin` has.
 ///
 /// # Panics
 /// If the peers do not come to agree.
 pub async fn arrive(origin: &CombDb, entries: u64) -> Arrival {
-    let store = Store::in_memory().expect("a store");
+    let directory = tempfile::tempdir().expect("a temporary folder");
+    let store = Store::open(directory.path().join("store")).expect("a store");
     let newcomer = store.join(&origin.database().ticket(Vec::new())).expect("a member");
     settled(origin.database(), entries).await;
     let begin = Instant::now();
