@@ -95,7 +95,7 @@ fn by_iterator<'a>(document: &'a RawDocument, name: &str) -> Option<RawBsonRef<'
 
 #[cfg(test)]
 mod tests {
-    use bson::RawDocumentBuf;
+    use bson::{RawBson, RawDocumentBuf};
     use proptest::prelude::*;
 
     use super::*;
@@ -105,7 +105,7 @@ mod tests {
     fn bytes(value: Option<RawBsonRef<'_>>) -> Option<Vec<u8>> {
         value.map(|value| {
             let mut document = RawDocumentBuf::new();
-            document.append(bson::raw::cstr!("value"), value.to_raw_bson());
+            document.append(bson::raw::cstr!("value"), RawBson::from(value));
             document.into_bytes()
         })
     }
