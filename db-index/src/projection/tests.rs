@@ -156,14 +156,13 @@ fn only_plain_inclusions_can_be_covered() {
 }
 
 fn any_paths() -> impl Strategy<Value = Vec<&'static str>> {
-    proptest::sample::subsequence(vec!["a.b", "b", "c.a.b", "a.0", "c.b"], 0..4)
+    proptest::sample::subsequence(vec!["a.b", "b", "c.a.b", "a.0", "c.b"], 1..4)
 }
 
 proptest! {
     #[test]
     fn what_is_shown_and_what_is_hidden_make_up_the_top_level(paths in any_paths(), document in small_document()) {
         let with = |shown: i32| paths.iter().map(|path| ((*path).to_owned(), bson::Bson::Int32(shown))).collect::<Document>();
-        prop_assume!(!paths.is_empty());
         let inclusion = Projection::parse(&raw(&with(1)), None).unwrap().apply(&document).unwrap();
         let exclusion = Projection::parse(&raw(&with(0)), None).unwrap().apply(&document).unwrap();
         for (name, _) in document.iter().map(Result::unwrap) {

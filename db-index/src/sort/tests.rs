@@ -162,8 +162,9 @@ proptest! {
 
     #[test]
     fn a_scalar_sorts_by_the_total_order(a in small_value(), b in small_value()) {
-        let is_array = |value: &bson::RawBson| value.as_array().is_some();
-        prop_assume!(!is_array(&a) && !is_array(&b));
+        // An array sorts by one of its elements, which this is not about.
+        let scalar = |value: bson::RawBson| if value.as_array().is_some() { bson::RawBson::Null } else { value };
+        let (a, b) = (scalar(a), scalar(b));
         let sort = sort(doc! {"v": 1});
         let (left, right) = (bson::rawdoc! {"v": a.clone()}, bson::rawdoc! {"v": b.clone()});
         prop_assert_eq!(
