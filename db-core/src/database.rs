@@ -364,6 +364,11 @@ impl Database {
         &self.shared.catalog
     }
 
+    /// The queue of the thread that owns the engine.
+    pub(crate) fn commands(&self) -> &mpsc::Sender<Command> {
+        &self.shared.commands
+    }
+
     /// A snapshot of the view.
     pub(crate) fn view(&self) -> Result<ViewSnapshot> {
         storage::view_snapshot(&self.begin_read()?)?.ok_or_else(no_view)
@@ -375,7 +380,7 @@ impl Database {
         request: Result<Request>,
         finish: impl FnOnce(Reply) -> Result<T> + Send + 'static,
     ) -> Write<T> {
-        Write::new(self.shared.commands.clone(), request, finish)
+        Write::new(self.clone(), request, finish)
     }
 
     fn plain_write(&self, request: Request) -> Write<()> {

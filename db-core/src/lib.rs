@@ -29,7 +29,7 @@ mod write;
 pub use bytes::Malformed;
 pub use collection::{
     BulkWriteResult, Collection, Count, Cursor, DeleteResult, Distinct, Find, FindOne, IndexModel,
-    IndexOptions, InsertManyResult, InsertOneResult, RawCursor, ReturnDocument, ToRawDocument, ToUpdate,
+    IndexOptions, InsertManyResult, InsertOneResult, RawCursor, ReadOptions, ReturnDocument, ToRawDocument, ToUpdate,
     UpdateResult, WriteModel,
 };
 pub use database::{Database, Role, Status, WriterInfo};

@@ -3,29 +3,32 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 
-use tokio::sync::{mpsc, oneshot};
+use bson::Document;
+use db_index::{Update, UpdateOptions};
+use tokio::sync::oneshot;
 
-use crate::database::closed;
+use crate::database::{Database, closed};
 use crate::driver::worker::Command;
 use crate::engine::{Reply, Request};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::query::{self, Explanation, FindOptions, Purpose};
 
 /// A write that does nothing until it is awaited, or run with [`Write::run`]. When either returns, the write is durable on
 /// this device.
 #[must_use = "a write does nothing until it is awaited or run"]
 pub struct Write<T> {
-    commands: mpsc::Sender<Command>,
+    database: Database,
     request: Result<Request>,
     finish: Box<dyn FnOnce(Reply) -> Result<T> + Send>,
 }
 
 impl<T> Write<T> {
     pub(crate) fn new(
-        commands: mpsc::Sender<Command>,
+        database: Database,
         request: Result<Request>,
         finish: impl FnOnce(Reply) -> Result<T> + Send + 'static,
     ) -> Self {
-        Self { commands, request, finish: Box::new(finish) }
+        Self { database, request, finish: Box::new(finish) }
     }
 
     /// Changes the call before it is made.
@@ -47,9 +50,51 @@ impl<T> Write<T> {
     /// Within async code: await the write there.
     pub fn run(self) -> Result<T> {
         let (command, reply) = command(self.request?);
-        self.commands.blocking_send(command).map_err(|_| closed())?;
+        self.database.commands().blocking_send(command).map_err(|_| closed())?;
         (self.finish)(reply.blocking_recv().map_err(|_| closed())??)
     }
+}
+
+impl<T> Write<T> {
+    /// How an update, replacement or delete finds its documents, in the shape of MongoDB's `explain` with `executionStats`.
+    /// Nothing is written.
+    ///
+    /// # Errors
+    /// Those of the call, as far as it goes without writing; `InvalidOptions` (72) for other writes.
+    pub fn explain(self) -> Result<Document> {
+        self.explained(true)
+    }
+
+    /// How an update, replacement or delete would find its documents, without reading them.
+    ///
+    /// # Errors
+    /// As for [`Write::explain`].
+    pub fn explain_plan(self) -> Result<Document> {
+        self.explained(false)
+    }
+
+    fn explained(self, executes: bool) -> Result<Document> {
+        let (collection, find, purpose) = finding(self.request?)?;
+        let opened = self.database.collection::<Document>(&collection).open()?;
+        query::explain(&collection, opened, &find, Explanation { purpose, executes })
+    }
+}
+
+/// The find with which a write begins.
+fn finding(request: Request) -> Result<(String, FindOptions, Purpose)> {
+    let (collection, filter, sort, hint, multi, purpose) = match request {
+        Request::Update(update) => {
+            let options = UpdateOptions { array_filters: update.array_filters, multi: update.multi };
+            Update::parse_value(update.update.as_raw_bson_ref(), &options)?;
+            (update.collection, update.filter, update.sort, update.hint, update.multi, Purpose::Update)
+        }
+        Request::Delete(delete) => {
+            (delete.collection, delete.filter, delete.sort, delete.hint, delete.multi, Purpose::Delete)
+        }
+        _ => return Err(Error::invalid("only updates, replacements and deletes are explained").with_code(72)),
+    };
+    let find = FindOptions { filter, sort, hint, limit: u64::from(!multi), ..FindOptions::default() };
+    Ok((collection, find, purpose))
 }
 
 impl<T: 'static> IntoFuture for Write<T> {
@@ -57,10 +102,10 @@ impl<T: 'static> IntoFuture for Write<T> {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { commands, request, finish } = self;
+        let Self { database, request, finish } = self;
         Box::pin(async move {
             let (command, reply) = command(request?);
-            commands.send(command).await.map_err(|_| closed())?;
+            database.commands().send(command).await.map_err(|_| closed())?;
             finish(reply.await.map_err(|_| closed())??)
         })
     }

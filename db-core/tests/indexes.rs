@@ -62,3 +62,20 @@ fn a_collection_with_an_impossible_name_is_not_read_either() {
     assert_eq!(find("").err().unwrap().code(), Some(73));
     assert!(find("system.rejected").is_ok());
 }
+
+#[test]
+fn an_index_is_described_by_its_specification() {
+    let films = database().collection::<Document>("films");
+    let specification =
+        doc! { "v": 2, "key": { "year": 1 }, "name": "byYear", "unique": true, "sparse": true };
+    let index = IndexModel::from_specification(specification);
+    assert_eq!(index, IndexModel::new(doc! { "year": 1 }).name("byYear").unique(true).sparse(true));
+    assert_eq!(films.create_index(index.clone()).run().unwrap(), "byYear");
+    assert_eq!(films.list_indexes().unwrap()[1], index);
+    let keyless = IndexModel::from_specification(doc! { "name": "none" });
+    assert_eq!(films.create_index(keyless).run().unwrap_err().code(), Some(67));
+    let unknown = IndexModel::new(doc! { "a": 1 }).option("unheardOf", true);
+    assert_eq!(films.create_index(unknown).run().unwrap_err().code(), Some(197));
+    let mistyped = IndexModel::from_specification(doc! { "key": { "a": 1 }, "unique": "yes" });
+    assert_eq!(films.create_index(mistyped).run().unwrap_err().code(), Some(14));
+}

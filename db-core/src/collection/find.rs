@@ -1,20 +1,22 @@
 //! Reading: find, count, distinct, explain. All of it runs on one snapshot in the caller's thread.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use bson::{Bson, Document, RawDocumentBuf};
 use serde::de::DeserializeOwned;
 
 use super::Collection;
 use super::documents::{ToRawDocument, checked, not_bson};
+use super::reading::{ReadOptions, takes_read_options};
 use crate::error::Result;
-use crate::query::{self, Execution, FindOptions, Hint};
+use crate::query::{self, Execution, Explanation, FindOptions, Hint, Purpose};
 use crate::view::ViewSnapshot;
 
 impl<T> Collection<T> {
     /// The documents that match; run it to get a cursor.
     pub fn find(&self, filter: impl ToRawDocument) -> Find<T> {
-        Find { collection: self.clone(), options: options(filter) }
+        Find { collection: self.clone(), asked: asked(filter), options: ReadOptions::default() }
     }
 
     /// The first document that matches.
@@ -33,7 +35,7 @@ impl<T> Collection<T> {
     }
 }
 
-fn options(filter: impl ToRawDocument) -> Result<FindOptions> {
+fn asked(filter: impl ToRawDocument) -> Result<FindOptions> {
     // Compiling the filter checks it.
     Ok(FindOptions { filter: filter.to_raw_document()?, ..FindOptions::default() })
 }
@@ -42,46 +44,39 @@ fn options(filter: impl ToRawDocument) -> Result<FindOptions> {
 #[must_use = "a find does nothing until it is run"]
 pub struct Find<T> {
     collection: Collection<T>,
-    options: Result<FindOptions>,
+    asked: Result<FindOptions>,
+    options: ReadOptions,
 }
 
 impl<T> Find<T> {
     /// In this order: `{ year: -1, title: 1 }`.
     pub fn sort(self, sort: impl ToRawDocument) -> Self {
-        self.with(|options| {
-            options.sort = Some(checked(sort)?);
+        self.with(|asked| {
+            asked.sort = Some(checked(sort)?);
             Ok(())
         })
     }
 
     /// Without the first `skip`.
     pub fn skip(self, skip: u64) -> Self {
-        self.with(|options| {
-            options.skip = skip;
+        self.with(|asked| {
+            asked.skip = skip;
             Ok(())
         })
     }
 
     /// At most `limit`; 0 for all.
     pub fn limit(self, limit: u64) -> Self {
-        self.with(|options| {
-            options.limit = limit;
+        self.with(|asked| {
+            asked.limit = limit;
             Ok(())
         })
     }
 
     /// Only these fields, or all but these.
     pub fn projection(self, projection: impl ToRawDocument) -> Self {
-        self.with(|options| {
-            options.projection = Some(checked(projection)?);
-            Ok(())
-        })
-    }
-
-    /// By this index and no other.
-    pub fn hint(self, hint: Hint) -> Self {
-        self.with(|options| {
-            options.hint = Some(hint);
+        self.with(|asked| {
+            asked.projection = Some(checked(projection)?);
             Ok(())
         })
     }
@@ -99,8 +94,8 @@ impl<T> Find<T> {
     /// # Errors
     /// As for [`Find::run`].
     pub fn run_raw(self) -> Result<RawCursor> {
-        let options = self.options?;
-        let execution = if let Some((view, meta)) = self.collection.open()? {
+        let (collection, options) = self.begin()?;
+        let execution = if let Some((view, meta)) = collection.open()? {
             Some(Execution::new(view, &meta, &options)?)
         } else {
             query::check(&options)?;
@@ -114,15 +109,34 @@ impl<T> Find<T> {
     /// # Errors
     /// As for [`Find::run`].
     pub fn explain(self) -> Result<Document> {
-        let options = self.options?;
-        query::explain(&self.collection.name, self.collection.open()?, &options)
+        self.explained(Purpose::Find, true)
+    }
+
+    /// How the find would be run, without running it.
+    ///
+    /// # Errors
+    /// As for [`Find::run`].
+    pub fn explain_plan(self) -> Result<Document> {
+        self.explained(Purpose::Find, false)
+    }
+
+    fn explained(self, purpose: Purpose, executes: bool) -> Result<Document> {
+        let (collection, options) = self.begin()?;
+        query::explain(&collection.name, collection.open()?, &options, Explanation { purpose, executes })
+    }
+
+    /// What to read and how; the time that it may take begins.
+    fn begin(self) -> Result<(Collection<T>, FindOptions)> {
+        let mut find = self.asked?;
+        self.options.begin(&mut find);
+        Ok((self.collection, find))
     }
 
     fn with(mut self, change: impl FnOnce(&mut FindOptions) -> Result<()>) -> Self {
-        if let Ok(options) = &mut self.options
-            && let Err(error) = change(options)
+        if let Ok(asked) = &mut self.asked
+            && let Err(error) = change(asked)
         {
-            self.options = Err(error);
+            self.asked = Err(error);
         }
         self
     }
@@ -146,11 +160,6 @@ impl<T> FindOne<T> {
     /// Only these fields, or all but these.
     pub fn projection(self, projection: impl ToRawDocument) -> Self {
         Self(self.0.projection(projection))
-    }
-
-    /// By this index and no other.
-    pub fn hint(self, hint: Hint) -> Self {
-        Self(self.0.hint(hint))
     }
 
     /// The document, if there is one.
@@ -188,21 +197,32 @@ impl<T> Count<T> {
         Self(self.0.limit(limit))
     }
 
-    /// By this index and no other.
-    pub fn hint(self, hint: Hint) -> Self {
-        Self(self.0.hint(hint))
-    }
-
     /// The number of documents.
     ///
     /// # Errors
     /// As for [`Find::run`].
     pub fn run(self) -> Result<u64> {
-        let options = self.0.options?;
-        match self.0.collection.open()? {
+        let (collection, options) = self.0.begin()?;
+        match collection.open()? {
             Some((view, meta)) => query::count(view, &meta, &options),
             None => query::check(&options).map(|()| 0),
         }
+    }
+
+    /// How it is run, in the shape of MongoDB's `explain` with `executionStats`: it is run to its end.
+    ///
+    /// # Errors
+    /// As for [`Find::run`].
+    pub fn explain(self) -> Result<Document> {
+        self.0.explained(Purpose::Count, true)
+    }
+
+    /// How it would be run, without running it.
+    ///
+    /// # Errors
+    /// As for [`Find::run`].
+    pub fn explain_plan(self) -> Result<Document> {
+        self.0.explained(Purpose::Count, false)
     }
 }
 
@@ -214,11 +234,6 @@ pub struct Distinct<T> {
 }
 
 impl<T> Distinct<T> {
-    /// By this index and no other.
-    pub fn hint(self, hint: Hint) -> Self {
-        Self { find: self.find.hint(hint), ..self }
-    }
-
     /// The values, in the order in which they were met.
     ///
     /// # Errors
@@ -230,7 +245,28 @@ impl<T> Distinct<T> {
         }
         values.into_values().into_iter().map(|value| Bson::try_from(value).map_err(not_bson)).collect()
     }
+
+    /// How it is run, in the shape of MongoDB's `explain` with `executionStats`: it is run to its end.
+    ///
+    /// # Errors
+    /// As for [`Find::run`].
+    pub fn explain(self) -> Result<Document> {
+        self.find.explained(Purpose::Find, true)
+    }
+
+    /// How it would be run, without running it.
+    ///
+    /// # Errors
+    /// As for [`Find::run`].
+    pub fn explain_plan(self) -> Result<Document> {
+        self.find.explained(Purpose::Find, false)
+    }
 }
+
+takes_read_options!(Find, options);
+takes_read_options!(FindOne, 0.options);
+takes_read_options!(Count, 0.options);
+takes_read_options!(Distinct, find.options);
 
 /// The documents of a find, as `T`s. It reads one snapshot, whatever is written meanwhile.
 pub struct Cursor<T> {

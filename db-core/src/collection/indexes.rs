@@ -1,10 +1,12 @@
 //! Creating, listing and dropping indexes.
 
-use bson::{Document, RawDocumentBuf, doc};
+use std::time::Duration;
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use db_index::{ID_INDEX_NAME, IndexDefinition};
 
 use super::Collection;
-use super::documents::{ToRawDocument, checked, not_bson};
+use super::documents::{checked, not_bson};
 use crate::engine::Request;
 use crate::error::{Error, Result};
 use crate::write::Write;
@@ -12,14 +14,14 @@ use crate::write::Write;
 /// An index to create, or one that is there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexModel {
-    /// The fields and their directions: `{ year: 1, title: -1 }`.
+    /// The fields with their directions, `{ year: 1, title: -1 }`, or kinds, `{ place: "2dsphere" }`.
     pub keys: Document,
     /// The options.
     pub options: IndexOptions,
 }
 
 /// The options of an index.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct IndexOptions {
     /// The name; made of the keys (`year_1_title_-1`) where there is none.
@@ -28,12 +30,36 @@ pub struct IndexOptions {
     pub unique: bool,
     /// Whether documents without any of the fields are left out.
     pub sparse: bool,
+    /// The other options by their MongoDB names, such as `partialFilterExpression`, `hidden`, `expireAfterSeconds`,
+    /// `collation`, `wildcardProjection` or `weights`. What there is stands in the documentation of `db_index`.
+    pub others: Document,
 }
 
 impl IndexModel {
     /// An index on these keys.
     pub fn new(keys: Document) -> Self {
         Self { keys, options: IndexOptions::default() }
+    }
+
+    /// The index that `specification` describes, as `listIndexes` shows it: `{ key: { year: 1 }, name: "byYear", … }`.
+    pub fn from_specification(mut specification: Document) -> Self {
+        let mut options = IndexOptions::default();
+        let keys = match specification.remove("key") {
+            Some(Bson::Document(keys)) => keys,
+            _ => Document::new(), // which no index can have: creating it fails
+        };
+        for (option, value) in specification {
+            match (option.as_str(), value) {
+                ("name", Bson::String(name)) => options.name = Some(name),
+                ("unique", Bson::Boolean(unique)) => options.unique = unique,
+                ("sparse", Bson::Boolean(sparse)) => options.sparse = sparse,
+                ("v", _) => {}
+                (_, value) => {
+                    options.others.insert(option, value);
+                }
+            }
+        }
+        Self { keys, options }
     }
 
     /// With this name.
@@ -57,9 +83,40 @@ impl IndexModel {
         self
     }
 
+    /// With another option by its MongoDB name: see [`IndexOptions::others`].
+    #[must_use]
+    pub fn option(mut self, name: impl Into<String>, value: impl Into<Bson>) -> Self {
+        self.options.others.insert(name, value);
+        self
+    }
+
+    /// Over those documents alone that this filter matches.
+    #[must_use]
+    pub fn partial_filter_expression(self, filter: Document) -> Self {
+        self.option("partialFilterExpression", filter)
+    }
+
+    /// Kept up to date and not used to answer queries, or used.
+    #[must_use]
+    pub fn hidden(self, hidden: bool) -> Self {
+        self.option("hidden", hidden)
+    }
+
+    /// With this order of strings, as in `{ locale: "de", strength: 2 }`.
+    #[must_use]
+    pub fn collation(self, collation: Document) -> Self {
+        self.option("collation", collation)
+    }
+
+    /// Whose documents expire so long after the date in the indexed field, in whole seconds.
+    #[must_use]
+    pub fn expire_after(self, age: Duration) -> Self {
+        self.option("expireAfterSeconds", i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
+    }
+
     /// The definition as `listIndexes` shows it.
     fn to_definition(&self) -> Result<IndexDefinition> {
-        let mut options = Document::new();
+        let mut options = self.options.others.clone();
         if let Some(name) = &self.options.name {
             options.insert("name", name);
         }
@@ -69,18 +126,13 @@ impl IndexModel {
         if self.options.sparse {
             options.insert("sparse", true);
         }
-        let (keys, options) = (checked(&self.keys)?, options.to_raw_document()?);
+        let (keys, options) = (checked(&self.keys)?, checked(&options)?);
         Ok(IndexDefinition::parse(&keys, &options)?)
     }
 
     fn from_definition(definition: &IndexDefinition) -> Result<Self> {
-        let keys = Document::try_from(definition.key_pattern()).map_err(not_bson)?;
-        let options = IndexOptions {
-            name: Some(definition.name().to_owned()),
-            unique: definition.is_unique(),
-            sparse: definition.is_sparse(),
-        };
-        Ok(Self { keys, options })
+        let specification = Document::try_from(definition.to_document()).map_err(not_bson)?;
+        Ok(Self::from_specification(specification))
     }
 }
 

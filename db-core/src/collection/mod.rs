@@ -5,6 +5,7 @@ mod documents;
 mod find;
 mod find_and_modify;
 mod indexes;
+mod reading;
 mod requests;
 mod results;
 mod writes;
@@ -17,6 +18,7 @@ pub use documents::{ToRawDocument, ToUpdate};
 pub use find::{Count, Cursor, Distinct, Find, FindOne, RawCursor};
 pub use find_and_modify::ReturnDocument;
 pub use indexes::{IndexModel, IndexOptions};
+pub use reading::ReadOptions;
 pub use results::{BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
 
 use crate::database::Database;
@@ -77,7 +79,7 @@ impl<T> Collection<T> {
     }
 
     /// A snapshot, and the collection in it if it exists.
-    fn open(&self) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
+    pub(crate) fn open(&self) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
         catalog::check_name_to_read(&self.name)?;
         let view = self.database.view()?;
         Ok(self.database.catalog().collection(&view, &self.name)?.map(|meta| (view, meta)))

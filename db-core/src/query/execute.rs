@@ -10,7 +10,7 @@ use db_index::{
 };
 
 use super::branch::{Item, OpenBranch};
-use super::{Compiled, FindOptions, Source};
+use super::{Compiled, FindOptions, Source, Stop};
 use crate::error::{Error, Result};
 use crate::view::catalog::{CollectionMeta, IndexMeta};
 use crate::view::keyspace::{self, PREFIX_BYTES};
@@ -41,6 +41,7 @@ pub(crate) struct Execution<'s, S> {
     sorted: Option<std::vec::IntoIter<RawDocumentBuf>>,
     skip: u64,
     limit: Option<u64>,
+    stop: Stop,
     stats: ExecutionStats,
 }
 
@@ -91,7 +92,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
     }
 
     /// The number of documents.
-    pub(crate) fn count_all(mut self) -> Result<u64> {
+    pub(crate) fn count_all(&mut self) -> Result<u64> {
         let mut count: u64 = 0;
         let enough = self.limit.map(|limit| limit.saturating_add(self.skip));
         while enough.is_none_or(|enough| count < enough) && self.next_match(|_| Ok(()))?.is_some() {
@@ -133,6 +134,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             sorted: None,
             skip: compiled.skip,
             limit: compiled.limit,
+            stop: compiled.stop,
             stats: ExecutionStats::default(),
         }
     }
@@ -181,6 +183,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
     /// Gives the next match to `take`.
     fn next_match<T>(&mut self, mut take: impl FnMut(Match<'_>) -> Result<T>) -> Result<Option<T>> {
         if let Some(key) = self.only.take() {
+            self.stop.step()?;
             let Some(document) = self.source.value(&key)? else { return Ok(None) };
             self.stats.documents_examined += 1;
             let document = stored(document.value())?;
@@ -188,6 +191,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             return if matches { take(Match::Document(document)).map(Some) } else { Ok(None) };
         }
         loop {
+            self.stop.step()?;
             let Some(branch) = &mut self.current else {
                 let Some(next) = self.branches.pop_front() else { return Ok(None) };
                 self.current = Some(OpenBranch::open(next, &self.meta));

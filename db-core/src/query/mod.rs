@@ -4,6 +4,7 @@ mod branch;
 mod execute;
 mod explain;
 mod source;
+mod stop;
 
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use bson::{RawBsonRef, RawDocumentBuf};
 use db_index::{Filter, Projection, Sort};
 
 pub(crate) use execute::Execution;
-pub(crate) use explain::explain;
+pub(crate) use explain::{Explanation, Purpose, explain};
 pub(crate) use source::Source;
+pub(crate) use stop::Stop;
 
 use crate::error::Result;
 use crate::view::ViewSnapshot;
@@ -31,6 +33,7 @@ pub(crate) struct FindOptions {
     pub(crate) limit: u64,
     pub(crate) projection: Option<RawDocumentBuf>,
     pub(crate) hint: Option<Hint>,
+    pub(crate) stop: Stop,
 }
 
 /// Which index a find must use.
@@ -50,6 +53,7 @@ pub(crate) struct Compiled {
     hint: Option<db_index::Hint>,
     skip: u64,
     limit: Option<u64>,
+    stop: Stop,
 }
 
 impl FindOptions {
@@ -68,7 +72,7 @@ impl FindOptions {
             }
         };
         let limit = (self.limit > 0).then_some(self.limit);
-        Ok(Compiled { filter, sort, projection, hint, skip: self.skip, limit })
+        Ok(Compiled { filter, sort, projection, hint, skip: self.skip, limit, stop: self.stop.clone() })
     }
 }
 
