@@ -3,6 +3,7 @@
 //! Pure by contract: no I/O, no clock, no randomness, no async; it knows neither logs nor peers. What it computes, every
 //! peer computes.
 
+mod aggregate;
 mod decimal;
 mod distinct;
 mod error;
@@ -23,6 +24,11 @@ mod sort;
 mod testing;
 mod update;
 
+pub use aggregate::{
+    CollectionStatistics, Leading, MergeMatched, MergePipeline, MergeTarget, MergeUnmatched, OutTarget,
+    Outside, PIPELINE_BYTES_MAX, PIPELINE_DEPTH_MAX, PIPELINE_STAGES_MAX, Pipeline, PipelineFind,
+    PipelineSettings, Rows, Target,
+};
 pub use decimal::Decimal;
 pub use distinct::Distinct;
 pub use error::{ErrorCode, QueryError};

@@ -28,6 +28,8 @@ use bson::{RawBson, RawBsonRef};
 use self::node::{Node, Scope};
 use crate::error::{ErrorCode, QueryError};
 
+pub(crate) use parse::{check_variable_name, field_path};
+
 pub use node::{EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX};
 pub use reshape::{Reshape, constant_variables};
 pub use value::{Fields, Items, Value};
