@@ -7,6 +7,7 @@ use bson::Document;
 use db_index::{Update, UpdateOptions};
 use tokio::sync::oneshot;
 
+use crate::collection::here_and_now;
 use crate::database::{Database, closed};
 use crate::driver::worker::Command;
 use crate::engine::{Reply, Request};
@@ -84,7 +85,11 @@ impl<T> Write<T> {
 fn finding(request: Request) -> Result<(String, FindOptions, Purpose)> {
     let (collection, filter, sort, hint, multi, purpose) = match request {
         Request::Update(update) => {
-            let options = UpdateOptions { array_filters: update.array_filters, multi: update.multi };
+            let options = UpdateOptions {
+                array_filters: update.array_filters,
+                multi: update.multi,
+                context: here_and_now(),
+            };
             Update::parse_value(update.update.as_raw_bson_ref(), &options)?;
             (update.collection, update.filter, update.sort, update.hint, update.multi, Purpose::Update)
         }
@@ -93,7 +98,14 @@ fn finding(request: Request) -> Result<(String, FindOptions, Purpose)> {
         }
         _ => return Err(Error::invalid("only updates, replacements and deletes are explained").with_code(72)),
     };
-    let find = FindOptions { filter, sort, hint, limit: u64::from(!multi), ..FindOptions::default() };
+    let find = FindOptions {
+        filter,
+        sort,
+        hint,
+        limit: u64::from(!multi),
+        context: here_and_now(),
+        ..FindOptions::default()
+    };
     Ok((collection, find, purpose))
 }
 

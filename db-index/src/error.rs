@@ -71,6 +71,8 @@ impl ErrorCode {
     pub const CANNOT_INDEX_PARALLEL_ARRAYS: Self = Self(171);
     /// 197: an index option that is unknown, or that this index cannot have.
     pub const INVALID_INDEX_SPECIFICATION_OPTION: Self = Self(197);
+    /// 224: an operator that is not allowed where it stands.
+    pub const QUERY_FEATURE_NOT_ALLOWED: Self = Self(224);
     /// 7246202: the index type `wildcard` on a field.
     pub const WILDCARD_INDEX_TYPE: Self = Self(7_246_202);
     /// 17280: the keys of a document in an index are too long.

@@ -5,6 +5,7 @@
 
 mod bits;
 mod element;
+mod expression;
 mod facts;
 mod node;
 mod parse;
@@ -14,10 +15,10 @@ mod types;
 
 use bson::{RawBsonRef, RawDocument, RawDocumentBuf};
 
-use crate::{error::QueryError, guard};
+use crate::{context::QueryContext, error::QueryError, guard};
 
 pub use element::ElementFilter;
-pub(crate) use node::{Node, Predicate, Subject};
+pub(crate) use node::{Node, Predicate, Subject, Trace};
 pub(crate) use pattern::Pattern;
 pub(crate) use types::truthy;
 
@@ -35,8 +36,24 @@ impl Filter {
     /// MongoDB's error for an unknown operator or an operand of the wrong kind, `BadValue` (2) mostly; the same code
     /// for filters beyond the bounds on depth and size; `NotImplemented` (238) for what is left out by intent.
     pub fn parse(document: &RawDocument) -> Result<Self, QueryError> {
+        Self::parse_in(document, &QueryContext::default())
+    }
+
+    /// As [`Filter::parse`], in surroundings that `$expr` and `$sampleRate` may look at.
+    ///
+    /// # Errors
+    /// Those of [`Filter::parse`].
+    pub fn parse_in(document: &RawDocument, context: &QueryContext) -> Result<Self, QueryError> {
         guard::check_document(document.as_bytes())?;
-        Ok(Self { source: document.to_owned(), root: parse::filter(document)? })
+        let root = parse::filter(document, context)?;
+        let source = if root.has_expression() {
+            let closed = expression::closed(document, context);
+            guard::check_document(closed.as_bytes())?;
+            closed
+        } else {
+            document.to_owned()
+        };
+        Ok(Self { source, root })
     }
 
     /// The filter that every document matches.
@@ -45,26 +62,42 @@ impl Filter {
     }
 
     /// Compiles an `$elemMatch` on a field: the node finds the place of the element when tested on the field's value.
-    pub(crate) fn element_match(name: &str, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+    pub(crate) fn element_match(
+        name: &str,
+        operand: RawBsonRef<'_>,
+        context: &QueryContext,
+    ) -> Result<Node, QueryError> {
         let mut condition = RawDocumentBuf::new();
         condition.append(bson::raw::cstr!("$elemMatch"), operand);
-        parse::condition(name, RawBsonRef::Document(&condition))
+        parse::condition(name, RawBsonRef::Document(&condition), context)
     }
 
     /// Whether `document` matches.
-    pub fn matches(&self, document: &RawDocument) -> bool {
-        self.root.matches(Subject::Document(document), &mut None)
+    ///
+    /// # Errors
+    /// Those of [`Expression::evaluate`](crate::Expression::evaluate), if the filter has an `$expr`.
+    pub fn matches(&self, document: &RawDocument) -> Result<bool, QueryError> {
+        let mut trace = Trace::default();
+        let matched = self.root.matches(Subject::Document(document), &mut trace);
+        trace.failure.map_or(Ok(matched), Err)
     }
 
     /// Tests `document` and gives the place in an array by which it matched: what the positional operator `$` of an
     /// update or a projection stands for. `None` if the document does not match or no array was gone through by a
     /// positive condition.
     pub fn matched_array_index(&self, document: &RawDocument) -> Option<usize> {
-        let mut position = None;
-        if self.root.matches(Subject::Document(document), &mut position) { position } else { None }
+        let mut trace = Trace::default();
+        let matched = self.root.matches(Subject::Document(document), &mut trace);
+        trace.position.filter(|_| matched && trace.failure.is_none())
     }
 
-    /// The document that this filter was compiled from.
+    /// Whether `$expr` or `$sampleRate` is among the conditions: such a filter is no condition of an upsert, of array elements or
+    /// of an index.
+    pub fn has_expression(&self) -> bool {
+        self.root.has_expression()
+    }
+
+    /// The document that this filter was compiled from; what it took from its surroundings is written out in it.
     pub fn to_document(&self) -> &RawDocument {
         &self.source
     }
@@ -85,7 +118,7 @@ impl Filter {
     }
 
     /// The strongest conjunction of this filter's clauses that every platform and version computes alike: comparison,
-    /// element, array, bitwise and logical operators. It is what an update's logged filter may hold.
+    /// element, array, bitwise and logical operators, and expressions of such. It is what an update's logged filter may hold.
     ///
     /// # Errors
     /// None in practice: the clauses were compiled before.

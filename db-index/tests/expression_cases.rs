@@ -158,11 +158,13 @@ impl Stage {
     fn apply(&self, document: RawDocumentBuf) -> Result<Option<RawDocumentBuf>, Stop> {
         match self {
             Self::Match(filter, expression) => {
-                let keep = filter.as_ref().is_none_or(|filter| filter.matches(&document))
-                    && match expression {
-                        Some(expression) => expression.evaluate(&document, &[], NOW_MS)?.is_true(),
-                        None => true,
-                    };
+                let keep = match filter {
+                    Some(filter) => filter.matches(&document)?,
+                    None => true,
+                } && match expression {
+                    Some(expression) => expression.evaluate(&document, &[], NOW_MS)?.is_true(),
+                    None => true,
+                };
                 Ok(keep.then_some(document))
             }
             Self::Reshape(reshape) => {

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use bson::{Bson, Document, RawDocumentBuf};
-use db_index::{Distinct, ErrorCode, Filter, Projection, QueryError, SORT_BYTES_MAX, Sort, Sorter};
+use db_index::{
+    Distinct, ErrorCode, Filter, Projection, QueryContext, QueryError, SORT_BYTES_MAX, Sort, Sorter,
+};
 use serde_json::Value;
 
 /// What a case's operation gave.
@@ -127,7 +129,7 @@ fn run(case: &Value) -> Result<Answer, Stop> {
     let empty = Value::Object(serde_json::Map::new());
     let options = op.get("options").unwrap_or(&empty);
     for option in options.as_object().unwrap().keys() {
-        if !["sort", "skip", "limit", "projection", "batchSize"].contains(&option.as_str()) {
+        if !["sort", "skip", "limit", "projection", "batchSize", "let"].contains(&option.as_str()) {
             return Err(Stop::Unsupported(format!("option {option}")));
         }
     }
@@ -137,8 +139,12 @@ fn run(case: &Value) -> Result<Answer, Stop> {
     if !["find", "findOne", "count", "distinct"].contains(&name) {
         return Err(Stop::Unsupported(format!("operation {name}")));
     }
-    let filter = Filter::parse(&raw(op.get("filter").unwrap_or(&empty))?)?;
-    let mut found: Vec<_> = documents.into_iter().filter(|document| filter.matches(document)).collect();
+    let context = match options.get("let") {
+        Some(variables) => QueryContext::default().with_variables(&raw(variables)?)?,
+        None => QueryContext::default(),
+    };
+    let filter = Filter::parse_in(&raw(op.get("filter").unwrap_or(&empty))?, &context)?;
+    let mut found = matching(&filter, documents)?;
     if let Some(sort) = options.get("sort") {
         found = sorted(&Sort::parse(&raw(sort)?)?, found)?;
     }
@@ -187,7 +193,7 @@ fn pipeline(mut documents: Vec<RawDocumentBuf>, stages: &[Value]) -> Result<Vec<
         match (name.as_str(), operand.as_u64().or_else(|| operand["$numberInt"].as_str()?.parse().ok())) {
             ("$match", _) => {
                 let filter = Filter::parse(&raw(operand)?)?;
-                documents.retain(|document| filter.matches(document));
+                documents = matching(&filter, documents)?;
             }
             ("$sort", _) => documents = sorted(&Sort::parse_stage(&raw(operand)?)?, documents)?,
             ("$limit", Some(limit)) => documents.truncate(limit as usize),
@@ -196,6 +202,16 @@ fn pipeline(mut documents: Vec<RawDocumentBuf>, stages: &[Value]) -> Result<Vec<
         }
     }
     Ok(documents.into_iter().map(|document| Document::try_from(document).unwrap()).collect())
+}
+
+fn matching(filter: &Filter, documents: Vec<RawDocumentBuf>) -> Result<Vec<RawDocumentBuf>, Stop> {
+    let mut found = Vec::new();
+    for document in documents {
+        if filter.matches(&document)? {
+            found.push(document);
+        }
+    }
+    Ok(found)
 }
 
 fn sorted(sort: &Sort, documents: Vec<RawDocumentBuf>) -> Result<Vec<RawDocumentBuf>, Stop> {

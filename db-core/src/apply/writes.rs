@@ -179,7 +179,7 @@ fn update_one(
     let key = id_key(id_of(id).ok_or_else(without_id)?);
     let old = writer.document(view, &key)?.ok_or_else(gone)?;
     let old = RawDocument::from_bytes(&old).map_err(|_| Error::data("a stored document is damaged"))?;
-    if !guard.matches(old) {
+    if !guard.matches(old)? {
         return Err(guard_is_false().into());
     }
     // Whatever depends on the moment was turned into plain effects at the origin: replay reads no clock.
@@ -201,7 +201,7 @@ fn delete_one(
     let key = id_key(id_of(id).ok_or_else(without_id)?);
     let Some(old) = writer.document(view, &key)? else { return Ok(false) };
     let old = RawDocument::from_bytes(&old).map_err(|_| Error::data("a stored document is damaged"))?;
-    if !guard.matches(old) {
+    if !guard.matches(old)? {
         return Err(guard_is_false().into());
     }
     writer.delete(view, &key, old)?;
@@ -213,7 +213,7 @@ fn compile(
     update: &RawDocument,
     array_filters: &[RawDocumentBuf],
 ) -> Result<(Filter, Update), QueryError> {
-    let options = UpdateOptions { array_filters: array_filters.to_vec(), multi: false };
+    let options = UpdateOptions { array_filters: array_filters.to_vec(), ..UpdateOptions::default() };
     let (guard, update) = (compile_guard(guard)?, Update::parse(update, &options)?);
     if update.is_replayable() { Ok((guard, update)) } else { Err(not_replayable()) }
 }

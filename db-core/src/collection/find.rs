@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use bson::{Bson, Document, RawDocumentBuf};
+use db_index::{Chance, QueryContext};
 use serde::de::DeserializeOwned;
 
 use super::Collection;
@@ -37,7 +38,16 @@ impl<T> Collection<T> {
 
 fn asked(filter: impl ToRawDocument) -> Result<FindOptions> {
     // Compiling the filter checks it.
-    Ok(FindOptions { filter: filter.to_raw_document()?, ..FindOptions::default() })
+    Ok(FindOptions { filter: filter.to_raw_document()?, context: here_and_now(), ..FindOptions::default() })
+}
+
+/// The caller's moment and chance: reading is done in the caller's thread and is nobody else's business.
+pub(crate) fn here_and_now() -> QueryContext {
+    let mut seed = [0; 8];
+    // Without randomness a sample is the same every time, which is a sample still.
+    let _ = getrandom::fill(&mut seed);
+    let now_ms = crate::driver::now_ms().cast_signed();
+    QueryContext { now_ms, chance: Chance::new(u64::from_le_bytes(seed)), ..QueryContext::default() }
 }
 
 /// A find that does nothing until it is run.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 pub use bulk::WriteModel;
 pub use documents::{ToRawDocument, ToUpdate};
+pub(crate) use find::here_and_now;
 pub use find::{Count, Cursor, Distinct, Find, FindOne, RawCursor};
 pub use find_and_modify::ReturnDocument;
 pub use indexes::{IndexModel, IndexOptions};

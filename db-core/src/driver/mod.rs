@@ -19,3 +19,4 @@ pub use monitor::{ConnectionMonitor, Progress};
 pub use peers::PeerStatus;
 pub(crate) use peers::Peers;
 pub use preamble::{PREAMBLE_BYTES, read_topic, refuse, write_topic};
+pub(crate) use worker::now_ms;

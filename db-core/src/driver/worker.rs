@@ -319,6 +319,6 @@ fn instant() -> Instant {
 
 /// The wall clock in milliseconds since 1970; 0 before that.
 #[allow(clippy::disallowed_methods)] // a driver is where the clock is read
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -4,8 +4,8 @@ mod bulk;
 
 use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId};
 use db_index::{
-    ErrorCode, Filter, Projection, QueryError, Update, UpdateContext, UpdateOptions, plain_effects,
-    upsert_document,
+    Chance, ErrorCode, Filter, Projection, QueryContext, QueryError, Update, UpdateContext, UpdateOptions,
+    plain_effects, upsert_document,
 };
 
 use super::Batch;
@@ -149,9 +149,18 @@ impl Trial<'_, '_> {
 
     fn update(&mut self, view: &mut ViewWriter<'_, '_>, request: UpdateRequest) -> Result<Tried> {
         check_collection_name(&request.collection)?;
-        let filter = Filter::parse(&request.filter)?;
+        let context = self.context();
+        let filter = Filter::parse_in(&request.filter, &context)?;
+        if request.upsert.is_some() && filter.has_expression() {
+            let message = "$expr is not allowed in the query predicate for an upsert";
+            return Err(QueryError::new(ErrorCode::QUERY_FEATURE_NOT_ALLOWED, message).into());
+        }
         let returning = Returned::compile(request.returning.as_ref(), &filter)?;
-        let options = UpdateOptions { array_filters: request.array_filters.clone(), multi: request.multi };
+        let options = UpdateOptions {
+            array_filters: request.array_filters.clone(),
+            multi: request.multi,
+            context: context.clone(),
+        };
         let update = Update::parse_value(request.update.as_raw_bson_ref(), &options)?;
         if update.is_replacement() != request.replacement {
             let message = if request.replacement {
@@ -161,13 +170,13 @@ impl Trial<'_, '_> {
             };
             return Err(QueryError::bad_value(message).into());
         }
-        let context = UpdateContext { now_ms: self.moment.now_ms.cast_signed(), ..UpdateContext::default() };
-        let update = update.resolve(&context)?;
+        let update = update.resolve(&UpdateContext { now_ms: context.now_ms, ..UpdateContext::default() })?;
         let find = FindOptions {
             filter: request.filter,
             sort: request.sort,
             hint: request.hint,
             limit: u64::from(!request.multi),
+            context,
             ..FindOptions::default()
         };
         let found = self.matching(view, &request.collection, &find)?;
@@ -302,13 +311,15 @@ impl Trial<'_, '_> {
 
     fn delete(&mut self, view: &mut ViewWriter<'_, '_>, request: DeleteRequest) -> Result<Tried> {
         check_collection_name(&request.collection)?;
-        let filter = Filter::parse(&request.filter)?;
+        let context = self.context();
+        let filter = Filter::parse_in(&request.filter, &context)?;
         let returning = Returned::compile(request.returning.as_ref(), &filter)?;
         let find = FindOptions {
             filter: request.filter,
             sort: request.sort,
             hint: request.hint,
             limit: u64::from(!request.multi),
+            context,
             ..FindOptions::default()
         };
         let found = self.matching(view, &request.collection, &find)?;
@@ -378,6 +389,13 @@ impl Trial<'_, '_> {
 
     fn apply(&mut self, view: &mut ViewWriter<'_, '_>, operation: &Operation, mode: Mode) -> Result<Outcome> {
         self.applier.apply(view, &self.me, operation, mode)
+    }
+
+    /// What filters, projections and pipelines of this call are compiled with. It is done once, here: what is logged does not
+    /// depend on it.
+    fn context(&self) -> QueryContext {
+        let chance = Chance::new(self.moment.now_ms);
+        QueryContext { now_ms: self.moment.now_ms.cast_signed(), chance, ..QueryContext::default() }
     }
 
     /// The documents that match.

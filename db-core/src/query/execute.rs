@@ -187,7 +187,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             let Some(document) = self.source.value(&key)? else { return Ok(None) };
             self.stats.documents_examined += 1;
             let document = stored(document.value())?;
-            let matches = self.filter.matches(document);
+            let matches = self.filter.matches(document)?;
             return if matches { take(Match::Document(document)).map(Some) } else { Ok(None) };
         }
         loop {
@@ -214,7 +214,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             } else {
                 self.stats.documents_examined += 1;
                 let document = stored(item.1.value())?;
-                let matches = !branch.tests_documents || self.filter.matches(document);
+                let matches = !branch.tests_documents || self.filter.matches(document)?;
                 let is_new =
                     matches && is_new(&mut self.seen, item.0.value().get(PREFIX_BYTES..).unwrap_or_default());
                 if is_new { Some(take(Match::Document(document))?) } else { None }
@@ -285,7 +285,7 @@ impl<'s, S: Source<'s>> Reading<'_, S> {
         let document = document.ok_or_else(|| damaged_entry(index))?;
         self.stats.documents_examined += 1;
         let document = stored(document.value())?;
-        if branch.tests_documents && !self.filter.matches(document) {
+        if branch.tests_documents && !self.filter.matches(document)? {
             return Ok(None);
         }
         if !is_new(self.seen, id_key) {

@@ -9,7 +9,7 @@ mod stop;
 use std::sync::Arc;
 
 use bson::{RawBsonRef, RawDocumentBuf};
-use db_index::{Filter, Projection, Sort};
+use db_index::{Filter, Projection, QueryContext, Sort};
 
 pub(crate) use execute::Execution;
 pub(crate) use explain::{Explanation, Purpose, explain};
@@ -34,6 +34,8 @@ pub(crate) struct FindOptions {
     pub(crate) projection: Option<RawDocumentBuf>,
     pub(crate) hint: Option<Hint>,
     pub(crate) stop: Stop,
+    /// The moment, the variables and the chance that filter and projection may look at.
+    pub(crate) context: QueryContext,
 }
 
 /// Which index a find must use.
@@ -58,7 +60,7 @@ pub(crate) struct Compiled {
 
 impl FindOptions {
     fn compile(&self) -> Result<Compiled> {
-        let filter = Filter::parse(&self.filter)?;
+        let filter = Filter::parse_in(&self.filter, &self.context)?;
         let sort = self.sort.as_deref().map(Sort::parse).transpose()?.unwrap_or_default();
         let projection =
             self.projection.as_deref().map(|document| Projection::parse(document, Some(&filter)));

@@ -7,12 +7,14 @@ mod arithmetic;
 mod array;
 mod big;
 mod calendar;
+mod comparison;
 mod convert;
 mod date;
 mod logic;
 mod node;
 mod object;
 mod parse;
+mod replay;
 mod reshape;
 mod set;
 mod statistics;
@@ -26,10 +28,10 @@ use bson::raw::RawDocument;
 use bson::{RawBson, RawBsonRef};
 
 use self::node::{Node, Scope};
+use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 
-pub(crate) use parse::{check_variable_name, field_path};
-
+pub(crate) use comparison::{Comparison, Relation};
 pub use node::{EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX};
 pub use reshape::{Reshape, constant_variables};
 pub use value::{Fields, Items, Value};
@@ -51,7 +53,21 @@ impl Expression {
     /// arguments, those of field paths, and those of the operators' operands.
     pub fn parse(expression: RawBsonRef<'_>, variables: &[&str]) -> Result<Self, QueryError> {
         let variables: Vec<Box<str>> = variables.iter().map(|name| (*name).into()).collect();
-        Ok(Self { root: parse::expression(expression, &variables)?, variables })
+        Ok(Self { root: parse::expression(expression, &variables, None)?, variables })
+    }
+
+    /// As [`Expression::parse`], in surroundings that are known: the variables of the context, `$$NOW` and what is computed of
+    /// them become constants, and `$rand` draws from its chance. `variables` are further ones, whose values come later.
+    ///
+    /// # Errors
+    /// Those of [`Expression::parse`].
+    pub fn parse_in(
+        expression: RawBsonRef<'_>,
+        variables: &[&str],
+        context: &QueryContext,
+    ) -> Result<Self, QueryError> {
+        let variables: Vec<Box<str>> = variables.iter().map(|name| (*name).into()).collect();
+        Ok(Self { root: parse::expression(expression, &variables, Some(context))?, variables })
     }
 
     /// The value of the expression for `document`, with a value for each of its variables.
@@ -87,6 +103,24 @@ impl Expression {
         self.root.evaluate(&mut scope)
     }
 
+    /// Whether every platform and version computes alike: whether it may be part of a logged filter.
+    pub(crate) fn is_replayable(&self) -> bool {
+        replay::is_replayable(&self.root)
+    }
+
+    /// The conditions that all must hold for the expression to be true.
+    pub(crate) fn conjuncts(self) -> Vec<Self> {
+        let variables = self.variables;
+        let mut conditions = Vec::new();
+        flatten(self.root, &mut conditions);
+        conditions.into_iter().map(|root| Self { root, variables: variables.clone() }).collect()
+    }
+
+    /// The comparison of a field with constants, if it is nothing else.
+    pub(crate) fn comparison(&self) -> Option<Comparison> {
+        comparison::of(&self.root)
+    }
+
     /// The value, if it is the same for every document.
     pub fn constant(&self) -> Option<&RawBson> {
         match &self.root {
@@ -100,6 +134,13 @@ impl Value<'_> {
     /// Whether the value counts as true: everything but false, zero, null, undefined and missing.
     pub fn is_true(&self) -> bool {
         self.truthy()
+    }
+}
+
+fn flatten(node: Node, conditions: &mut Vec<Node>) {
+    match node {
+        Node::And(nodes) => nodes.into_iter().for_each(|node| flatten(node, conditions)),
+        node => conditions.push(node),
     }
 }
 

@@ -8,6 +8,7 @@ use super::array::{self, SortBy};
 use super::error;
 use super::table::{Named, Operator};
 use super::value::Value;
+use crate::context::Chance;
 use crate::error::QueryError;
 
 /// The most tree nodes that one evaluation may visit.
@@ -25,8 +26,10 @@ pub(super) enum Node {
     Constant(RawBson),
     /// `$$REMOVE`.
     Missing,
-    /// `$$NOW`.
+    /// `$$NOW`, where it is not known yet.
     Now,
+    /// `$rand`.
+    Random(Chance),
     /// A variable and a field path into it. Variable 0 is the document.
     Variable {
         slot: usize,
@@ -86,6 +89,14 @@ impl<'a> Scope<'a> {
         Self { variables: vec![root], now_ms, steps: 0, bytes: 0 }
     }
 
+    /// For what is computed of constants when an expression is compiled: with little to spend.
+    pub(super) fn cheap() -> Self {
+        const STEPS: u64 = 1000;
+        const BYTES: usize = 100_000;
+        let (steps, bytes) = (EXPRESSION_STEPS_MAX - STEPS, EXPRESSION_BYTES_MAX - BYTES);
+        Self { variables: Vec::new(), now_ms: 0, steps, bytes }
+    }
+
     /// Counts work that is done within one operator.
     pub(super) fn step(&mut self, steps: usize) -> Result<(), QueryError> {
         self.steps = self.steps.saturating_add(steps as u64);
@@ -129,6 +140,7 @@ impl Node {
             Self::Constant(value) => Ok(Value::Raw(value.as_raw_bson_ref())),
             Self::Missing => Ok(Value::Missing),
             Self::Now => Ok(Value::date(scope.now_ms)),
+            Self::Random(chance) => Ok(Value::double(chance.next())),
             Self::Variable { slot, path } => match scope.variables.get(*slot) {
                 Some(value) => value.at(path),
                 None => Ok(Value::Missing),

@@ -1,32 +1,39 @@
 //! From BSON to the expression tree.
 
-use bson::RawBsonRef;
 use bson::raw::RawDocument;
+use bson::{RawBson, RawBsonRef};
 
 use super::array::SortBy;
 use super::error;
-use super::node::{Node, constant};
+use super::node::{Node, Scope, constant};
 use super::table::{self, Named, Operator};
+use super::value::Value;
+use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 use crate::order;
 
 /// The most levels of an expression.
 const DEPTH_MAX: usize = 100;
 
-/// Compiles an expression in which `variables` are known, from slot 1 on.
-pub(super) fn expression(value: RawBsonRef<'_>, variables: &[Box<str>]) -> Result<Node, QueryError> {
-    let mut parser = Parser { names: Vec::from(["ROOT".into()]), depth: 0 };
+/// Compiles an expression in which `variables` are known, from slot 1 on. With a `context`, what it fixes becomes constant.
+pub(super) fn expression(
+    value: RawBsonRef<'_>,
+    variables: &[Box<str>],
+    context: Option<&QueryContext>,
+) -> Result<Node, QueryError> {
+    let mut parser = Parser { names: Vec::from(["ROOT".into()]), depth: 0, context };
     parser.names.extend(variables.iter().cloned());
     parser.value(value)
 }
 
-struct Parser {
+struct Parser<'c> {
     /// The names of the variables in scope, by slot.
     names: Vec<Box<str>>,
     depth: usize,
+    context: Option<&'c QueryContext>,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn value(&mut self, value: RawBsonRef<'_>) -> Result<Node, QueryError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
@@ -41,11 +48,7 @@ impl Parser {
             RawBsonRef::Array(array) => {
                 let nodes: Vec<Node> =
                     order::array_elements(array).map(|item| self.value(item)).collect::<Result<_, _>>()?;
-                Ok(if nodes.iter().all(|node| matches!(node, Node::Constant(_))) {
-                    constant(value)
-                } else {
-                    Node::Array(nodes)
-                })
+                Ok(folded(Node::Array(nodes)))
             }
             literal => Ok(constant(literal)),
         };
@@ -71,6 +74,16 @@ impl Parser {
         }
         if let Some(slot) = self.names.iter().rposition(|known| **known == *name) {
             return Ok(Node::Variable { slot, path });
+        }
+        if let Some(context) = self.context {
+            if let Some((_, value)) = context.variables.iter().find(|(known, _)| *known == *name) {
+                let value = Value::Raw(value.as_raw_bson_ref()).at(&path)?;
+                return Ok(value.to_raw_bson()?.map_or(Node::Missing, Node::Constant));
+            }
+            if name == "NOW" {
+                let now = RawBson::DateTime(bson::DateTime::from_millis(context.now_ms));
+                return Ok(if path.is_empty() { Node::Constant(now) } else { Node::Missing });
+            }
         }
         match name {
             "CURRENT" => Ok(Node::Variable { slot: 0, path }),
@@ -99,7 +112,7 @@ impl Parser {
             check_object_field(name)?;
             nodes.push((name.into(), self.value(value)?));
         }
-        Ok(Node::Object(nodes))
+        Ok(folded(Node::Object(nodes)))
     }
 
     fn operator(&mut self, name: &str, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
@@ -122,11 +135,12 @@ impl Parser {
             "$filter" => self.filter(operand)?,
             "$reduce" => self.reduce(operand)?,
             "$sortArray" => self.sort_array(operand)?,
+            "$rand" => self.random(operand)?,
             _ => {
                 if let Some(operator) = table::operator(name) {
-                    self.call(operator, operand)?
+                    folded(self.call(operator, operand)?)
                 } else if let Some(named) = table::named_operator(name) {
-                    self.call_named(named, operand)?
+                    folded(self.call_named(named, operand)?)
                 } else {
                     return error(168, format!("unrecognized expression '{name}'"));
                 }
@@ -218,6 +232,18 @@ impl Parser {
             }
         }
         Ok(Node::CallNamed(operator, arguments))
+    }
+
+    fn random(&self, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let is_empty = match operand {
+            RawBsonRef::Document(document) => document.is_empty(),
+            RawBsonRef::Array(array) => order::array_elements(array).next().is_none(),
+            _ => false,
+        };
+        if !is_empty {
+            return error(3_040_501, "$rand does not currently accept arguments");
+        }
+        Ok(Node::Random(self.context.map(|context| context.chance.clone()).unwrap_or_default()))
     }
 
     fn condition(&mut self, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
@@ -446,8 +472,30 @@ impl Parser {
     }
 }
 
+/// The node's value as a constant, if it is made of constants alone and cheap; what fails is left to the evaluation.
+fn folded(node: Node) -> Node {
+    let is_constant = |node: &Node| matches!(node, Node::Constant(_));
+    let all = match &node {
+        Node::Object(fields) => fields.iter().all(|(_, node)| is_constant(node)),
+        Node::Array(nodes) | Node::Call(_, nodes) => nodes.iter().all(is_constant),
+        // Without an input it looks at the document.
+        Node::CallNamed(operator, _) if operator.name == "$getField" => false,
+        Node::CallNamed(_, arguments) => arguments.iter().flatten().all(is_constant),
+        _ => false,
+    };
+    if !all {
+        return node;
+    }
+    let value = node.evaluate(&mut Scope::cheap()).and_then(|value| value.to_raw_bson());
+    match value {
+        Ok(Some(value)) => Node::Constant(value),
+        Ok(None) => Node::Missing,
+        Err(_) => node,
+    }
+}
+
 /// Splits a field path of the expression language.
-pub(crate) fn field_path(path: &str) -> Result<Vec<Box<str>>, QueryError> {
+pub(super) fn field_path(path: &str) -> Result<Vec<Box<str>>, QueryError> {
     if path.is_empty() {
         return error(16872, "'$' by itself is not a valid field path");
     }
@@ -495,8 +543,7 @@ fn variable_name(name: RawBsonRef<'_>) -> Result<Box<str>, QueryError> {
     Ok(name.into())
 }
 
-/// Refuses a name that no variable can have.
-pub(crate) fn check_variable_name(name: &str) -> Result<(), QueryError> {
+pub(super) fn check_variable_name(name: &str) -> Result<(), QueryError> {
     // `CURRENT` is the one system variable that may be set anew.
     if name == "CURRENT" {
         return Ok(());

@@ -8,8 +8,10 @@ use std::borrow::Cow;
 use bson::RawBsonRef;
 
 use super::node::{Node, Scope};
+use super::parse::check_variable_name;
 use super::value::{Field, Value};
 use super::{Expression, error};
+use crate::context::QueryContext;
 use crate::error::QueryError;
 
 /// A compiled stage that makes one document of one document.
@@ -55,7 +57,21 @@ impl Reshape {
     /// 31250, 31253 and 31254, 15969 and 51272, 31002, 40230 and 40231; those of [`Expression::parse`].
     pub fn parse(name: &str, operand: RawBsonRef<'_>, variables: &[&str]) -> Result<Self, QueryError> {
         let variables: Vec<Box<str>> = variables.iter().map(|name| (*name).into()).collect();
-        parse::stage(name, operand, variables)
+        parse::stage(name, operand, variables, None)
+    }
+
+    /// As [`Reshape::parse`], in surroundings that are known ([`Expression::parse_in`]).
+    ///
+    /// # Errors
+    /// Those of [`Reshape::parse`].
+    pub fn parse_in(
+        name: &str,
+        operand: RawBsonRef<'_>,
+        variables: &[&str],
+        context: &QueryContext,
+    ) -> Result<Self, QueryError> {
+        let variables: Vec<Box<str>> = variables.iter().map(|name| (*name).into()).collect();
+        parse::stage(name, operand, variables, Some(context))
     }
 
     /// The document that the stage makes of `root`, with a value for each variable.
@@ -222,19 +238,21 @@ fn exclude<'a>(
     Value::document(made)
 }
 
-/// The values of `let` variables: expressions that know no document.
+/// The values of `let` variables: expressions that know no document, in the surroundings of `context` (whose own variables
+/// they may use).
 ///
 /// # Errors
-/// Those of [`Expression::parse`] and [`Expression::evaluate`].
+/// `FailedToParse` (9) for names that no variable can have; those of [`Expression::parse`] and [`Expression::evaluate`].
 pub fn constant_variables(
     variables: &bson::raw::RawDocument,
-    now_ms: i64,
+    context: &QueryContext,
 ) -> Result<Vec<(String, bson::RawBson)>, QueryError> {
     let empty = bson::raw::RawDocumentBuf::new();
     let mut constants = Vec::new();
     for (name, value) in crate::order::elements(variables) {
-        let expression = Expression::parse(value, &[])?;
-        let value = expression.evaluate(&empty, &[], now_ms)?.to_raw_bson()?;
+        check_variable_name(name.as_str())?;
+        let expression = Expression::parse_in(value, &[], context)?;
+        let value = expression.evaluate(&empty, &[], context.now_ms)?.to_raw_bson()?;
         constants.push((name.as_str().to_owned(), value.unwrap_or(bson::RawBson::Null)));
     }
     Ok(constants)

@@ -3,10 +3,11 @@
 use bson::{RawBson, RawBsonRef, RawDocument};
 
 use crate::{
+    context::QueryContext,
     error::{ErrorCode, QueryError},
     filter::{
         Filter,
-        node::{Node, Subject},
+        node::{Node, Subject, Trace},
         parse::{self, is_operator_document},
     },
     order,
@@ -38,10 +39,10 @@ impl ElementFilter {
     pub fn parse_pull(operand: RawBsonRef<'_>) -> Result<Self, QueryError> {
         let condition = match operand {
             RawBsonRef::Document(query) if !is_operator_document(query) || is_logical(query) => {
-                Condition::Object(Filter::parse(query)?)
+                Condition::Object(without_expressions(Filter::parse(query)?, "a $pull")?)
             }
             RawBsonRef::Document(_) | RawBsonRef::RegularExpression(_) => {
-                Condition::Wrapped(parse::condition("", operand)?)
+                Condition::Wrapped(parse::condition("", operand, &QueryContext::default())?)
             }
             value => Condition::Equal(RawBson::from(value)),
         };
@@ -55,7 +56,7 @@ impl ElementFilter {
     /// `FailedToParse` (9) if it names no identifier or more than one, `BadValue` (2) for an identifier that is not
     /// alphanumeric from a lower-case letter on; those of [`Filter::parse`].
     pub fn parse_array_filter(document: &RawDocument) -> Result<(String, Self), QueryError> {
-        let filter = Filter::parse(document)?;
+        let filter = without_expressions(Filter::parse(document)?, "arrayFilters")?;
         let mut identifier = None;
         name_of(filter.root(), &mut identifier)?;
         let Some(identifier) = identifier else {
@@ -77,9 +78,13 @@ impl ElementFilter {
     pub fn matches(&self, element: RawBsonRef<'_>) -> bool {
         match (&self.condition, element) {
             (Condition::Equal(value), element) => order::compare(value.as_raw_bson_ref(), element).is_eq(),
-            (Condition::Object(filter), RawBsonRef::Document(document)) => filter.matches(document),
+            (Condition::Object(filter), RawBsonRef::Document(document)) => {
+                filter.root().matches(Subject::Document(document), &mut Trace::default())
+            }
             (Condition::Object(_), _) => false,
-            (Condition::Wrapped(node), element) => node.matches(Subject::Wrapped(element), &mut None),
+            (Condition::Wrapped(node), element) => {
+                node.matches(Subject::Wrapped(element), &mut Trace::default())
+            }
         }
     }
 
@@ -93,8 +98,19 @@ impl ElementFilter {
     }
 }
 
+/// Refuses what is about whole documents and may fail.
+fn without_expressions(filter: Filter, place: &str) -> Result<Filter, QueryError> {
+    if filter.has_expression() {
+        let message = format!("$expr is not allowed in {place}");
+        return Err(QueryError::new(ErrorCode::QUERY_FEATURE_NOT_ALLOWED, message));
+    }
+    Ok(filter)
+}
+
 fn is_logical(document: &RawDocument) -> bool {
-    fields(document).next().is_some_and(|(name, _)| matches!(name, "$and" | "$or" | "$nor" | "$comment"))
+    fields(document)
+        .next()
+        .is_some_and(|(name, _)| matches!(name, "$and" | "$or" | "$nor" | "$comment" | "$expr"))
 }
 
 /// The first part of every path below `node`, which must be one and the same.
@@ -104,7 +120,7 @@ fn name_of<'a>(node: &'a Node, name: &mut Option<&'a str>) -> Result<(), QueryEr
             nodes.iter().try_for_each(|node| name_of(node, name))
         }
         Node::Not(node) => name_of(node, name),
-        Node::Always(_) | Node::Schema(_) => Ok(()),
+        Node::Always(_) | Node::Schema(_) | Node::Expression(_) | Node::Sample { .. } => Ok(()),
         Node::Field { path, .. } => {
             let first = path.parts().first().map_or("", |part| part.name());
             match *name {

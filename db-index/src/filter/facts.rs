@@ -3,6 +3,7 @@
 use bson::{RawBson, RawBsonRef, RawDocument, RawDocumentBuf, raw::CStr};
 
 use crate::{
+    context::QueryContext,
     error::{ErrorCode, QueryError},
     filter::{
         node::{Node, Predicate},
@@ -127,5 +128,5 @@ fn replayable_operators(field: &CStr, operators: &RawDocument) -> Result<RawDocu
 fn may_replay(name: &CStr, value: RawBsonRef<'_>) -> Result<bool, QueryError> {
     let mut single = RawDocumentBuf::new();
     single.append(name, value);
-    Ok(parse::filter(&single)?.is_replayable())
+    Ok(parse::filter(&single, &QueryContext::default())?.is_replayable())
 }

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use bson::{RawBson, RawBsonRef, RawDocument};
 
 use crate::{
-    filter::{bits::BitTest, pattern::Pattern, schema::Schema, types::TypeSet},
+    context::Chance,
+    error::QueryError,
+    filter::{bits::BitTest, expression::ExpressionTest, pattern::Pattern, schema::Schema, types::TypeSet},
     number::Number,
     order::{self, Bracket},
     path::{Candidate, Flow, Leaf, Path, elements, walk_document, walk_value},
@@ -27,6 +29,15 @@ pub(crate) enum Node {
     Always(bool),
     /// `$jsonSchema`: the whole document is valid.
     Schema(Box<Schema>),
+    /// `$expr`: the expression is true of the whole document.
+    Expression(Box<ExpressionTest>),
+    /// `$sampleRate`: this share of the documents.
+    Sample {
+        /// From 0 to 1.
+        rate: f64,
+        /// What decides.
+        chance: Chance,
+    },
     /// A predicate that some candidate of the path satisfies.
     Field {
         /// Where the candidates are.
@@ -80,6 +91,15 @@ pub(crate) struct Members {
     /// In ascending total order, without equals.
     values: Vec<RawBson>,
     patterns: Vec<Pattern>,
+}
+
+/// What comes of a test beside its answer.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    /// The place in an array by which the subject matched, if by any.
+    pub(crate) position: Option<usize>,
+    /// What an expression failed with: the answer means nothing then.
+    pub(crate) failure: Option<QueryError>,
 }
 
 /// What a node is tested on.
@@ -143,27 +163,42 @@ impl Node {
         Self::Not(Box::new(self))
     }
 
-    /// Whether `subject` matches. `position` is set to the place in the array by which it did, if by any; a later
+    /// Whether `subject` matches. The position in `trace` is set to the place in the array by which it did, if by any; a later
     /// condition overrides an earlier one, and what stands under a negation does not count.
-    pub(crate) fn matches(&self, subject: Subject<'_>, position: &mut Option<usize>) -> bool {
+    pub(crate) fn matches(&self, subject: Subject<'_>, trace: &mut Trace) -> bool {
         match self {
             Self::And(nodes) => {
-                let matched = nodes.iter().all(|node| node.matches(subject, position));
+                let matched = nodes.iter().all(|node| node.matches(subject, trace));
                 if !matched {
-                    *position = None;
+                    trace.position = None;
                 }
                 matched
             }
-            Self::Or(nodes) => nodes.iter().any(|node| node.matches(subject, position)),
-            Self::Nor(nodes) => !nodes.iter().any(|node| node.matches(subject, &mut None)),
-            Self::Not(node) => !node.matches(subject, &mut None),
+            Self::Or(nodes) => nodes.iter().any(|node| node.matches(subject, trace)),
+            Self::Nor(nodes) => {
+                let position = trace.position;
+                let matched = nodes.iter().any(|node| node.matches(subject, trace));
+                trace.position = position;
+                !matched
+            }
+            Self::Not(node) => {
+                let position = trace.position;
+                let matched = node.matches(subject, trace);
+                trace.position = position;
+                !matched
+            }
             Self::Always(answer) => *answer,
             Self::Schema(schema) => schema.admits(match subject {
                 Subject::Document(document) => RawBsonRef::Document(document),
                 Subject::Value(value) | Subject::Wrapped(value) => value,
             }),
+            Self::Expression(test) => match subject {
+                Subject::Document(document) => test.holds(document, trace),
+                Subject::Value(_) | Subject::Wrapped(_) => false, // expressions are about whole documents
+            },
+            Self::Sample { rate, chance } => chance.next() < *rate,
             Self::Field { path, predicate } => {
-                let mut visit = |candidate: Candidate<'_>| predicate.visit(candidate, position);
+                let mut visit = |candidate: Candidate<'_>| predicate.visit(candidate, &mut trace.position);
                 let flow = match subject {
                     Subject::Document(document) => {
                         walk_document(document, path.parts(), predicate.leaf(), &mut visit)
@@ -179,13 +214,24 @@ impl Node {
         }
     }
 
+    /// Whether an expression is among the conditions.
+    pub(crate) fn has_expression(&self) -> bool {
+        match self {
+            Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().any(Self::has_expression),
+            Self::Not(node) => node.has_expression(),
+            Self::Expression(_) | Self::Sample { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether every platform and version answers alike: no regular expressions and no schemas.
     pub(crate) fn is_replayable(&self) -> bool {
         match self {
             Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().all(Self::is_replayable),
             Self::Not(node) => node.is_replayable(),
             Self::Always(_) => true,
-            Self::Schema(_) => false,
+            Self::Schema(_) | Self::Sample { .. } => false,
+            Self::Expression(test) => test.is_replayable(),
             Self::Field { predicate, .. } => match predicate {
                 Predicate::Regex(_) => false,
                 Predicate::In(members) => !members.has_patterns(),
@@ -240,13 +286,15 @@ impl Predicate {
                 .is_some_and(|dividend| dividend.wrapping_rem(*divisor) == *remainder),
             Self::Regex(pattern) => value.is_some_and(|value| pattern.matches(value)),
             Self::Bits(test) => value.is_some_and(|value| test.matches(value)),
-            Self::ElemMatchValue(node) => {
-                find_element(value, place, |element| node.matches(Subject::Value(element), &mut None))
-            }
+            Self::ElemMatchValue(node) => find_element(value, place, |element| {
+                node.matches(Subject::Value(element), &mut Trace::default())
+            }),
             Self::ElemMatchObject(node) => find_element(value, place, |element| match element {
-                RawBsonRef::Document(document) => node.matches(Subject::Document(document), &mut None),
+                RawBsonRef::Document(document) => {
+                    node.matches(Subject::Document(document), &mut Trace::default())
+                }
                 RawBsonRef::Array(array) => RawDocument::from_bytes(array.as_bytes())
-                    .is_ok_and(|document| node.matches(Subject::Document(document), &mut None)),
+                    .is_ok_and(|document| node.matches(Subject::Document(document), &mut Trace::default())),
                 _ => false,
             }),
         }

@@ -3,9 +3,11 @@
 use bson::{RawArray, RawBson, RawBsonRef, RawDocument};
 
 use crate::{
+    context::QueryContext,
     error::{ErrorCode, QueryError},
     filter::{
         bits::{BitQuestion, BitTest},
+        expression,
         node::{Members, Node, Predicate},
         pattern::Pattern,
         schema,
@@ -24,22 +26,12 @@ const MEMBERS_MAX: usize = 500_000;
 const PATTERNS_MAX: usize = 512;
 
 /// Operators that are known and left out, at the top of a filter or under a field.
-const NOT_IMPLEMENTED: [&str; 10] = [
-    "$expr",
-    "$where",
-    "$text",
-    "$sampleRate",
-    "$geoWithin",
-    "$geoIntersects",
-    "$geoNear",
-    "$near",
-    "$nearSphere",
-    "$within",
-];
+const NOT_IMPLEMENTED: [&str; 8] =
+    ["$where", "$text", "$geoWithin", "$geoIntersects", "$geoNear", "$near", "$nearSphere", "$within"];
 
 /// Compiles a whole filter.
-pub(super) fn filter(document: &RawDocument) -> Result<Node, QueryError> {
-    let root = Parser::default().document(document, 0)?;
+pub(super) fn filter(document: &RawDocument, context: &QueryContext) -> Result<Node, QueryError> {
+    let root = Parser::new(context).document(document, 0)?;
     Ok(match root {
         Node::And(_) => root,
         other => Node::And(vec![other]),
@@ -47,8 +39,12 @@ pub(super) fn filter(document: &RawDocument) -> Result<Node, QueryError> {
 }
 
 /// Compiles a document of operators (`{$gt: 3}`) or a regular expression as the condition on the field `name`.
-pub(super) fn condition(name: &str, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
-    Parser::default().field(name, operand, 0)
+pub(super) fn condition(
+    name: &str,
+    operand: RawBsonRef<'_>,
+    context: &QueryContext,
+) -> Result<Node, QueryError> {
+    Parser::new(context).field(name, operand, 0)
 }
 
 /// Whether an operand is a document of operators and no literal: its first key starts with `$`, and it is no reference
@@ -60,14 +56,20 @@ pub(crate) fn is_operator_document(document: &RawDocument) -> bool {
 }
 
 /// Counts what has been compiled.
-#[derive(Default)]
-struct Parser {
+struct Parser<'c> {
+    context: &'c QueryContext,
     nodes: usize,
     members: usize,
     patterns: usize,
+    /// How many `$elemMatch` there are around: what is about the whole document cannot stand there.
+    within_elements: usize,
 }
 
-impl Parser {
+impl<'c> Parser<'c> {
+    fn new(context: &'c QueryContext) -> Self {
+        Self { context, nodes: 0, members: 0, patterns: 0, within_elements: 0 }
+    }
+
     fn document(&mut self, document: &RawDocument, depth: usize) -> Result<Node, QueryError> {
         if depth > DEPTH_MAX {
             return Err(QueryError::bad_value(format!("a filter may be at most {DEPTH_MAX} levels deep")));
@@ -103,6 +105,18 @@ impl Parser {
                 }
                 self.count_node()?;
                 Ok(Node::Always(name == "$alwaysTrue"))
+            }
+            "$expr" | "$sampleRate" => {
+                if self.within_elements > 0 {
+                    let message = format!("{name} can only be applied to the top-level document");
+                    return Err(QueryError::bad_value(message));
+                }
+                self.count_node()?;
+                if name == "$expr" {
+                    expression::expression(operand, self.context)
+                } else {
+                    expression::sample(operand, self.context)
+                }
             }
             "$jsonSchema" => Ok(Node::Schema(Box::new(schema::parse(operand, self)?))),
             name if NOT_IMPLEMENTED.contains(&name) => Err(not_implemented(name)),
@@ -286,7 +300,10 @@ impl Parser {
             let node = self.operators(&Path::empty(), condition, depth + 1)?;
             return Ok(Predicate::ElemMatchValue(Box::new(node)));
         }
-        Ok(Predicate::ElemMatchObject(Box::new(self.document(condition, depth + 1)?)))
+        self.within_elements += 1;
+        let node = self.document(condition, depth + 1)?;
+        self.within_elements -= 1;
+        Ok(Predicate::ElemMatchObject(Box::new(node)))
     }
 
     fn members(&mut self, name: &str, operand: RawBsonRef<'_>) -> Result<Members, QueryError> {
@@ -338,7 +355,7 @@ impl Parser {
     }
 }
 
-impl schema::Counter for Parser {
+impl schema::Counter for Parser<'_> {
     fn count_node(&mut self) -> Result<(), QueryError> {
         Self::count_node(self)
     }

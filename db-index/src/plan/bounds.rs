@@ -3,10 +3,11 @@
 //! The rule that everything here keeps: if a document matches the condition, one of its entries has a key in the set. A
 //! set is *exact* if the reverse holds as well, so that nothing is left to test.
 
-use bson::RawBsonRef;
+use bson::{RawBson, RawBsonRef};
 
 use super::interval::{Cut, Interval, IntervalSet};
 use crate::{
+    expression::{Comparison, Relation},
     filter::{Node, Predicate},
     key::Bracket,
     number::Number,
@@ -66,7 +67,10 @@ pub(crate) fn node_bounds<'a>(node: &'a Node, path: &[&str], keys: Keys) -> Opti
         }
         Node::Not(inner) => negated_bounds(inner, path, keys),
         Node::Nor(nodes) => all_bounds(nodes.iter().map(|node| negated_bounds(node, path, keys)), keys),
-        Node::Always(true) | Node::Schema(_) => None,
+        Node::Expression(test) => {
+            test.comparison().and_then(|comparison| comparison_bounds(comparison, path, keys))
+        }
+        Node::Always(true) | Node::Schema(_) | Node::Sample { .. } => None,
         Node::Always(false) => Some(bounds(IntervalSet::empty(), true)),
     }
 }
@@ -177,8 +181,47 @@ fn element_bounds(node: &Node) -> Option<IntervalSet> {
         Node::Or(nodes) => {
             nodes.iter().map(element_bounds).collect::<Option<Vec<_>>>().map(IntervalSet::union_of)
         }
-        Node::Not(_) | Node::Nor(_) | Node::Always(_) | Node::Schema(_) => None,
+        Node::Not(_)
+        | Node::Nor(_)
+        | Node::Always(_)
+        | Node::Schema(_)
+        | Node::Expression(_)
+        | Node::Sample { .. } => None,
     }
+}
+
+/// The keys of the values that stand so to the constants of an expression, which compares whole values by the total order and
+/// puts a missing one below null: the index has the key of null for it. Where arrays were met, the keys are those of elements
+/// and say nothing.
+fn comparison_bounds<'a>(comparison: &Comparison, path: &[&str], keys: Keys) -> Option<Bounds<'a>> {
+    if keys != Keys::Single || !comparison.path.iter().map(|part| &**part).eq(path.iter().copied()) {
+        return None;
+    }
+    if comparison.relation == Relation::In {
+        let members = comparison.operands.iter().map(RawBson::as_raw_bson_ref);
+        let points =
+            members.map(|member| comparison_set(Relation::Equal, member)).collect::<Option<Vec<_>>>()?;
+        return Some(bounds(IntervalSet::union_of(points), false));
+    }
+    let operand = comparison.operands.first()?.as_raw_bson_ref();
+    Some(bounds(comparison_set(comparison.relation, operand)?, false))
+}
+
+fn comparison_set(relation: Relation, operand: RawBsonRef<'_>) -> Option<IntervalSet> {
+    let (least, most) = (Cut::before(Vec::new()), Cut::after(Vec::new()));
+    let is_null = match bracket(operand) {
+        Bracket::Array | Bracket::Undefined => return None,
+        other => other == Bracket::Null,
+    };
+    let (below, above) = (Cut::before_value(operand), Cut::after_value(operand));
+    Some(match relation {
+        Relation::Equal => IntervalSet::point(operand),
+        Relation::Greater => IntervalSet::between(above, most),
+        Relation::GreaterOrEqual => IntervalSet::between(below, most),
+        Relation::Less if !is_null => IntervalSet::between(least, below),
+        Relation::Less | Relation::LessOrEqual => IntervalSet::between(least, above),
+        Relation::In => return None,
+    })
 }
 
 fn equality_bounds<'a>(operand: RawBsonRef<'_>, keys: Keys) -> Bounds<'a> {

@@ -139,7 +139,7 @@ fn compile(
         Node::Nor(nodes) => KeyNode::Not(Box::new(KeyNode::Any(compile_all(nodes)?))),
         Node::Not(inner) => KeyNode::Not(Box::new(compile(inner, definition, multikey, last)?)),
         Node::Always(answer) => KeyNode::Always(*answer),
-        Node::Schema(_) => return None,
+        Node::Schema(_) | Node::Expression(_) | Node::Sample { .. } => return None,
         Node::Field { path, predicate } => {
             let names = || path.parts().iter().map(Part::name);
             let field = definition.fields().iter().position(|field| names().eq(field.parts()))?;

@@ -7,6 +7,7 @@ use super::{
     key_filter::KeyFilter,
 };
 use crate::{
+    expression::Relation,
     filter::{Node, Predicate},
     index::{IndexDefinition, IndexField, MultikeyFields},
     key::{Direction, prefix_end},
@@ -297,6 +298,12 @@ pub(super) fn node_selectivity(node: &Node) -> f64 {
             _ => OTHER,
         },
         Node::Schema(_) => OTHER,
+        Node::Expression(test) => match test.comparison().map(|comparison| comparison.relation) {
+            Some(Relation::Equal) => POINT,
+            Some(Relation::In) | None => OTHER,
+            Some(_) => HALF_OPEN,
+        },
+        Node::Sample { rate, .. } => *rate,
         Node::Nor(_) | Node::Not(_) => 1.0,
     }
 }

@@ -115,7 +115,7 @@ impl Collection {
                 }
                 answer.documents_examined += 1;
                 let document = &self.documents[&id_key];
-                if !branch.tests_documents || request.filter.matches(document) {
+                if !branch.tests_documents || request.filter.matches(document).unwrap() {
                     answer.documents.push(document.clone());
                 }
             }
@@ -227,7 +227,7 @@ fn check_answer(
     answer: &Answer,
 ) -> Result<(), TestCaseError> {
     let mut expected: Vec<_> =
-        collection.documents.values().filter(|document| request.filter.matches(document)).collect();
+        collection.documents.values().filter(|document| request.filter.matches(document).unwrap()).collect();
     let total = expected.len();
     expected.sort_by_key(|document| request.sort.key(document).unwrap());
     let limit = request.limit.map_or(usize::MAX, |limit| limit as usize);
@@ -236,7 +236,7 @@ fn check_answer(
     prop_assert_eq!(answer.documents.len(), total.min(limit), "of {} matching", total);
     for (found, expected) in answer.documents.iter().zip(&expected) {
         prop_assert_eq!(key(found), key(expected), "out of order");
-        prop_assert!(request.filter.matches(found));
+        prop_assert!(request.filter.matches(found).unwrap());
     }
     let ids: BTreeSet<Vec<u8>> =
         answer.documents.iter().map(|document| document.as_bytes().to_vec()).collect();
@@ -570,7 +570,22 @@ fn filter() -> impl Strategy<Value = RawBson> {
         let fields = fields.into_iter().filter(|(name, _)| seen.insert(name.clone()));
         RawBson::Document(document_of(fields.collect()))
     });
-    fields.prop_recursive(2, 6, 3, |inner| {
+    let comparison = (select(vec!["$eq", "$gt", "$gte", "$lt", "$lte"]), path(), operand(), any::<bool>());
+    let expression = comparison.prop_map(|(operator, path, operand, turned)| {
+        let literal = document(vec![("$literal", operand)]);
+        let mut sides = vec![RawBson::String(format!("${path}")), literal];
+        if turned {
+            sides.reverse();
+        }
+        document(vec![("$expr", document(vec![(operator, list(sides))]))])
+    });
+    let member = (path(), vec(operand(), 0..4)).prop_map(|(path, members)| {
+        let literal = document(vec![("$literal", list(members))]);
+        let sides = list(vec![RawBson::String(format!("${path}")), literal]);
+        document(vec![("$expr", document(vec![("$in", sides)]))])
+    });
+    let leaf = prop_oneof![6 => fields, 1 => expression, 1 => member];
+    leaf.prop_recursive(2, 6, 3, |inner| {
         (select(vec!["$and", "$or", "$nor"]), vec(inner, 1..3), path(), condition()).prop_map(
             |(operator, inner, path, condition)| {
                 let mut filter = RawDocumentBuf::new();
@@ -667,7 +682,7 @@ proptest! {
                 continue;
             }
             let found = collection.run(&plan, &request).documents;
-            let matching: Vec<_> = collection.documents.values().filter(|document| filter.matches(document)).collect();
+            let matching: Vec<_> = collection.documents.values().filter(|document| filter.matches(document).unwrap()).collect();
             prop_assert_eq!(found.len(), matching.len());
             for document in matching {
                 let same = |found: &&RawDocumentBuf| fields.iter().all(|field| found.get(field).unwrap() == document.get(field).unwrap());

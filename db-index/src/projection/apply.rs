@@ -4,7 +4,7 @@ use bson::{RawArray, RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf};
 
 use crate::{
     error::{ErrorCode, QueryError},
-    filter::Subject,
+    filter::{Subject, Trace},
     path::elements,
     projection::{Fields, Kind, Node, Projection},
 };
@@ -160,12 +160,12 @@ fn first_match(value: RawBsonRef<'_>, condition: &crate::filter::Node) -> Option
     let RawBsonRef::Array(array) = value else {
         return None;
     };
-    let mut position = None;
-    if !condition.matches(Subject::Value(value), &mut position) {
+    let mut trace = Trace::default();
+    if !condition.matches(Subject::Value(value), &mut trace) {
         return None;
     }
     let mut part = RawArrayBuf::new();
-    part.push(elements(array).nth(position?)?);
+    part.push(elements(array).nth(trace.position?)?);
     Some(part)
 }
 

@@ -3,6 +3,7 @@
 use bson::{RawArray, RawBsonRef, RawDocument};
 
 use crate::{
+    context::QueryContext,
     error::{ErrorCode, QueryError},
     filter::{Filter, truthy},
     number::Number,
@@ -186,7 +187,7 @@ impl Parser {
                 format!("cannot use $elemMatch projection on a nested field: '{path}'"),
             ));
         }
-        let node = Filter::element_match(path, operand)?;
+        let node = Filter::element_match(path, operand, &QueryContext::default())?;
         self.elem_match = true;
         self.add(path, Node::ElemMatch(node))
     }

@@ -17,12 +17,13 @@ mod tree;
 mod upsert;
 
 use bson::raw::{RawDocument, RawDocumentBuf};
-use bson::{RawArray, RawBson, RawBsonRef};
+use bson::{RawArray, RawBsonRef};
 
 use self::array_filters::ArrayFilters;
 use self::operators::Surroundings;
 use self::parse::Operators;
 use self::pipeline::Pipeline;
+use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 use crate::guard;
 use crate::limits::ELEMENTS_MAX;
@@ -55,6 +56,8 @@ pub struct UpdateOptions {
     pub array_filters: Vec<RawDocumentBuf>,
     /// Whether the update is meant for all matching documents, which a replacement cannot be.
     pub multi: bool,
+    /// What the stages of a pipeline may look at.
+    pub context: QueryContext,
 }
 
 /// What an update is applied with, besides the document.
@@ -107,7 +110,7 @@ impl Update {
                 ErrorCode::FAILED_TO_PARSE,
                 "array filters may not be specified for an update pipeline",
             )),
-            RawBsonRef::Array(stages) => Self::parse_pipeline(stages, &[]),
+            RawBsonRef::Array(stages) => Self::parse_pipeline(stages, &options.context),
             other => Err(QueryError::new(
                 ErrorCode::FAILED_TO_PARSE,
                 format!(
@@ -118,15 +121,15 @@ impl Update {
         }
     }
 
-    /// Compiles a pipeline of `$set`, `$unset`, `$project`, `$replaceWith` and their other names; `variables` are those of
-    /// `let`, with their values ([`crate::constant_variables`]).
+    /// Compiles a pipeline of `$set`, `$unset`, `$project`, `$replaceWith` and their other names, in surroundings
+    /// that are known.
     ///
     /// A pipeline is never replayable: log its [`plain_effects`].
     ///
     /// # Errors
     /// `InvalidOptions` (72) for a stage that no update may have; those of [`crate::Reshape::parse`].
-    pub fn parse_pipeline(stages: &RawArray, variables: &[(String, RawBson)]) -> Result<Self, QueryError> {
-        let kind = Kind::Pipeline(Box::new(Pipeline::parse(stages, variables)?));
+    pub fn parse_pipeline(stages: &RawArray, context: &QueryContext) -> Result<Self, QueryError> {
+        let kind = Kind::Pipeline(Box::new(Pipeline::parse(stages, context)?));
         // The bytes of an array are those of a document with the indexes for names.
         let source =
             RawDocumentBuf::from_bytes(stages.as_bytes().to_vec()).map_err(|error| malformed(&error))?;

@@ -1,9 +1,10 @@
 //! Updates by a pipeline of stages.
 
 use bson::raw::{RawDocument, RawDocumentBuf};
-use bson::{RawArray, RawBson, RawBsonRef};
+use bson::{RawArray, RawBsonRef};
 
 use super::{UpdateContext, replace};
+use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 use crate::expression::{Reshape, Value};
 use crate::raw::Elements;
@@ -15,13 +16,10 @@ const STAGES_MAX: usize = 1000;
 #[derive(Debug, Clone)]
 pub(super) struct Pipeline {
     stages: Vec<Reshape>,
-    /// The values of the `let` variables.
-    variables: Vec<RawBson>,
 }
 
 impl Pipeline {
-    pub(super) fn parse(stages: &RawArray, variables: &[(String, RawBson)]) -> Result<Self, QueryError> {
-        let names: Vec<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
+    pub(super) fn parse(stages: &RawArray, context: &QueryContext) -> Result<Self, QueryError> {
         let mut compiled = Vec::new();
         for stage in Elements::of_array(stages) {
             let stage = stage?;
@@ -44,13 +42,13 @@ impl Pipeline {
                     format!("the stage '{}' is not allowed within an update", first.key),
                 ));
             }
-            compiled.push(Reshape::parse(first.key, first.value()?, &names)?);
+            compiled.push(Reshape::parse_in(first.key, first.value()?, &[], context)?);
             if compiled.len() > STAGES_MAX {
                 let message = format!("an update pipeline may have at most {STAGES_MAX} stages");
                 return Err(QueryError::new(ErrorCode::FAILED_TO_PARSE, message));
             }
         }
-        Ok(Self { stages: compiled, variables: variables.iter().map(|(_, value)| value.clone()).collect() })
+        Ok(Self { stages: compiled })
     }
 
     /// The document that the stages make, with the `_id` of the one they start from.
@@ -59,11 +57,9 @@ impl Pipeline {
         document: &RawDocument,
         context: &UpdateContext,
     ) -> Result<RawDocumentBuf, QueryError> {
-        let variables: Vec<Value<'_>> =
-            self.variables.iter().map(|value| Value::Raw(value.as_raw_bson_ref())).collect();
         let mut value = Value::Raw(RawBsonRef::Document(document));
         for stage in &self.stages {
-            value = stage.apply(&value, &variables, context.now_ms)?;
+            value = stage.apply(&value, &[], context.now_ms)?;
         }
         replace::apply(&value.to_document()?.unwrap_or_default(), document)
     }

@@ -47,7 +47,7 @@ impl Update {
             }
         }
         writer.close(root);
-        let options = UpdateOptions { array_filters: self.array_filters.clone(), multi: false };
+        let options = UpdateOptions { array_filters: self.array_filters.clone(), ..UpdateOptions::default() };
         Self::parse(&writer.into_document(), &options)
     }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::needless_pass_by_value)] // literals read better by value
 
 use bson::raw::RawDocumentBuf;
-use bson::{Bson, Document, bson, doc};
+use bson::{Bson, Document, RawBson, bson, doc};
 
 use super::*;
 use crate::filter::Filter;
@@ -24,7 +24,10 @@ fn parse(update: Document) -> Result<Update, QueryError> {
 }
 
 fn parse_with(update: Document, array_filters: Vec<Document>) -> Result<Update, QueryError> {
-    let options = UpdateOptions { array_filters: array_filters.into_iter().map(raw).collect(), multi: false };
+    let options = UpdateOptions {
+        array_filters: array_filters.into_iter().map(raw).collect(),
+        ..UpdateOptions::default()
+    };
     Update::parse(&raw(update), &options)
 }
 

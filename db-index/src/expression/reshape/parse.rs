@@ -4,6 +4,7 @@ use bson::RawBsonRef;
 use bson::raw::RawDocument;
 
 use super::{Fields, Kind, Place, Reshape};
+use crate::context::QueryContext;
 use crate::error::QueryError;
 use crate::expression::error;
 use crate::expression::node::Node;
@@ -19,8 +20,9 @@ pub(super) fn stage(
     name: &str,
     operand: RawBsonRef<'_>,
     variables: Vec<Box<str>>,
+    context: Option<&QueryContext>,
 ) -> Result<Reshape, QueryError> {
-    let mut parser = Parser { computed: Vec::new(), variables: &variables };
+    let mut parser = Parser { computed: Vec::new(), variables: &variables, context };
     let kind = match name {
         "$addFields" | "$set" => parser.added(name, operand)?,
         "$project" => parser.projected(operand)?,
@@ -55,6 +57,7 @@ pub(super) fn stage(
 struct Parser<'v> {
     computed: Vec<Node>,
     variables: &'v [Box<str>],
+    context: Option<&'v QueryContext>,
 }
 
 /// What the values of a `$project` ask for.
@@ -67,7 +70,7 @@ struct Wishes {
 
 impl Parser<'_> {
     fn compute(&mut self, value: RawBsonRef<'_>) -> Result<usize, QueryError> {
-        self.computed.push(expression(value, self.variables)?);
+        self.computed.push(expression(value, self.variables, self.context)?);
         Ok(self.computed.len() - 1)
     }
 

@@ -63,9 +63,9 @@ fn stages_compute_from_the_document() {
 #[test]
 fn variables_of_let_are_known() {
     let stages = RawBson::try_from(bson!([{"$set": {"a": {"$add": ["$a", "$$by"]}}}])).unwrap();
-    let variables = crate::expression::constant_variables(&raw(doc! {"by": {"$add": [1, 2]}}), 0).unwrap();
+    let context = QueryContext::default().with_variables(&raw(doc! {"by": {"$add": [1, 2]}})).unwrap();
     let RawBson::Array(stages) = stages else { panic!("an array") };
-    let update = Update::parse_pipeline(&stages, &variables).unwrap();
+    let update = Update::parse_pipeline(&stages, &context).unwrap();
     assert_eq!(decoded(&update.apply(&raw(doc! {"a": 1}), &CONTEXT).unwrap().document), doc! {"a": 4});
 }
 

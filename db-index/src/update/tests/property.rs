@@ -318,7 +318,7 @@ proptest! {
 
     #[test]
     fn no_update_document_panics(update in any_document(), document in any_document(), filter in any_document()) {
-        let options = UpdateOptions { array_filters: vec![filter], multi: false };
+        let options = UpdateOptions { array_filters: vec![filter], ..UpdateOptions::default() };
         if let Ok(update) = Update::parse(&update, &options) {
             let _ = update.apply(&document, &CONTEXT);
         }
