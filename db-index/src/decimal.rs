@@ -97,24 +97,12 @@ impl Decimal {
     /// Converts a double as MongoDB does for arithmetic: to 15 significant digits, so that 0.1 becomes
     /// 0.100000000000000. Zero keeps its sign, infinities and NaN stay.
     pub fn from_f64(value: f64) -> Self {
-        if value.is_nan() {
-            return Self::Nan;
+        if value == 0.0 {
+            return Self::Finite { negative: value.is_sign_negative(), coefficient: 0, exponent: 0 };
         }
         let negative = value.is_sign_negative();
-        if value.is_infinite() {
-            return Self::Infinity { negative };
-        }
-        if value == 0.0 {
-            return Self::Finite { negative, coefficient: 0, exponent: 0 };
-        }
-        let (mantissa, exponent) = double_parts(value);
-        let (exact, exponent) = if exponent >= 0 {
-            (BigUint::from(mantissa) << exponent.unsigned_abs(), 0)
-        } else {
-            (BigUint::from(mantissa) * BigUint::from(5_u8).pow(exponent.unsigned_abs()), i64::from(exponent))
-        };
         // First to the format, then to fifteen digits: two roundings, because MongoDB does two.
-        match round(negative, exact, exponent) {
+        match Self::from_f64_exact(value) {
             Self::Finite { coefficient, exponent, .. } => {
                 let digits = digit_count(coefficient);
                 let (coefficient, exponent) = match digits.checked_sub(DOUBLE_DIGITS) {
@@ -132,6 +120,31 @@ impl Decimal {
                 round(negative, coefficient, i64::from(exponent))
             }
             other => other,
+        }
+    }
+
+    /// Converts a double as exactly as the format can, to 34 significant digits, as MongoDB does for sums: 0.1 becomes
+    /// 0.1000000000000000055511151231257827.
+    pub(crate) fn from_f64_exact(value: f64) -> Self {
+        if value.is_nan() {
+            return Self::Nan;
+        }
+        let negative = value.is_sign_negative();
+        if value.is_infinite() {
+            return Self::Infinity { negative };
+        }
+        if value == 0.0 {
+            return Self::Finite { negative, coefficient: 0, exponent: 0 };
+        }
+        let (mantissa, exponent) = double_parts(value);
+        // Without the trailing zero bits, 0.5 has one digit and not many.
+        let zeros = mantissa.trailing_zeros().min(exponent.min(0).unsigned_abs());
+        let (mantissa, exponent) = (mantissa >> zeros, exponent + zeros as i32);
+        if exponent >= 0 {
+            round(negative, BigUint::from(mantissa) << exponent.unsigned_abs(), 0)
+        } else {
+            let scaled = BigUint::from(mantissa) * BigUint::from(5_u8).pow(exponent.unsigned_abs());
+            round(negative, scaled, i64::from(exponent))
         }
     }
 
@@ -176,6 +189,11 @@ impl Decimal {
     /// Whether it is NaN.
     pub fn is_nan(self) -> bool {
         self == Self::Nan
+    }
+
+    /// Whether it is neither NaN nor infinite.
+    pub(crate) fn is_finite(self) -> bool {
+        matches!(self, Self::Finite { .. })
     }
 
     /// Compares exact values: NaN lowest and equal to itself, -0 equal to 0, exponents of no account.

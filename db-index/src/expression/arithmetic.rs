@@ -20,7 +20,7 @@ type Outcome<'a> = Result<Value<'a>, QueryError>;
 /// A running sum that loses no small addends to large ones: doubles with a compensation, integers exactly as long as
 /// they are alone.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Total {
+pub(crate) struct Total {
     integers: i128,
     /// Sum and compensation.
     doubles: (f64, f64),
@@ -37,10 +37,10 @@ enum Kind {
 }
 
 impl Total {
-    pub(super) const ZERO: Self =
+    pub(crate) const ZERO: Self =
         Self { integers: 0, doubles: (0.0, 0.0), decimal: Decimal::ZERO, kind: Kind::Int };
 
-    pub(super) fn add(&mut self, number: Number) {
+    pub(crate) fn add(&mut self, number: Number) {
         let kind = match number {
             Number::Int32(value) => {
                 self.integers += i128::from(value);
@@ -55,7 +55,7 @@ impl Total {
                 Kind::Double
             }
             Number::Decimal(value) => {
-                self.decimal = if self.kind == Kind::Decimal { self.decimal + value } else { value };
+                self.decimal = self.decimal + value;
                 Kind::Decimal
             }
         };
@@ -81,7 +81,7 @@ impl Total {
     }
 
     /// The sum in the widest of the types that were added; integers beyond 64 bits become a double.
-    pub(super) fn result(self) -> Number {
+    pub(crate) fn result(self) -> Number {
         match self.kind {
             Kind::Int => match i32::try_from(self.integers) {
                 Ok(value) => Number::Int32(value),
@@ -90,12 +90,11 @@ impl Total {
             Kind::Long => self.long_or_double(),
             Kind::Double => Number::Double(self.as_double()),
             Kind::Decimal => {
-                let mut sum = self.decimal;
-                if self.integers != 0 {
-                    sum = sum + decimal_of(self.integers);
-                }
+                // Doubles go in exactly: only single ones are cut to fifteen digits.
+                let mut sum = self.decimal + decimal_of(self.integers);
                 if self.doubles != (0.0, 0.0) {
-                    sum = sum + Decimal::from_f64(self.doubles.0 + self.doubles.1);
+                    sum = sum + Decimal::from_f64_exact(self.doubles.0);
+                    sum = if sum.is_finite() { sum + Decimal::from_f64_exact(self.doubles.1) } else { sum };
                 }
                 Number::Decimal(sum)
             }

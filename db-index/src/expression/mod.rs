@@ -3,7 +3,7 @@
 //! They serve computed projections, `$expr`, update pipelines and aggregation stages. An evaluation is bounded in steps
 //! and bytes ([`EXPRESSION_STEPS_MAX`], [`EXPRESSION_BYTES_MAX`]); it depends on the document, the variables and the given time alone.
 
-mod arithmetic;
+pub(crate) mod arithmetic;
 mod array;
 mod big;
 mod calendar;

@@ -54,38 +54,38 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub(super) const NULL: Self = Self::Raw(RawBsonRef::Null);
+    pub(crate) const NULL: Self = Self::Raw(RawBsonRef::Null);
 
-    pub(super) fn bool(value: bool) -> Self {
+    pub(crate) fn bool(value: bool) -> Self {
         Self::Raw(RawBsonRef::Boolean(value))
     }
 
-    pub(super) fn int(value: i32) -> Self {
+    pub(crate) fn int(value: i32) -> Self {
         Self::Raw(RawBsonRef::Int32(value))
     }
 
-    pub(super) fn long(value: i64) -> Self {
+    pub(crate) fn long(value: i64) -> Self {
         Self::Raw(RawBsonRef::Int64(value))
     }
 
     /// An `int` if it fits, otherwise a `long`.
-    pub(super) fn int_or_long(value: i64) -> Self {
+    pub(crate) fn int_or_long(value: i64) -> Self {
         i32::try_from(value).map_or(Self::long(value), Self::int)
     }
 
-    pub(super) fn double(value: f64) -> Self {
+    pub(crate) fn double(value: f64) -> Self {
         Self::Raw(RawBsonRef::Double(value))
     }
 
-    pub(super) fn date(millis: i64) -> Self {
+    pub(crate) fn date(millis: i64) -> Self {
         Self::Raw(RawBsonRef::DateTime(DateTime::from_millis(millis)))
     }
 
-    pub(super) fn text(text: &str) -> Self {
+    pub(crate) fn text(text: &str) -> Self {
         Self::Text(text.into())
     }
 
-    pub(super) fn number(number: Number) -> Self {
+    pub(crate) fn number(number: Number) -> Self {
         Self::Raw(match number {
             Number::Int32(value) => RawBsonRef::Int32(value),
             Number::Int64(value) => RawBsonRef::Int64(value),
@@ -95,7 +95,7 @@ impl<'a> Value<'a> {
     }
 
     /// A new array. Missing values become null.
-    pub(super) fn array(mut values: Vec<Value<'a>>) -> Result<Self, QueryError> {
+    pub(crate) fn array(mut values: Vec<Value<'a>>) -> Result<Self, QueryError> {
         let (mut levels, mut bulk) = (1, values.len());
         for value in &mut values {
             if matches!(value, Self::Missing) {
@@ -109,7 +109,7 @@ impl<'a> Value<'a> {
     }
 
     /// A new document, without the missing values.
-    pub(super) fn document(mut fields: Vec<Field<'a>>) -> Result<Self, QueryError> {
+    pub(crate) fn document(mut fields: Vec<Field<'a>>) -> Result<Self, QueryError> {
         fields.retain(|(_, value)| !matches!(value, Self::Missing));
         let levels = 1 + fields.iter().map(|(_, value)| value.levels()).max().unwrap_or(0);
         check_levels(levels)?;
@@ -130,11 +130,11 @@ impl<'a> Value<'a> {
     }
 
     /// Null, undefined or missing.
-    pub(super) fn is_nullish(&self) -> bool {
+    pub(crate) fn is_nullish(&self) -> bool {
         matches!(self, Self::Missing | Self::Raw(RawBsonRef::Null | RawBsonRef::Undefined))
     }
 
-    pub(super) fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Missing)
     }
 
@@ -147,14 +147,14 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(super) fn as_number(&self) -> Option<Number> {
+    pub(crate) fn as_number(&self) -> Option<Number> {
         match self {
             Self::Raw(value) => Number::from_raw(*value),
             _ => None,
         }
     }
 
-    pub(super) fn as_str(&self) -> Option<&str> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Raw(RawBsonRef::String(text)) => Some(text),
             Self::Text(text) => Some(text),
@@ -162,16 +162,16 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(super) fn is_array(&self) -> bool {
+    pub(crate) fn is_array(&self) -> bool {
         matches!(self, Self::Array(_) | Self::Raw(RawBsonRef::Array(_)))
     }
 
-    pub(super) fn is_document(&self) -> bool {
+    pub(crate) fn is_document(&self) -> bool {
         matches!(self, Self::Document(_) | Self::Raw(RawBsonRef::Document(_)))
     }
 
     /// The elements, if it is an array.
-    pub(super) fn items(&self) -> Option<Cow<'_, [Value<'a>]>> {
+    pub(crate) fn items(&self) -> Option<Cow<'_, [Value<'a>]>> {
         match self {
             Self::Array(items) => Some(Cow::Borrowed(&items.values)),
             Self::Raw(RawBsonRef::Array(array)) => {
@@ -191,7 +191,7 @@ impl<'a> Value<'a> {
     }
 
     /// The fields, if it is a document.
-    pub(super) fn fields(&self) -> Option<Vec<Field<'a>>> {
+    pub(crate) fn fields(&self) -> Option<Vec<Field<'a>>> {
         match self {
             Self::Document(fields) => Some(fields.entries.clone()),
             Self::Raw(RawBsonRef::Document(document)) => Some(
@@ -204,7 +204,7 @@ impl<'a> Value<'a> {
     }
 
     /// The field of this name; missing if there is none or this is no document.
-    pub(super) fn get(&self, name: &str) -> Value<'a> {
+    pub(crate) fn get(&self, name: &str) -> Value<'a> {
         match self {
             Self::Document(fields) => fields
                 .entries
@@ -219,7 +219,7 @@ impl<'a> Value<'a> {
     }
 
     /// The value at a field path, which goes into each document of an array.
-    pub(super) fn at(&self, path: &[Box<str>]) -> Result<Value<'a>, QueryError> {
+    pub(crate) fn at(&self, path: &[Box<str>]) -> Result<Value<'a>, QueryError> {
         let Some((first, rest)) = path.split_first() else { return Ok(self.clone()) };
         if self.is_document() {
             return self.get(first).at(rest);
@@ -236,7 +236,7 @@ impl<'a> Value<'a> {
     }
 
     /// MongoDB's name of the type, as `$type` gives it.
-    pub(super) fn type_name(&self) -> &'static str {
+    pub(crate) fn type_name(&self) -> &'static str {
         self.kind().map_or("missing", type_name)
     }
 
@@ -265,7 +265,7 @@ impl<'a> Value<'a> {
     }
 
     /// The total order of all values.
-    pub(super) fn compare(&self, other: &Value<'_>) -> Ordering {
+    pub(crate) fn compare(&self, other: &Value<'_>) -> Ordering {
         if let (Self::Raw(a), Value::Raw(b)) = (self, other) {
             return order::compare(*a, *b);
         }
