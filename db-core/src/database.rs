@@ -1,10 +1,12 @@
 //! A database: the handle that programs hold.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use redb::ReadableDatabase;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::collection::Collection;
 use crate::driver::worker::{self, Command, Published};
@@ -117,8 +119,7 @@ impl Database {
     ) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
         let writer = engine.writer();
-        let published =
-            Arc::new(Published { status: watch::Sender::new(engine.status()?), peers: Mutex::default() });
+        let published = Arc::new(Published::new(engine.status()?));
         let (commands, inbox) = mpsc::channel(limits::COMMAND_QUEUE_MAX);
         let peers = Peers::new(Arc::clone(&file), id, identity.key.clone(), writer);
         let to_publish = Arc::clone(&published);
@@ -203,7 +204,10 @@ impl Database {
 
     /// Creates a collection; the first insert into one that does not exist does so too.
     pub fn create_collection(&self, name: &str) -> Write<()> {
-        self.plain_write(Request::CreateCollection { collection: name.to_owned() })
+        self.plain_write(Request::CreateCollection {
+            collection: name.to_owned(),
+            options: catalog::CollectionOptions::default(),
+        })
     }
 
     /// The writers that the database knows: those about whom something was decided, and the authors of entries.
@@ -278,6 +282,18 @@ impl Database {
             reached = reached => reached,
             () = self.shared.commands.closed() => Err(closed()),
         }
+    }
+
+    /// How often this peer looks for documents that TTL indexes say have expired; a minute unless said otherwise.
+    ///
+    /// Expiry is logged like any delete, so that all peers agree. Of a database with indexers the first of them that is
+    /// connected (or was heard of lately) logs it; of an open database that nobody has founded, the peer that created the
+    /// index.
+    pub fn set_expiry_interval(&self, interval: Duration) {
+        let millis = interval.as_millis().try_into().unwrap_or(u64::MAX);
+        self.shared.published.expiry_interval_ms.store(millis, Ordering::Relaxed);
+        // Where the queue is full the thread is awake, and plans anew when it is done.
+        let _ = self.shared.commands.try_send(Command::Wake);
     }
 
     /// The peers that are connected now.

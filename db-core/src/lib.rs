@@ -28,9 +28,9 @@ mod write;
 
 pub use bytes::Malformed;
 pub use collection::{
-    BulkWriteResult, Collection, Count, Cursor, DeleteResult, Distinct, Find, FindOne, IndexModel,
-    IndexOptions, InsertManyResult, InsertOneResult, RawCursor, ReadOptions, ReturnDocument, ToRawDocument, ToUpdate,
-    UpdateResult, WriteModel,
+    BulkWriteResult, Collection, CollectionOptions, Count, Cursor, DeleteResult, Distinct, Find, FindOne,
+    IndexChange, IndexModel, IndexOptions, InsertManyResult, InsertOneResult, RawCursor, ReadOptions,
+    ReturnDocument, ToRawDocument, ToUpdate, UpdateResult, WriteModel,
 };
 pub use database::{Database, Role, Status, WriterInfo};
 pub use driver::{

@@ -5,19 +5,73 @@ use db_index::{ErrorCode, IndexDefinition, MultikeyFields, QueryError};
 
 use super::{Applier, Mode, Outcome};
 use crate::error::{Error, Result};
+use crate::ids::WriterKey;
 use crate::limits;
-use crate::view::catalog::{CollectionMeta, IndexMeta, NextId, take_next_id};
+use crate::view::catalog::{CollectionMeta, CollectionOptions, IndexMeta, NextId, take_next_id};
 use crate::view::documents::{ChangeError, entries_of_index, id_types};
 use crate::view::journal::ViewWriter;
 use crate::view::{ReadView, keyspace};
+
+/// MongoDB's `IllegalOperation`.
+const ILLEGAL_OPERATION: ErrorCode = ErrorCode(20);
+/// MongoDB's `NamespaceExists`.
+const NAMESPACE_EXISTS: ErrorCode = ErrorCode(48);
 
 /// How many index entries a build holds in memory before it writes them in key order.
 const BUILD_ENTRIES_MAX: usize = 100_000;
 
 impl Applier<'_> {
-    pub(super) fn create_collection(&mut self, view: &mut ViewWriter<'_, '_>, name: &str) -> Result<Outcome> {
-        self.catalog.collection_or_create(view, name)?;
-        Ok(Outcome::default())
+    pub(super) fn create_collection(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        name: &str,
+        options: &RawDocument,
+        mode: Mode,
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        match CollectionOptions::from_document(options) {
+            Err(error) => {
+                outcome.reject(mode, 0, error);
+            }
+            Ok(options) => {
+                if self.catalog.collection(view, name)?.is_none() {
+                    self.catalog.create(view, name, options)?;
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Gives a collection another name. Documents and index entries lie under its id, so that none of them moves.
+    pub(super) fn rename_collection(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        from: &str,
+        to: &str,
+        drop_target: bool,
+        mode: Mode,
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let Some(meta) = self.catalog.collection(view, from)? else {
+            outcome.reject(mode, 0, no_collection(from));
+            return Ok(outcome);
+        };
+        if from == to {
+            let message = "cannot rename a collection to itself";
+            outcome.reject(mode, 0, QueryError::new(ILLEGAL_OPERATION, message));
+            return Ok(outcome);
+        }
+        if self.catalog.collection(view, to)?.is_some() {
+            if !drop_target {
+                let error = QueryError::new(NAMESPACE_EXISTS, format!("target collection exists: name={to}"));
+                outcome.reject(mode, 0, error);
+                return Ok(outcome);
+            }
+            self.drop_collection(view, to, mode)?;
+        }
+        self.catalog.remove(view, from)?;
+        self.catalog.store(view, to, CollectionMeta::clone(&meta))?;
+        Ok(outcome)
     }
 
     pub(super) fn drop_collection(
@@ -43,6 +97,7 @@ impl Applier<'_> {
     pub(super) fn create_indexes(
         &mut self,
         view: &mut ViewWriter<'_, '_>,
+        author: &WriterKey,
         collection: &str,
         definitions: &[RawDocumentBuf],
         mode: Mode,
@@ -50,7 +105,7 @@ impl Applier<'_> {
         let mut outcome = Outcome::default();
         for (position, definition) in definitions.iter().enumerate() {
             let mark = view.mark();
-            match self.create_index(view, collection, definition) {
+            match self.create_index(view, author, collection, definition) {
                 Ok(()) => {}
                 Err(ChangeError::Storage(error)) => return Err(error),
                 Err(ChangeError::Rejected(error)) => {
@@ -89,18 +144,47 @@ impl Applier<'_> {
         Ok(outcome)
     }
 
+    /// Changes what of an index is no matter of its entries.
+    pub(super) fn change_index(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        collection: &str,
+        name: &str,
+        change: &RawDocument,
+        mode: Mode,
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let Some(meta) = self.catalog.collection(view, collection)? else {
+            outcome.reject(mode, 0, no_collection(collection));
+            return Ok(outcome);
+        };
+        match changed_index(&meta, name, change) {
+            Ok((position, definition)) => {
+                let mut changed = CollectionMeta::clone(&meta);
+                if let Some(index) = changed.indexes.get_mut(position)
+                    && index.definition != definition
+                {
+                    index.definition = definition;
+                    self.catalog.store(view, collection, changed)?;
+                    outcome.modified = 1;
+                }
+            }
+            Err(error) => {
+                outcome.reject(mode, 0, error);
+            }
+        }
+        Ok(outcome)
+    }
+
     fn create_index(
         &mut self,
         view: &mut ViewWriter<'_, '_>,
+        author: &WriterKey,
         collection: &str,
         definition: &RawDocument,
     ) -> Result<(), ChangeError> {
         let definition = IndexDefinition::from_document(definition)?;
-        if definition.name().len() > limits::INDEX_NAME_BYTES_MAX {
-            // It could be created and never dropped.
-            let message = "an index name is longer than 512 bytes";
-            return Err(QueryError::new(ErrorCode::CANNOT_CREATE_INDEX, message).into());
-        }
+        check_index_name(definition.name())?;
         let meta = self.catalog.collection_or_create(view, collection)?;
         if definition.is_id_index() {
             return Ok(()); // every collection has it
@@ -121,6 +205,7 @@ impl Applier<'_> {
             id: take_next_id(view, NextId::Index)?,
             definition,
             multikey: MultikeyFields::default(),
+            by: *author,
         };
         build(view, &meta, &mut index)?;
         let mut changed = CollectionMeta::clone(&meta);
@@ -128,6 +213,59 @@ impl Applier<'_> {
         self.catalog.store(view, collection, changed)?;
         Ok(())
     }
+}
+
+/// The options of an index that can change while it is there.
+const CHANGEABLE: [&str; 3] = ["hidden", "expireAfterSeconds", "name"];
+
+/// The position and the new definition of an index that is to change.
+fn changed_index(
+    meta: &CollectionMeta,
+    name: &str,
+    change: &RawDocument,
+) -> Result<(usize, IndexDefinition), QueryError> {
+    let position = meta.indexes.iter().position(|index| index.definition.name() == name);
+    let (position, index) =
+        position.and_then(|position| Some((position, meta.indexes.get(position)?))).ok_or_else(|| {
+            QueryError::new(ErrorCode::INDEX_NOT_FOUND, format!("index not found: name={name}"))
+        })?;
+    let mut document = RawDocumentBuf::new();
+    let mut append = |source: &RawDocument, takes: &dyn Fn(&str) -> bool| {
+        for element in source.iter_elements().flatten() {
+            if takes(element.key().as_str())
+                && let Ok(value) = element.value()
+            {
+                document.append(element.key(), bson::RawBson::from(value));
+            }
+        }
+    };
+    let is_changed = |key: &str| matches!(change.get(key), Ok(Some(_)));
+    if let Some(unknown) = change.iter_elements().flatten().find(|e| !CHANGEABLE.contains(&e.key().as_str()))
+    {
+        let message = format!("an index option that cannot be changed: {:.40}", unknown.key().as_str());
+        return Err(QueryError::new(ErrorCode::INVALID_OPTIONS, message));
+    }
+    append(&index.definition.to_document(), &|key| !is_changed(key));
+    append(change, &|_| true);
+    let definition = IndexDefinition::from_document(&document)?;
+    check_index_name(definition.name())?;
+    let is_taken = |(other, index): (usize, &IndexMeta)| {
+        other != position && index.definition.name() == definition.name()
+    };
+    if meta.indexes.iter().enumerate().any(is_taken) {
+        let message = format!("An index with this name exists: {}", definition.name());
+        return Err(QueryError::new(ErrorCode::INDEX_KEY_SPECS_CONFLICT, message));
+    }
+    Ok((position, definition))
+}
+
+fn check_index_name(name: &str) -> Result<(), QueryError> {
+    if name.len() > limits::INDEX_NAME_BYTES_MAX {
+        // It could be created and never dropped.
+        let message = "an index name is longer than 512 bytes";
+        return Err(QueryError::new(ErrorCode::CANNOT_CREATE_INDEX, message));
+    }
+    Ok(())
 }
 
 /// Writes the entries of every document that is there.

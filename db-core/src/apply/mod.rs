@@ -4,6 +4,7 @@
 //! The same code runs a call at its origin, where it is tried before it is logged; [`Mode`] tells the two apart.
 
 mod collections;
+pub(crate) mod expiry;
 mod writes;
 
 use std::collections::BTreeMap;
@@ -138,12 +139,26 @@ impl Applier<'_> {
                 self.upsert(view, collection, &update, mode)
             }
             Operation::Delete { collection, ids, guard } => self.delete(view, collection, ids, guard, mode),
-            Operation::CreateCollection { collection } => self.create_collection(view, collection),
+            Operation::CreateCollection { collection, options } => {
+                self.create_collection(view, collection, options, mode)
+            }
             Operation::DropCollection { collection } => self.drop_collection(view, collection, mode),
             Operation::CreateIndexes { collection, definitions } => {
-                self.create_indexes(view, collection, definitions, mode)
+                self.create_indexes(view, writer, collection, definitions, mode)
             }
             Operation::DropIndex { collection, name } => self.drop_index(view, collection, name, mode),
+            Operation::RenameCollection { collection, to, drop_target } => {
+                if check_collection_name(to).is_err() {
+                    return Ok(refused(mode, INVALID_NAMESPACE, "an invalid collection name"));
+                }
+                self.rename_collection(view, collection, to, *drop_target, mode)
+            }
+            Operation::ChangeIndex { collection, name, change } => {
+                self.change_index(view, collection, name, change, mode)
+            }
+            Operation::Expire { collection, index, now_ms, ids } => {
+                self.expire(view, collection, index, *now_ms, ids)
+            }
             Operation::SetRoles { writer, roles } => {
                 Ok(outcome_of(mode, members::set_roles(view, writer, *roles)?))
             }

@@ -1,5 +1,6 @@
 //! Collections: the API that users of MongoDB's driver know, on a database of one's own.
 
+mod alter;
 mod bulk;
 mod documents;
 mod find;
@@ -13,6 +14,7 @@ mod writes;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+pub use alter::{CollectionOptions, IndexChange};
 pub use bulk::WriteModel;
 pub use documents::{ToRawDocument, ToUpdate};
 pub(crate) use find::here_and_now;

@@ -2,6 +2,7 @@
 //! transaction, and answers only after the commit. Readers use snapshots and never pass through it.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +25,9 @@ const UNORDERED_TIME_MAX: Duration = Duration::from_secs(5);
 /// How many entries may stay unordered while a peer is still sending.
 const UNORDERED_MAX: u64 = 100_000;
 
+/// How often to look for what has expired, unless said otherwise.
+const EXPIRY_INTERVAL_MS: u64 = 60_000;
+
 /// What the thread is asked to do.
 pub(crate) enum Command {
     /// Run a call.
@@ -37,6 +41,8 @@ pub(crate) enum Command {
     },
     /// Something happened on a peer's connection.
     Peer { id: PeerId, input: PeerInput },
+    /// Plan anew what is due when.
+    Wake,
     /// Finish what waits and end.
     Stop,
 }
@@ -45,6 +51,18 @@ pub(crate) enum Command {
 pub(crate) struct Published {
     pub(crate) status: watch::Sender<EngineStatus>,
     pub(crate) peers: Mutex<Vec<PeerStatus>>,
+    /// How often to look for what has expired; others may change it.
+    pub(crate) expiry_interval_ms: AtomicU64,
+}
+
+impl Published {
+    pub(crate) fn new(status: EngineStatus) -> Self {
+        Self {
+            status: watch::Sender::new(status),
+            peers: Mutex::default(),
+            expiry_interval_ms: AtomicU64::new(EXPIRY_INTERVAL_MS),
+        }
+    }
 }
 
 /// Runs the thread's loop until it is told to stop or nobody can reach it any more.
@@ -61,6 +79,8 @@ pub(crate) fn run(
         heard: std::collections::BTreeMap::new(),
         unordered_since: None,
         ack_at: None,
+        expired_at: instant(),
+        expires_more: false,
         stopping: false,
     };
     worker.run(commands);
@@ -74,6 +94,9 @@ struct Worker {
     heard: std::collections::BTreeMap<WriterKey, Instant>,
     unordered_since: Option<Instant>,
     ack_at: Option<Instant>,
+    /// When it was last looked for what has expired, and whether there was more than one entry may delete.
+    expired_at: Instant,
+    expires_more: bool,
     stopping: bool,
 }
 
@@ -137,7 +160,8 @@ impl Worker {
             due.saturating_duration_since(now)
         });
         let flush = self.peers.has_backlog().then_some(Duration::from_millis(10));
-        [ack, order, flush].into_iter().flatten().min()
+        let expiry = self.expires_in(now);
+        [ack, order, flush, expiry].into_iter().flatten().min()
     }
 
     /// Takes a command into the round; gives how many bytes it brings.
@@ -167,6 +191,7 @@ impl Worker {
                 self.peers.disconnect(id);
                 0
             }
+            Command::Wake => 0,
             Command::Stop => {
                 self.stopping = true;
                 0
@@ -179,7 +204,11 @@ impl Worker {
         let now = instant();
         let moment = Moment { now_ms: now_ms(), gone: self.gone(now) };
         let Round { writes, ingests } = round;
-        let (requests, replies): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
+        let (mut requests, replies): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
+        let expires = self.is_to_expire(now, &moment);
+        if expires {
+            requests.push(Request::Expire); // it has no caller: its reply is the last, and nobody's
+        }
         let must_order = !requests.is_empty() || self.must_order(now);
         let ack = self.ack_at.is_some_and(|at| at <= now);
         let is_idle =
@@ -192,6 +221,10 @@ impl Worker {
                 self.heard.insert(*indexer, now);
             }
             let done = self.commit(requests, &ingests, &moment, must_order, ack);
+            if expires && let Ok(Committed { replies, .. }) = &done {
+                let deleted = replies.last().and_then(|reply| Some(reply.as_ref().ok()?.outcome.deleted));
+                self.expires_more = deleted.is_some_and(|deleted| deleted > 0);
+            }
             // Who has its answer finds the status at least as new.
             self.publish_status();
             self.answer(done, replies, ingests);
@@ -292,6 +325,29 @@ impl Worker {
                 changed
             });
         }
+    }
+
+    /// In how long it is time to look for what has expired.
+    fn expires_in(&self, now: Instant) -> Option<Duration> {
+        let interval = self.published.expiry_interval_ms.load(Ordering::Relaxed);
+        if self.expires_more {
+            return Some(Duration::ZERO);
+        }
+        let due = self.expired_at.checked_add(Duration::from_millis(interval))?;
+        Some(due.saturating_duration_since(now))
+    }
+
+    /// Whether it is time to delete what has expired, and there is something of the kind. Each time deletes a bounded
+    /// number of documents; as long as it deletes any, the next time is at once.
+    fn is_to_expire(&mut self, now: Instant, moment: &Moment) -> bool {
+        if self.expires_in(now).is_none_or(|wait| !wait.is_zero()) {
+            return false;
+        }
+        (self.expired_at, self.expires_more) = (now, false);
+        self.engine.wants_expiry(moment).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot look for what has expired");
+            false
+        })
     }
 
     fn must_order(&self, now: Instant) -> bool {

@@ -8,6 +8,7 @@ use crate::apply::Outcome;
 use crate::ids::{EntryHash, WriterKey};
 use crate::operation::Roles;
 use crate::query::Hint;
+use crate::view::catalog::CollectionOptions;
 
 /// A call that changes the database.
 #[derive(Debug, Clone)]
@@ -28,6 +29,18 @@ pub(crate) enum Request {
     },
     CreateCollection {
         collection: String,
+        options: CollectionOptions,
+    },
+    RenameCollection {
+        collection: String,
+        to: String,
+        drop_target: bool,
+    },
+    /// `{hidden, expireAfterSeconds, name}`, each if it is there.
+    ChangeIndex {
+        collection: String,
+        name: String,
+        change: RawDocumentBuf,
     },
     DropCollection {
         collection: String,
@@ -44,6 +57,8 @@ pub(crate) enum Request {
     DropIndexes {
         collection: String,
     },
+    /// Deletes what has expired, a bounded number of documents.
+    Expire,
     SetRoles {
         writer: WriterKey,
         roles: Roles,

@@ -1,6 +1,7 @@
 //! Trying a local call: choosing the documents it names, running it on the present view, and logging what held.
 
 mod bulk;
+mod expiry;
 
 use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId};
 use db_index::{
@@ -17,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result, WriteFailure};
 use crate::ids::WriterKey;
 use crate::operation::{Operation, UpdateOperation};
 use crate::query::{self, FindOptions};
-use crate::view::catalog::{check_collection_name, id_of};
+use crate::view::catalog::{CollectionOptions, check_collection_name, id_of};
 use crate::view::documents::id_key;
 use crate::view::journal::ViewWriter;
 use crate::view::{ReadView, keyspace, members};
@@ -89,14 +90,27 @@ impl Trial<'_, '_> {
             Request::Update(update) => self.update(view, update),
             Request::Delete(delete) => self.delete(view, delete),
             Request::Bulk { parts, ordered } => self.bulk(view, parts, ordered),
-            Request::CreateCollection { collection } => {
+            Request::CreateCollection { collection, options } => {
                 check_collection_name(&collection)?;
                 if self.applier.catalog.collection(view, &collection)?.is_some() {
                     let message = format!("collection exists: name={collection}");
                     return Err(Error::new(ErrorKind::Conflict, message).with_code(48));
                 }
-                self.whole(view, Operation::CreateCollection { collection })
+                let options = options.to_document();
+                self.whole(view, Operation::CreateCollection { collection, options })
             }
+            Request::RenameCollection { collection, to, drop_target } => {
+                self.whole(view, Operation::RenameCollection { collection, to, drop_target })
+            }
+            Request::ChangeIndex { collection, name, change } => {
+                let operation = Operation::ChangeIndex { collection, name, change };
+                let mut tried = self.whole(view, operation)?;
+                if tried.reply.outcome.modified == 0 {
+                    tried.operations.clear(); // it is like that already
+                }
+                Ok(tried)
+            }
+            Request::Expire => self.expire(view),
             Request::DropCollection { collection } => {
                 self.whole(view, Operation::DropCollection { collection })
             }
@@ -359,7 +373,10 @@ impl Trial<'_, '_> {
         }
         match (new.is_empty(), existing) {
             (false, _) => self.whole(view, Operation::CreateIndexes { collection, definitions: new }),
-            (true, None) => self.whole(view, Operation::CreateCollection { collection }),
+            (true, None) => {
+                let options = CollectionOptions::default().to_document();
+                self.whole(view, Operation::CreateCollection { collection, options })
+            }
             (true, Some(_)) => Ok(self.nothing()),
         }
     }

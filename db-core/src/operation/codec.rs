@@ -23,6 +23,9 @@ const DROP_INDEX: u8 = 8;
 const SET_ROLES: u8 = 9;
 const REMOVE_WRITER: u8 = 10;
 const SET_INDEXERS: u8 = 11;
+const RENAME_COLLECTION: u8 = 12;
+const CHANGE_INDEX: u8 = 13;
+const EXPIRE: u8 = 14;
 
 /// The plain bytes of an entry's operations.
 pub(crate) fn encode(operations: &[Operation]) -> Vec<u8> {
@@ -79,9 +82,10 @@ fn put_operation(bytes: &mut Vec<u8>, operation: &Operation) {
             put_documents(bytes, ids);
             bytes.put_bytes(guard.as_bytes());
         }
-        Operation::CreateCollection { collection } => {
+        Operation::CreateCollection { collection, options } => {
             bytes.put_u8(CREATE_COLLECTION);
             bytes.put_bytes(collection.as_bytes());
+            bytes.put_bytes(options.as_bytes());
         }
         Operation::DropCollection { collection } => {
             bytes.put_u8(DROP_COLLECTION);
@@ -96,6 +100,25 @@ fn put_operation(bytes: &mut Vec<u8>, operation: &Operation) {
             bytes.put_u8(DROP_INDEX);
             bytes.put_bytes(collection.as_bytes());
             bytes.put_bytes(name.as_bytes());
+        }
+        Operation::RenameCollection { collection, to, drop_target } => {
+            bytes.put_u8(RENAME_COLLECTION);
+            bytes.put_bytes(collection.as_bytes());
+            bytes.put_bytes(to.as_bytes());
+            bytes.put_u8(u8::from(*drop_target));
+        }
+        Operation::ChangeIndex { collection, name, change } => {
+            bytes.put_u8(CHANGE_INDEX);
+            bytes.put_bytes(collection.as_bytes());
+            bytes.put_bytes(name.as_bytes());
+            bytes.put_bytes(change.as_bytes());
+        }
+        Operation::Expire { collection, index, now_ms, ids } => {
+            bytes.put_u8(EXPIRE);
+            bytes.put_bytes(collection.as_bytes());
+            bytes.put_bytes(index.as_bytes());
+            bytes.put_u64(now_ms.cast_unsigned());
+            put_documents(bytes, ids);
         }
         Operation::SetRoles { writer, roles } => {
             bytes.put_u8(SET_ROLES);
@@ -139,14 +162,29 @@ fn take_operation(reader: &mut Reader<'_>) -> Result<Operation, Unreadable> {
             ids: take_documents(reader)?,
             guard: take_document(reader)?,
         },
-        CREATE_COLLECTION => Operation::CreateCollection { collection: take_name(reader)? },
+        CREATE_COLLECTION => {
+            Operation::CreateCollection { collection: take_name(reader)?, options: take_document(reader)? }
+        }
         DROP_COLLECTION => Operation::DropCollection { collection: take_name(reader)? },
         CREATE_INDEXES => {
             Operation::CreateIndexes { collection: take_name(reader)?, definitions: take_documents(reader)? }
         }
-        DROP_INDEX => Operation::DropIndex {
+        DROP_INDEX => Operation::DropIndex { collection: take_name(reader)?, name: take_index_name(reader)? },
+        RENAME_COLLECTION => Operation::RenameCollection {
             collection: take_name(reader)?,
-            name: reader.text(limits::INDEX_NAME_BYTES_MAX)?.to_owned(),
+            to: take_name(reader)?,
+            drop_target: take_flag(reader)?,
+        },
+        CHANGE_INDEX => Operation::ChangeIndex {
+            collection: take_name(reader)?,
+            name: take_index_name(reader)?,
+            change: take_document(reader)?,
+        },
+        EXPIRE => Operation::Expire {
+            collection: take_name(reader)?,
+            index: take_index_name(reader)?,
+            now_ms: reader.u64()?.cast_signed(),
+            ids: take_documents(reader)?,
         },
         SET_ROLES => Operation::SetRoles {
             writer: WriterKey::from_bytes(reader.array()?),
@@ -177,6 +215,18 @@ fn put_documents(bytes: &mut Vec<u8>, documents: &[RawDocumentBuf]) {
 
 fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     Ok(reader.text(limits::COLLECTION_NAME_BYTES_MAX)?.to_owned())
+}
+
+fn take_index_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+    Ok(reader.text(limits::INDEX_NAME_BYTES_MAX)?.to_owned())
+}
+
+fn take_flag(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed("a flag is neither 0 nor 1")),
+    }
 }
 
 fn take_document(reader: &mut Reader<'_>) -> Result<RawDocumentBuf, Malformed> {
@@ -232,7 +282,19 @@ mod tests {
                 ids: vec![rawdoc! { "_id": 1 }],
                 guard: rawdoc! {},
             },
-            Operation::CreateCollection { collection: collection() },
+            Operation::CreateCollection { collection: collection(), options: rawdoc! { "collation": {} } },
+            Operation::RenameCollection { collection: collection(), to: "b".to_owned(), drop_target: true },
+            Operation::ChangeIndex {
+                collection: collection(),
+                name: "a_1".to_owned(),
+                change: rawdoc! { "hidden": true },
+            },
+            Operation::Expire {
+                collection: collection(),
+                index: "a_1".to_owned(),
+                now_ms: -1,
+                ids: vec![rawdoc! { "_id": 1 }],
+            },
             Operation::DropCollection { collection: collection() },
             Operation::CreateIndexes {
                 collection: collection(),

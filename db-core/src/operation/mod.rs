@@ -28,14 +28,26 @@ pub(crate) enum Operation {
     },
     /// Deletes the documents chosen at the origin, as far as each still meets the guard.
     Delete { collection: String, ids: Vec<RawDocumentBuf>, guard: RawDocumentBuf },
-    /// Creates a collection; a no-op where it exists.
-    CreateCollection { collection: String },
+    /// Creates a collection with these options; a no-op where it exists.
+    CreateCollection { collection: String, options: RawDocumentBuf },
     /// Drops a collection with its documents and indexes.
     DropCollection { collection: String },
     /// Creates indexes, covering the documents that are there; definitions as `listIndexes` shows them.
     CreateIndexes { collection: String, definitions: Vec<RawDocumentBuf> },
     /// Drops an index by name.
     DropIndex { collection: String, name: String },
+    /// Gives a collection another name; one that has that name already is dropped first, or in the way.
+    RenameCollection { collection: String, to: String, drop_target: bool },
+    /// Changes what of an index is no matter of its entries: `{hidden, expireAfterSeconds, name}`, each if it is there.
+    ChangeIndex { collection: String, name: String, change: RawDocumentBuf },
+    /// Deletes the documents chosen at the origin, as far as the index says at this place that they had expired at that time.
+    Expire {
+        collection: String,
+        index: String,
+        /// The origin's clock, in milliseconds since 1970.
+        now_ms: i64,
+        ids: Vec<RawDocumentBuf>,
+    },
     /// Gives a writer these roles, instead of what it had.
     SetRoles { writer: WriterKey, roles: Roles },
     /// Takes every role from a writer: its later entries are skipped.
@@ -100,7 +112,10 @@ impl Operation {
             Self::Insert { collection, .. }
             | Self::Upsert { collection, .. }
             | Self::Delete { collection, .. }
-            | Self::CreateCollection { collection }
+            | Self::CreateCollection { collection, .. }
+            | Self::RenameCollection { collection, .. }
+            | Self::ChangeIndex { collection, .. }
+            | Self::Expire { collection, .. }
             | Self::DropCollection { collection }
             | Self::CreateIndexes { collection, .. }
             | Self::DropIndex { collection, .. } => Some(collection),

@@ -1,15 +1,12 @@
 //! Where a query reads: a snapshot, which a cursor can own, or the view inside a write transaction.
 
-use std::ops::Bound;
-
 use redb::Range;
 
 use crate::error::Result;
 use crate::view::journal::ViewWriter;
+use crate::view::keyspace::KeyBounds;
 use crate::view::{ReadView, Stored, ViewSnapshot};
 
-/// The bounds of a range of keys.
-pub(crate) type KeyBounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 /// A range of keys being read.
 pub(crate) type KeyRange<'s> = Range<'s, &'static [u8], &'static [u8]>;
 

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::ids::DatabaseKey;
 
 /// The version of the stored format; a program refuses files of a later one.
-const FORMAT_VERSION: u16 = 1;
+const FORMAT_VERSION: u16 = 2;
 
 /// What a file says of itself: whose database it is.
 #[derive(Debug, Clone)]

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bson::{RawBsonRef, RawDocument, RawDocumentBuf, rawdoc};
-use db_index::{IndexDefinition, MultikeyFields};
+use bson::spec::BinarySubtype;
+use bson::{Binary, RawBsonRef, RawDocument, RawDocumentBuf, rawdoc};
+use db_index::{ErrorCode, IndexDefinition, MultikeyFields, Number, QueryError};
 
 use super::journal::ViewWriter;
 use super::{ReadView, keyspace};
 use crate::error::{Error, Result};
+use crate::ids::WriterKey;
 use crate::limits;
 
 /// The name of the collection that lists rejected operations.
@@ -20,6 +22,50 @@ pub(crate) const REJECTED: &str = "system.rejected";
 pub(crate) struct CollectionMeta {
     pub(crate) id: u32,
     pub(crate) indexes: Vec<IndexMeta>,
+    pub(crate) options: CollectionOptions,
+}
+
+/// What a collection was created with.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct CollectionOptions {
+    /// The collation of finds and indexes that name none.
+    pub(crate) collation: Option<RawDocumentBuf>,
+}
+
+impl CollectionOptions {
+    /// Reads `{collation: …}`.
+    ///
+    /// # Errors
+    /// `InvalidOptions` (72) for anything else, `TypeMismatch` (14) for a collation that is no document.
+    pub(crate) fn from_document(document: &RawDocument) -> Result<Self, QueryError> {
+        let mut options = Self::default();
+        for element in document.iter_elements() {
+            let element = element.ok().and_then(|element| Some((element.key(), element.value().ok()?)));
+            match element {
+                Some((key, RawBsonRef::Document(collation))) if key == "collation" => {
+                    options.collation = Some(collation.to_owned());
+                }
+                Some((key, _)) if key == "collation" => {
+                    let message = "the option 'collation' must be a document";
+                    return Err(QueryError::new(ErrorCode::TYPE_MISMATCH, message));
+                }
+                _ => {
+                    let message = "an option of a collection is unknown: there is collation";
+                    return Err(QueryError::new(ErrorCode::INVALID_OPTIONS, message));
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    /// What [`CollectionOptions::from_document`] reads.
+    pub(crate) fn to_document(&self) -> RawDocumentBuf {
+        let mut document = RawDocumentBuf::new();
+        if let Some(collation) = &self.collation {
+            document.append(bson::raw::cstr!("collation"), collation.clone());
+        }
+        document
+    }
 }
 
 /// An index as the catalog knows it.
@@ -29,6 +75,17 @@ pub(crate) struct IndexMeta {
     pub(crate) definition: IndexDefinition,
     /// Which of its fields have met an array.
     pub(crate) multikey: MultikeyFields,
+    /// Who created it.
+    pub(crate) by: WriterKey,
+}
+
+impl IndexMeta {
+    /// How long after the date that it indexes a document expires; none of an index that is no TTL index.
+    pub(crate) fn expire_after_seconds(&self) -> Option<i64> {
+        let definition = self.definition.to_document();
+        let seconds = Number::from_raw(definition.get("expireAfterSeconds").ok()??)?.to_f64();
+        (seconds >= 0.0).then_some(seconds as i64)
+    }
 }
 
 impl CollectionMeta {
@@ -39,10 +96,16 @@ impl CollectionMeta {
             indexes.push(rawdoc! {
                 "id": i64::from(index.id),
                 "multikey": i64::from(index.multikey.0),
+                "by": Binary { subtype: BinarySubtype::Generic, bytes: index.by.as_bytes().to_vec() },
                 "spec": index.definition.to_document(),
             });
         }
-        rawdoc! { "id": i64::from(self.id), "indexes": indexes }
+        let mut record = rawdoc! { "id": i64::from(self.id), "indexes": indexes };
+        let options = self.options.to_document();
+        if !options.is_empty() {
+            record.append(bson::raw::cstr!("options"), options);
+        }
+        record
     }
 
     /// Reads a record.
@@ -59,9 +122,14 @@ impl CollectionMeta {
                 id: u32::try_from(index.get_i64("id").ok()?).ok()?,
                 definition: IndexDefinition::from_document(index.get_document("spec").ok()?).ok()?,
                 multikey: MultikeyFields(u32::try_from(index.get_i64("multikey").ok()?).ok()?),
+                by: WriterKey::from_bytes(index.get_binary("by").ok()?.bytes.try_into().ok()?),
             });
         }
-        Some(Self { id: u32::try_from(record.get_i64("id").ok()?).ok()?, indexes })
+        let options = match record.get("options").ok()? {
+            Some(options) => CollectionOptions::from_document(options.as_document()?).ok()?,
+            None => CollectionOptions::default(),
+        };
+        Some(Self { id: u32::try_from(record.get_i64("id").ok()?).ok()?, indexes, options })
     }
 
     pub(crate) fn index(&self, name: &str) -> Option<&IndexMeta> {
@@ -101,8 +169,18 @@ impl CatalogCache {
         if let Some(meta) = self.collection(view, name)? {
             return Ok(meta);
         }
-        let meta = CollectionMeta { id: take_next_id(view, NextId::Collection)?, indexes: Vec::new() };
-        self.store(view, name, meta)
+        self.create(view, name, CollectionOptions::default())
+    }
+
+    /// Creates the collection called `name`, which does not exist.
+    pub(crate) fn create(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        name: &str,
+        options: CollectionOptions,
+    ) -> Result<Arc<CollectionMeta>> {
+        let id = take_next_id(view, NextId::Collection)?;
+        self.store(view, name, CollectionMeta { id, indexes: Vec::new(), options })
     }
 
     /// Writes a changed record.

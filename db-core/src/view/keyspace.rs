@@ -83,7 +83,10 @@ pub(crate) fn entries(index_id: u32) -> Vec<u8> {
 /// How many bytes [`documents`] and [`entries`] put before what follows them.
 pub(crate) const PREFIX_BYTES: usize = 5;
 
+/// The bounds of a range of keys.
+pub(crate) type KeyBounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// The bounds of all keys that begin with `prefix`.
-pub(crate) fn prefix_bounds(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+pub(crate) fn prefix_bounds(prefix: &[u8]) -> KeyBounds {
     (Bound::Included(prefix.to_vec()), prefix_end(prefix).map_or(Bound::Unbounded, Bound::Excluded))
 }

@@ -1,5 +1,6 @@
 //! The engine against itself: peers that write apart and meet, restarts, refused runs.
 
+mod catalog;
 mod power_cuts;
 mod sim_disk;
 
@@ -16,6 +17,7 @@ use crate::ids::{DatabaseKey, EntryHash};
 use crate::log_reader::LogReader;
 use crate::operation::{Operation, Roles, UpdateOperation};
 use crate::storage::{self, LogSnapshot, order_snapshot, view_snapshot};
+use crate::view::catalog::CollectionOptions;
 use crate::view::digest::digest;
 
 /// An engine over memory, and a clock to set.
@@ -198,7 +200,13 @@ fn a_call_that_fails_changes_and_logs_nothing() {
         Some(14)
     );
     assert_eq!(a.call(Request::DropCollection { collection: "no".to_owned() }).unwrap_err().code(), Some(26));
-    assert!(a.call(Request::CreateCollection { collection: "system.x".to_owned() }).is_err());
+    assert!(
+        a.call(Request::CreateCollection {
+            collection: "system.x".to_owned(),
+            options: CollectionOptions::default()
+        })
+        .is_err()
+    );
     assert_eq!((a.digest(), a.order()), before);
 }
 
@@ -557,7 +565,7 @@ fn a_writer_of_its_own_making_gets_neither_patterns_nor_the_systems_collections_
         },
         Operation::Insert { collection: name(), documents: vec![rawdoc! { "_id": "forged" }] },
         Operation::DropCollection { collection: name() },
-        Operation::CreateCollection { collection: "../etc".to_owned() },
+        Operation::CreateCollection { collection: "../etc".to_owned(), options: rawdoc! {} },
     ];
     let payload = crate::payload::pack(&crate::operation::encode(&operations));
     let run = forged_run_with(&a, &secret(2), payload, |_| {});

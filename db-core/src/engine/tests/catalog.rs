@@ -1,0 +1,109 @@
+//! Collections and indexes that change while they are there: names, options, expiry.
+
+use bson::{RawDocumentBuf, rawdoc};
+
+use super::*;
+use crate::view::catalog::{self, CollectionMeta};
+
+fn meta(peer: &Peer, name: &str) -> Option<CollectionMeta> {
+    let view = view_snapshot(&peer.engine.database.begin_read().unwrap()).unwrap().unwrap();
+    catalog::collection(&view, name).unwrap()
+}
+
+fn rename(from: &str, to: &str, drop_target: bool) -> Request {
+    Request::RenameCollection { collection: from.to_owned(), to: to.to_owned(), drop_target }
+}
+
+fn create(name: &str) -> Request {
+    Request::CreateCollection { collection: name.to_owned(), options: CollectionOptions::default() }
+}
+
+fn change(name: &str, change: RawDocumentBuf) -> Request {
+    Request::ChangeIndex { collection: "c".to_owned(), name: name.to_owned(), change }
+}
+
+#[test]
+fn a_renamed_collection_keeps_its_documents_and_indexes_on_every_peer() {
+    let (mut a, mut b) = (peer(1, &open()), peer(2, &open()));
+    a.insert(rawdoc! { "_id": 1, "n": 1 }).unwrap();
+    a.create_index(rawdoc! { "name": "n_1", "key": { "n": 1 }, "unique": true }).unwrap();
+    meet(&mut a, &mut b);
+    // The other peer goes on writing under the old name: by its place in the order that is another collection.
+    b.now_ms = a.now_ms + 100;
+    b.insert(rawdoc! { "_id": 2, "n": 1 }).unwrap_err();
+    a.call(rename("c", "d", false)).unwrap();
+    b.insert(rawdoc! { "_id": 3, "n": 3 }).unwrap();
+    meet(&mut a, &mut b);
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+    assert_eq!(a.documents(), vec![rawdoc! { "_id": 3, "n": 3 }]);
+    assert_eq!(meta(&a, "d").unwrap().indexes.len(), 1);
+    assert!(meta(&a, "c").unwrap().indexes.is_empty());
+
+    let refused = |peer: &mut Peer, request| peer.call(request).unwrap_err().code();
+    assert_eq!(refused(&mut a, rename("c", "d", false)), Some(48));
+    assert_eq!(refused(&mut a, rename("no", "e", true)), Some(26));
+    assert_eq!(refused(&mut a, rename("c", "c", true)), Some(20));
+    assert_eq!(refused(&mut a, rename("c", "system.x", true)), Some(73));
+    a.call(rename("d", "c", true)).unwrap();
+    meet(&mut a, &mut b);
+    assert_eq!(b.documents(), vec![rawdoc! { "_id": 1, "n": 1 }]);
+    assert!(meta(&b, "d").is_none());
+    assert_eq!(a.digest(), b.digest());
+}
+
+#[test]
+fn renames_that_are_undone_leave_nothing_behind() {
+    let (mut a, mut b) = (peer(1, &open()), peer(2, &open()));
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    a.call(create("d")).unwrap();
+    meet(&mut a, &mut b);
+    // b's is the earlier: a has to undo its own rename and do it again after b's, where it fails.
+    (a.now_ms, b.now_ms) = (5_000, 4_000);
+    a.call(rename("c", "e", false)).unwrap();
+    b.call(rename("c", "d", true)).unwrap();
+    meet(&mut a, &mut b);
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+    assert!(meta(&a, "e").is_none() && meta(&a, "c").is_none());
+    assert_eq!(
+        catalog::document_count(
+            &view_snapshot(&a.engine.database.begin_read().unwrap()).unwrap().unwrap(),
+            meta(&a, "d").unwrap().id
+        )
+        .unwrap(),
+        1
+    );
+}
+
+#[test]
+fn an_index_changes_its_name_once_and_only_to_one_that_is_free() {
+    let mut a = peer(1, &open());
+    a.create_index(rawdoc! { "name": "n_1", "key": { "n": 1 } }).unwrap();
+    a.create_index(rawdoc! { "name": "m_1", "key": { "m": 1 } }).unwrap();
+    let refused = |peer: &mut Peer, request| peer.call(request).unwrap_err().code();
+    assert_eq!(refused(&mut a, change("n_1", rawdoc! { "name": "m_1" })), Some(86));
+    assert_eq!(refused(&mut a, change("n_1", rawdoc! { "unique": true })), Some(72));
+    assert_eq!(refused(&mut a, change("x_1", rawdoc! { "name": "y_1" })), Some(27));
+    a.call(change("n_1", rawdoc! { "name": "n" })).unwrap();
+    let entries = a.engine.status().unwrap().entries;
+    a.call(change("n", rawdoc! { "name": "n" })).unwrap();
+    assert_eq!(a.engine.status().unwrap().entries, entries, "nothing changed, nothing is logged");
+    assert!(meta(&a, "c").unwrap().index("n").is_some());
+    let mut b = peer(2, &open());
+    b.receive(&a.runs());
+    assert_eq!(a.digest(), b.digest());
+}
+
+#[test]
+fn the_options_of_a_collection_stay_with_it() {
+    let mut a = peer(1, &open());
+    let collation = rawdoc! { "locale": "de", "strength": 1 };
+    let options = CollectionOptions { collation: Some(collation.clone()) };
+    a.call(Request::CreateCollection { collection: "c".to_owned(), options }).unwrap();
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    a.call(rename("c", "d", false)).unwrap();
+    let mut b = peer(2, &open());
+    b.receive(&a.runs());
+    assert_eq!(meta(&b, "d").unwrap().options.collation, Some(collation));
+    assert_eq!(a.digest(), b.digest());
+    assert_eq!(a.call(create("d")).unwrap_err().code(), Some(48));
+}
