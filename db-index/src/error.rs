@@ -148,6 +148,12 @@ impl ErrorCode {
     pub const POSITIONAL_NO_MATCH: Self = Self(51246);
     /// 51247: a positional projection of an array shorter than the one matched.
     pub const POSITIONAL_MISMATCH: Self = Self(51247);
+    /// 31252: an expression among exclusions.
+    pub const EXPRESSION_IN_EXCLUSION: Self = Self(31252);
+    /// 31310: a literal among exclusions.
+    pub const LITERAL_IN_EXCLUSION: Self = Self(31310);
+    /// 31325: an expression of an unknown name in a projection.
+    pub const UNKNOWN_EXPRESSION_IN_PROJECTION: Self = Self(31325);
     /// 51270: an empty object in a projection.
     pub const EMPTY_SUB_PROJECTION: Self = Self(51270);
 }

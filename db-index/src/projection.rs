@@ -1,7 +1,7 @@
 //! Projections: which fields of a document an answer shows.
 //!
 //! A specification is compiled into a tree of field names once and applied to raw BSON in one pass, in the document's
-//! order of fields.
+//! order of fields. Fields that are computed come behind those that are shown, in the order of the specification.
 
 mod apply;
 mod parse;
@@ -9,7 +9,9 @@ mod parse;
 use bson::{RawDocument, RawDocumentBuf};
 
 use crate::{
+    context::QueryContext,
     error::QueryError,
+    expression::Expression,
     filter::{Filter, Node as FilterNode},
 };
 
@@ -22,6 +24,8 @@ pub struct Projection {
     id: bool,
     /// The filter that says which element the positional operator stands for.
     positional: Option<Filter>,
+    /// What computed fields are computed by, once for each document.
+    computed: Vec<Expression>,
 }
 
 /// Whether the fields named are those shown or those hidden.
@@ -39,8 +43,11 @@ type Fields = Vec<(Box<str>, Node)>;
 enum Node {
     /// It is shown (inclusion) or hidden (exclusion).
     Leaf,
-    /// Its fields are looked at, within arrays too. `positional` if the way to the positional operator leads through.
-    Children { fields: Fields, positional: bool },
+    /// Its fields are looked at, within arrays too. `positional` if the way to the positional operator leads through, `computed`
+    /// if a computed field lies below.
+    Children { fields: Fields, positional: bool, computed: bool },
+    /// It gets the value of the expression of this number.
+    Computed(usize),
     /// `$slice`: a part of the array; a negative `skip` counts from the end.
     Slice { skip: i64, limit: i64 },
     /// `$elemMatch`: the first element that matches.
@@ -53,17 +60,31 @@ impl Projection {
     /// Compiles `document`; `filter` is that of the same query, for the positional operator.
     ///
     /// # Errors
-    /// MongoDB's codes: 31253 and 31254 for inclusion and exclusion mixed, 31249 and 31250 for paths in one another's
-    /// way, 28667 and 28724 for `$slice`, 31274 and 31275 for `$elemMatch`, 31276, 31394 and 31395 for the positional
-    /// operator, 15998, 16410, 40352 and 40353 for malformed paths; `NotImplemented` (238) for computed fields.
+    /// MongoDB's codes: 31253 and 31254 for inclusion and exclusion mixed, 31252 and 31310 for computed fields among exclusions,
+    /// 31249 and 31250 for paths in one another's way, 28667 and 28724 for `$slice`, 31274 and 31275 for `$elemMatch`, 31276,
+    /// 31394 and 31395 for the positional operator, 15998, 16410, 40352 and 40353 for malformed paths, 31325 for operators
+    /// that there are not; those of [`Expression::parse`]; `NotImplemented` (238) for `$meta`.
     pub fn parse(document: &RawDocument, filter: Option<&Filter>) -> Result<Self, QueryError> {
-        parse::projection(document, filter)
+        Self::parse_in(document, filter, &QueryContext::default())
+    }
+
+    /// As [`Projection::parse`], in surroundings that computed fields may look at.
+    ///
+    /// # Errors
+    /// Those of [`Projection::parse`].
+    pub fn parse_in(
+        document: &RawDocument,
+        filter: Option<&Filter>,
+        context: &QueryContext,
+    ) -> Result<Self, QueryError> {
+        parse::projection(document, filter, context)
     }
 
     /// The part of `document` that this projection shows.
     ///
     /// # Errors
-    /// 51246 and 51247 if the positional operator finds no element of an array.
+    /// 51246 and 51247 if the positional operator finds no element of an array; those of [`Expression::evaluate`], and
+    /// `BSONObjectTooLarge` (10334) or `Overflow` (15), for computed fields.
     pub fn apply(&self, document: &RawDocument) -> Result<RawDocumentBuf, QueryError> {
         apply::project(self, document)
     }
@@ -94,7 +115,7 @@ fn collect_paths(fields: &Fields, prefix: &str, paths: &mut Vec<String>) -> bool
             paths.push(format!("{prefix}{name}"));
             true
         }
-        Node::Children { fields, positional: false } => {
+        Node::Children { fields, positional: false, .. } => {
             collect_paths(fields, &format!("{prefix}{name}."), paths)
         }
         _ => false,

@@ -172,7 +172,7 @@ fn run(case: &Value) -> Result<Answer, Stop> {
         return Ok(Answer::Values(values));
     }
     let projection = match options.get("projection") {
-        Some(projection) => Some(Projection::parse(&raw(projection)?, Some(&filter))?),
+        Some(projection) => Some(Projection::parse_in(&raw(projection)?, Some(&filter), &context)?),
         None => None,
     };
     let mut shown = Vec::new();

@@ -169,7 +169,7 @@ impl Trial<'_, '_> {
             let message = "$expr is not allowed in the query predicate for an upsert";
             return Err(QueryError::new(ErrorCode::QUERY_FEATURE_NOT_ALLOWED, message).into());
         }
-        let returning = Returned::compile(request.returning.as_ref(), &filter)?;
+        let returning = Returned::compile(request.returning.as_ref(), &filter, &context)?;
         let options = UpdateOptions {
             array_filters: request.array_filters.clone(),
             multi: request.multi,
@@ -327,7 +327,7 @@ impl Trial<'_, '_> {
         check_collection_name(&request.collection)?;
         let context = self.context();
         let filter = Filter::parse_in(&request.filter, &context)?;
-        let returning = Returned::compile(request.returning.as_ref(), &filter)?;
+        let returning = Returned::compile(request.returning.as_ref(), &filter, &context)?;
         let find = FindOptions {
             filter: request.filter,
             sort: request.sort,
@@ -460,9 +460,14 @@ struct Returned {
 }
 
 impl Returned {
-    fn compile(returning: Option<&Returning>, filter: &Filter) -> Result<Option<Self>> {
+    fn compile(
+        returning: Option<&Returning>,
+        filter: &Filter,
+        context: &QueryContext,
+    ) -> Result<Option<Self>> {
         let Some(Returning { after, projection }) = returning else { return Ok(None) };
-        let projection = projection.as_deref().map(|document| Projection::parse(document, Some(filter)));
+        let projection =
+            projection.as_deref().map(|document| Projection::parse_in(document, Some(filter), context));
         Ok(Some(Self { after: *after, projection: projection.transpose()? }))
     }
 

@@ -62,8 +62,10 @@ impl FindOptions {
     fn compile(&self) -> Result<Compiled> {
         let filter = Filter::parse_in(&self.filter, &self.context)?;
         let sort = self.sort.as_deref().map(Sort::parse).transpose()?.unwrap_or_default();
-        let projection =
-            self.projection.as_deref().map(|document| Projection::parse(document, Some(&filter)));
+        let projection = self
+            .projection
+            .as_deref()
+            .map(|document| Projection::parse_in(document, Some(&filter), &self.context));
         let projection = projection.transpose()?.filter(|projection| !projection.is_empty());
         let hint = match &self.hint {
             None => None,

@@ -5,6 +5,7 @@ use bson::{RawArray, RawBsonRef, RawDocument};
 use crate::{
     context::QueryContext,
     error::{ErrorCode, QueryError},
+    expression::Expression,
     filter::{Filter, truthy},
     number::Number,
     path::{Path, elements, fields},
@@ -13,9 +14,10 @@ use crate::{
 };
 
 /// What has been seen of a projection so far.
-#[derive(Default)]
-struct Parser {
+struct Parser<'c> {
+    context: &'c QueryContext,
     fields: Fields,
+    computed: Vec<Expression>,
     kind: Option<Kind>,
     id: Option<bool>,
     positional: bool,
@@ -23,9 +25,22 @@ struct Parser {
     elem_match: bool,
 }
 
-pub(super) fn projection(document: &RawDocument, filter: Option<&Filter>) -> Result<Projection, QueryError> {
+pub(super) fn projection(
+    document: &RawDocument,
+    filter: Option<&Filter>,
+    context: &QueryContext,
+) -> Result<Projection, QueryError> {
     crate::guard::check_document(document.as_bytes())?;
-    let mut parser = Parser::default();
+    let mut parser = Parser {
+        context,
+        fields: Fields::new(),
+        computed: Vec::new(),
+        kind: None,
+        id: None,
+        positional: false,
+        slice: false,
+        elem_match: false,
+    };
     for (name, value) in fields(document) {
         parser.field(name, value, "")?;
     }
@@ -40,10 +55,11 @@ pub(super) fn projection(document: &RawDocument, filter: Option<&Filter>) -> Res
         kind,
         id: parser.id.unwrap_or(true),
         positional: if parser.positional { Some(filter.cloned().unwrap_or_else(Filter::all)) } else { None },
+        computed: parser.computed,
     })
 }
 
-impl Parser {
+impl Parser<'_> {
     /// The recursion is as deep as the document.
     fn field(&mut self, name: &str, value: RawBsonRef<'_>, prefix: &str) -> Result<(), QueryError> {
         let path = format!("{prefix}{name}");
@@ -54,11 +70,33 @@ impl Parser {
             | RawBsonRef::Double(_)
             | RawBsonRef::Decimal128(_) => self.plain(&path, truthy(value)),
             RawBsonRef::Document(document) => self.object(&path, document),
-            _ => {
+            literal => {
+                if path.ends_with(".$") {
+                    return Err(with_value("a literal"));
+                }
                 check_path(&path)?;
-                Err(computed(&path))
+                if self.kind == Some(Kind::Exclusion) {
+                    return Err(QueryError::new(
+                        ErrorCode::LITERAL_IN_EXCLUSION,
+                        format!("cannot use an expression in an exclusion projection: '{path}'"),
+                    ));
+                }
+                self.computed(&path, literal)
             }
         }
+    }
+
+    /// A field with the value of an expression.
+    fn computed(&mut self, path: &str, value: RawBsonRef<'_>) -> Result<(), QueryError> {
+        if self.kind == Some(Kind::Exclusion) {
+            return Err(QueryError::new(
+                ErrorCode::EXPRESSION_IN_EXCLUSION,
+                "cannot use an expression other than $meta in an exclusion projection",
+            ));
+        }
+        self.kind = Some(Kind::Inclusion);
+        self.computed.push(Expression::parse_in(value, &[], self.context)?);
+        self.add(path, Node::Computed(self.computed.len() - 1))
     }
 
     fn plain(&mut self, path: &str, shown: bool) -> Result<(), QueryError> {
@@ -126,20 +164,31 @@ impl Parser {
             ));
         }
         if path.ends_with(".$") {
-            return Err(QueryError::new(
-                ErrorCode::POSITIONAL_WITH_VALUE,
-                "a positional projection cannot have an expression or a literal as its value",
-            ));
+            return Err(with_value("an expression or a sub-object"));
         }
         check_path(path)?;
         match operator {
-            "$slice" => self.slice(path, operand),
+            "$slice" => self.slice(path, operand, document),
             "$elemMatch" => self.elem_match(path, operand),
-            _ => Err(computed(path)),
+            "$meta" => Err(QueryError::new(
+                ErrorCode::NOT_IMPLEMENTED,
+                format!("$meta is not supported in projections: '{path}'"),
+            )),
+            _ => self.computed(path, RawBsonRef::Document(document)).map_err(|error| match error.code {
+                ErrorCode(168) if error.message.contains(&format!("'{operator}'")) => {
+                    QueryError { code: ErrorCode::UNKNOWN_EXPRESSION_IN_PROJECTION, ..error }
+                }
+                _ => error,
+            }),
         }
     }
 
-    fn slice(&mut self, path: &str, operand: RawBsonRef<'_>) -> Result<(), QueryError> {
+    fn slice(
+        &mut self,
+        path: &str,
+        operand: RawBsonRef<'_>,
+        expression: &RawDocument,
+    ) -> Result<(), QueryError> {
         let malformed = |why: &str| {
             Err(QueryError::new(ErrorCode::SLICE_SYNTAX, format!("invalid $slice syntax: {why}")))
         };
@@ -155,7 +204,7 @@ impl Parser {
                     ));
                 }
                 Pair::Numbers(skip, limit) => Node::Slice { skip, limit },
-                Pair::Expression => return Err(computed(path)),
+                Pair::Expression => return self.computed(path, RawBsonRef::Document(expression)),
                 Pair::Malformed => return malformed("it takes a number or a list of two"),
             },
             other => match Number::from_raw(other).map(whole) {
@@ -212,6 +261,7 @@ impl Parser {
     fn add(&mut self, path: &str, node: Node) -> Result<(), QueryError> {
         let parsed = Path::parse(path)?;
         let through = matches!(node, Node::Positional);
+        let computes = matches!(node, Node::Computed(_));
         let mut level = &mut self.fields;
         let Some((last, way)) = parsed.parts().split_last() else {
             return Ok(());
@@ -219,11 +269,13 @@ impl Parser {
         for part in way {
             let place = level.iter().position(|(name, _)| **name == *part.name()).unwrap_or(level.len());
             if place == level.len() {
-                level.push((part.name().into(), Node::Children { fields: Vec::new(), positional: false }));
+                let children = Node::Children { fields: Vec::new(), positional: false, computed: false };
+                level.push((part.name().into(), children));
             }
             level = match level.get_mut(place) {
-                Some((_, Node::Children { fields, positional })) => {
+                Some((_, Node::Children { fields, positional, computed })) => {
                     *positional |= through;
+                    *computed |= computes;
                     fields
                 }
                 _ => {
@@ -287,9 +339,9 @@ fn check_path(path: &str) -> Result<(), QueryError> {
     check_field_path(path)
 }
 
-fn computed(path: &str) -> QueryError {
+fn with_value(what: &str) -> QueryError {
     QueryError::new(
-        ErrorCode::NOT_IMPLEMENTED,
-        format!("computed fields are not supported in projections: '{path}'"),
+        ErrorCode::POSITIONAL_WITH_VALUE,
+        format!("a positional projection cannot have {what} as its value"),
     )
 }

@@ -4,6 +4,7 @@ use bson::{Document, doc};
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::ErrorCode;
 use crate::testing::{any_document, small_document};
 
 fn raw(document: &Document) -> RawDocumentBuf {
@@ -74,8 +75,6 @@ fn inclusion_and_exclusion_do_not_mix() {
     assert_eq!(code(doc! {"a": {}}), 51270);
     assert_eq!(code(doc! {"$v": true}), 16410);
     assert_eq!(code(doc! {"": 1}), 40352);
-    assert_eq!(code(doc! {"a": "$b"}), 238);
-    assert_eq!(code(doc! {"a": {"$add": [1, 2]}}), 238);
 }
 
 #[test]
@@ -142,6 +141,82 @@ fn the_positional_operator_shows_the_element_matched() {
     assert_eq!(code(doc! {"a.$": 1, "a": {"$slice": 1}}), 28667);
     assert_eq!(code(doc! {"a": {"$slice": 1}, "a.$": 1}), 31250);
     assert_eq!(code(doc! {"a.$": 1, "b": {"$elemMatch": {}}}), 31255);
+}
+
+#[test]
+fn fields_are_computed_and_come_last() {
+    let document = doc! {"_id": 1, "a": 2, "b": {"c": 3}, "d": [{"x": 1, "y": 2}, 7]};
+    let shown = project(
+        doc! {"sum": {"$add": ["$a", "$b.c"]}, "d.x": 1, "a": 1, "text": "as it is"},
+        document.clone(),
+    );
+    assert_eq!(shown, doc! {"_id": 1, "a": 2, "d": [{"x": 1}], "sum": 5, "text": "as it is"});
+    assert_eq!(order(&shown), ["_id", "a", "d", "sum", "text"]);
+    let anew = project(doc! {"a": "$b.c", "b": 1, "_id": 0}, document.clone());
+    assert_eq!(anew, doc! {"b": {"c": 3}, "a": 3});
+    assert_eq!(order(&anew), ["b", "a"]);
+    assert_eq!(project(doc! {"e": "$nothing"}, document.clone()), doc! {"_id": 1});
+    assert_eq!(
+        project(doc! {"e": null, "f": ["$a", "$z"]}, document.clone()),
+        doc! {"_id": 1, "e": null, "f": [2, null]}
+    );
+    assert_eq!(project(doc! {"_id": "$a"}, document.clone()), doc! {"_id": 2});
+    assert_eq!(project(doc! {"_id": 0, "e": {"$literal": 1}}, document.clone()), doc! {"e": 1});
+    assert_eq!(
+        project(doc! {"d": {"$slice": ["$d", 1]}}, document.clone()),
+        doc! {"_id": 1, "d": [{"x": 1, "y": 2}]}
+    );
+    let both = project(doc! {"e": "$a", "d": {"$elemMatch": {"x": 1}}, "b.c": 1}, document.clone());
+    assert_eq!(order(&both), ["_id", "b", "e", "d"]);
+    let sliced = project(doc! {"d": {"$slice": 1}, "e": "$d"}, document);
+    assert_eq!(sliced, doc! {"_id": 1, "d": [{"x": 1, "y": 2}], "e": [{"x": 1, "y": 2}, 7]});
+}
+
+#[test]
+fn computed_fields_nest() {
+    let document = doc! {"_id": 1, "a": 2, "b": {"c": 3, "d": 4}, "e": [{"x": 1}, 7, [{"x": 2}]]};
+    assert_eq!(
+        project(doc! {"b.f": "$a", "b.c": 1}, document.clone()),
+        doc! {"_id": 1, "b": {"c": 3, "f": 2}}
+    );
+    assert_eq!(project(doc! {"a.f": "$a"}, document.clone()), doc! {"_id": 1, "a": {"f": 2}});
+    assert_eq!(
+        project(doc! {"n": {"m": {"f": "$a"}, "g": 1}}, document.clone()),
+        doc! {"_id": 1, "n": {"m": {"f": 2}}}
+    );
+    assert_eq!(
+        project(doc! {"e.f": "$a", "e.x": 1}, document),
+        doc! {"_id": 1, "e": [{"x": 1, "f": 2}, {"f": 2}, [{"x": 2, "f": 2}]]}
+    );
+}
+
+#[test]
+fn computed_fields_do_not_go_with_hidden_ones() {
+    assert_eq!(code(doc! {"a": 0, "b": {"$add": [1, 2]}}), 31252);
+    assert_eq!(code(doc! {"a": 0, "b": "$c"}), 31310);
+    assert_eq!(code(doc! {"b": "$c", "a": 0}), 31254);
+    assert_eq!(code(doc! {"b": {"$nonsense": 1}}), 31325);
+    assert_eq!(code(doc! {"b": {"$add": {"$nonsense": 1}}}), 168);
+    assert_eq!(code(doc! {"b": "$$nobody"}), 17276);
+    assert_eq!(code(doc! {"b": "$c", "b.d": 1}), 31249);
+    assert_eq!(code(doc! {"a.$": "x"}), 31271);
+    assert_eq!(code(doc! {"a.$": {"$add": [1, 2]}}), 31271);
+    let failing = Projection::parse(&raw(&doc! {"a": {"$divide": [1, "$b"]}}), None).unwrap();
+    assert_eq!(failing.apply(&raw(&doc! {"b": 0})).unwrap_err().code.0, 2);
+}
+
+#[test]
+fn variables_are_known_and_growth_is_bounded() {
+    let context = QueryContext::at(5).with_variables(&raw(&doc! {"x": [1, 2]})).unwrap();
+    let projection = raw(&doc! {"x": "$$x", "now": "$$NOW", "_id": 0});
+    let projection = Projection::parse_in(&projection, None, &context).unwrap();
+    let now = bson::DateTime::from_millis(5);
+    assert_eq!(projection.apply(&raw(&doc! {})).unwrap(), raw(&doc! {"x": [1, 2], "now": now}));
+
+    let items: Vec<Document> = vec![doc! {}; 1000];
+    let document = raw(&doc! {"items": items, "text": "x".repeat(100_000)});
+    let projection = Projection::parse(&raw(&doc! {"items.text": "$text"}), None).unwrap();
+    assert_eq!(projection.apply(&document).unwrap_err().code, ErrorCode::BSON_OBJECT_TOO_LARGE);
 }
 
 #[test]
