@@ -3,6 +3,7 @@
 //! Pure by contract: no I/O, no clock, no randomness, no async; it knows neither logs nor peers. What it computes, every
 //! peer computes.
 
+mod aggregate;
 mod context;
 mod decimal;
 mod distinct;
@@ -24,6 +25,11 @@ mod sort;
 mod testing;
 mod update;
 
+pub use aggregate::{
+    CollectionStatistics, Leading, MergeMatched, MergePipeline, MergeTarget, MergeUnmatched, OutTarget,
+    Outside, PIPELINE_BYTES_MAX, PIPELINE_DEPTH_MAX, PIPELINE_STAGES_MAX, Pipeline, PipelineFind,
+    PipelineSettings, Rows, Target,
+};
 pub use context::{Chance, QueryContext};
 pub use decimal::Decimal;
 pub use distinct::Distinct;

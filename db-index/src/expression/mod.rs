@@ -32,6 +32,8 @@ use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 
 pub(crate) use comparison::{Comparison, Relation};
+pub(crate) use parse::{check_variable_name, field_path};
+
 pub use node::{EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX};
 pub use reshape::{Reshape, constant_variables};
 pub use value::{Fields, Items, Value};

@@ -495,7 +495,7 @@ fn folded(node: Node) -> Node {
 }
 
 /// Splits a field path of the expression language.
-pub(super) fn field_path(path: &str) -> Result<Vec<Box<str>>, QueryError> {
+pub(crate) fn field_path(path: &str) -> Result<Vec<Box<str>>, QueryError> {
     if path.is_empty() {
         return error(16872, "'$' by itself is not a valid field path");
     }
@@ -543,7 +543,8 @@ fn variable_name(name: RawBsonRef<'_>) -> Result<Box<str>, QueryError> {
     Ok(name.into())
 }
 
-pub(super) fn check_variable_name(name: &str) -> Result<(), QueryError> {
+/// Refuses a name that no variable can have.
+pub(crate) fn check_variable_name(name: &str) -> Result<(), QueryError> {
     // `CURRENT` is the one system variable that may be set anew.
     if name == "CURRENT" {
         return Ok(());

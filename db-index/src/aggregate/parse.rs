@@ -1,0 +1,189 @@
+//! From BSON to stages.
+
+use bson::raw::RawDocument;
+use bson::{RawArray, RawBsonRef};
+
+use super::outside::Variables;
+use super::stage::{Place, Stage};
+use super::stages::matching::Match;
+use super::target::Target;
+use super::{PIPELINE_DEPTH_MAX, PIPELINE_STAGES_MAX, Pipeline, PipelineSettings};
+use crate::context::QueryContext;
+use crate::error::{ErrorCode, QueryError};
+use crate::expression::{Expression, Reshape};
+use crate::filter::Filter;
+use crate::order;
+
+/// What a pipeline stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Within {
+    /// It is the command's own.
+    Command,
+    Lookup,
+    Union,
+    Facet,
+}
+
+/// Compiles the stages of one pipeline.
+#[derive(Debug)]
+pub(super) struct Parser<'s> {
+    settings: &'s PipelineSettings,
+    /// The collection that the pipeline runs on.
+    pub(super) collection: String,
+    /// The names of the variables that `$lookup`s around bring.
+    names: Vec<String>,
+    within: Within,
+    depth: usize,
+}
+
+impl<'s> Parser<'s> {
+    pub(super) fn new(settings: &'s PipelineSettings) -> Self {
+        Self {
+            settings,
+            collection: settings.collection.clone(),
+            names: Vec::new(),
+            within: Within::Command,
+            depth: 1,
+        }
+    }
+
+    /// What the pipeline is compiled with.
+    pub(super) fn context(&self) -> &QueryContext {
+        &self.settings.context
+    }
+
+    /// The names of the variables whose values come with each run.
+    fn names(&self) -> Vec<&str> {
+        self.names.iter().map(String::as_str).collect()
+    }
+
+    /// Whether there are such variables.
+    pub(super) fn has_open_variables(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    pub(super) fn expression(&self, value: RawBsonRef<'_>) -> Result<Expression, QueryError> {
+        Expression::parse_in(value, &self.names(), self.context())
+    }
+
+    /// An expression that knows `more` variables.
+    pub(super) fn expression_with(
+        &self,
+        value: RawBsonRef<'_>,
+        more: &[String],
+    ) -> Result<Expression, QueryError> {
+        let names = [&self.names, more].concat();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Expression::parse_in(value, &names, self.context())
+    }
+
+    pub(super) fn reshape(&self, name: &str, operand: RawBsonRef<'_>) -> Result<Reshape, QueryError> {
+        Reshape::parse_in(name, operand, &self.names(), self.context())
+    }
+
+    /// The operand of a `$match`.
+    pub(super) fn condition(&self, filter: &RawDocument) -> Result<Match, QueryError> {
+        let names = self.names.iter().map(|name| (name.as_str().into(), None));
+        let filter_context = Variables::default().and(names).within(self.context());
+        let compiled = Filter::parse_in(filter, &filter_context)?;
+        Ok(if self.has_open_variables() && compiled.has_expression() {
+            Match::Open(filter.to_owned())
+        } else {
+            Match::Bound(compiled)
+        })
+    }
+
+    /// Compiles a pipeline that stands in a stage of this one and knows `more` variables.
+    pub(super) fn inner(
+        &self,
+        stages: &RawArray,
+        within: Within,
+        collection: &str,
+        more: &[String],
+    ) -> Result<Pipeline, QueryError> {
+        let depth = self.depth + 1;
+        if depth > PIPELINE_DEPTH_MAX {
+            return error(
+                232,
+                format!("Maximum number of nested sub-pipelines exceeded. Limit is {PIPELINE_DEPTH_MAX}"),
+            );
+        }
+        let names = [&self.names, more].concat();
+        let inner =
+            Parser { settings: self.settings, collection: collection.to_owned(), names, within, depth };
+        let (stages, target) = inner.pipeline(stages)?;
+        let settings =
+            PipelineSettings { collection: collection.to_owned(), context: self.settings.context.clone() };
+        Ok(Pipeline::assemble(stages, target, settings))
+    }
+
+    /// Compiles `stages`.
+    pub(super) fn pipeline(&self, stages: &RawArray) -> Result<(Vec<Stage>, Option<Target>), QueryError> {
+        let (mut compiled, mut target) = (Vec::new(), None);
+        for (index, stage) in order::array_elements(stages).enumerate() {
+            let RawBsonRef::Document(stage) = stage else {
+                return error(14, "Each element of the 'pipeline' array must be an object");
+            };
+            if index >= PIPELINE_STAGES_MAX {
+                return error(
+                    7_749_501,
+                    format!("Pipeline length must be no longer than {PIPELINE_STAGES_MAX} stages"),
+                );
+            }
+            let (name, operand) = only_field(stage)?;
+            if target.is_some() {
+                return error(
+                    40601,
+                    "$out and $merge can only be the final stage in the pipeline".to_owned(),
+                );
+            }
+            self.check_place(name, index)?;
+            if matches!(name, "$out" | "$merge") {
+                target = Some(Target::parse(name, operand, self)?);
+            } else {
+                Stage::parse(name, operand, self, &mut compiled)?;
+            }
+        }
+        Ok((compiled, target))
+    }
+
+    /// Refuses a stage where it may not stand.
+    fn check_place(&self, name: &str, index: usize) -> Result<(), QueryError> {
+        let place = Place::of(name);
+        match self.within {
+            Within::Facet if matches!(place, Place::Source | Place::Final) || name == "$facet" => {
+                return error(40600, format!("{name} is not allowed to be used within a $facet stage"));
+            }
+            Within::Lookup if place == Place::Final => {
+                return error(51047, format!("{name} is not allowed within a $lookup's sub-pipeline"));
+            }
+            Within::Union if place == Place::Final => {
+                return error(31441, format!("{name} is not allowed within a $unionWith's sub-pipeline"));
+            }
+            _ => {}
+        }
+        if index > 0 && place == Place::Source {
+            return error(40602, format!("{name} is only valid as the first stage in a pipeline."));
+        }
+        Ok(())
+    }
+}
+
+/// The name and the operand of a stage.
+fn only_field(stage: &RawDocument) -> Result<(&str, RawBsonRef<'_>), QueryError> {
+    let mut fields = order::elements(stage);
+    match (fields.next(), fields.next()) {
+        (Some((name, operand)), None) => Ok((name.as_str(), operand)),
+        _ => error(40323, "A pipeline stage specification object must contain exactly one field."),
+    }
+}
+
+/// An error with one of the codes of aggregation.
+pub(super) fn error<T>(code: i32, message: impl Into<String>) -> Result<T, QueryError> {
+    Err(QueryError::new(ErrorCode(code), message))
+}
+
+/// MongoDB's name of a value's type, for messages.
+pub(super) fn type_name(value: RawBsonRef<'_>) -> &'static str {
+    crate::raw::type_name(value.element_type())
+}

@@ -1,0 +1,13 @@
+//! The stages, a file each.
+
+pub(super) mod facet;
+pub(super) mod limit;
+pub(super) mod lookup;
+pub(super) mod matching;
+pub(super) mod redact;
+pub(super) mod sample;
+pub(super) mod sort;
+pub(super) mod source;
+pub(super) mod transform;
+pub(super) mod union;
+pub(super) mod unwind;

@@ -1,0 +1,77 @@
+//! Pipelines on collections in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bson::raw::RawDocumentBuf;
+use bson::{RawBson, rawbson, rawdoc};
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::ErrorCode;
+use crate::testing;
+
+mod joins;
+mod leading;
+mod single;
+
+/// Collections of documents.
+#[derive(Default)]
+pub(super) struct Memory {
+    collections: BTreeMap<String, Vec<RawDocumentBuf>>,
+}
+
+impl Outside for Memory {
+    type Error = QueryError;
+
+    fn find(&self, find: PipelineFind) -> Result<Rows<QueryError>, QueryError> {
+        let documents = self.collections.get(&find.collection).cloned().unwrap_or_default();
+        let PipelineFind { filter, sort, skip, limit, fields, .. } = find;
+        let leading = Leading { filter, sort, skip, limit, fields, open: Vec::new() };
+        let rows = Box::new(documents.into_iter().map(Ok));
+        leading.apply(rows, &QueryContext::default(), &Variables::default())
+    }
+
+    fn collection_statistics(
+        &self,
+        collection: &str,
+        wanted: CollectionStatistics,
+    ) -> Result<RawDocumentBuf, QueryError> {
+        let count = self.collections.get(collection).map_or(0, Vec::len) as i64;
+        Ok(if wanted.count {
+            rawdoc! {"count": count}
+        } else {
+            rawdoc! {}
+        })
+    }
+
+    fn index_statistics(&self, _: &str) -> Result<Vec<RawDocumentBuf>, QueryError> {
+        Ok(vec![rawdoc! {"name": "_id_"}])
+    }
+}
+
+/// The stages as an array.
+pub(super) fn stages(stages: RawBson) -> bson::RawArrayBuf {
+    let RawBson::Array(stages) = stages else { panic!("not an array") };
+    stages
+}
+
+pub(super) fn settings() -> PipelineSettings {
+    PipelineSettings { collection: "here".to_owned(), ..PipelineSettings::default() }
+}
+
+/// What `pipeline` gives for the collection `here` and others.
+pub(super) fn run(
+    pipeline: RawBson,
+    collections: &[(&str, Vec<RawDocumentBuf>)],
+) -> Result<Vec<RawDocumentBuf>, QueryError> {
+    let pipeline = Pipeline::parse(&stages(pipeline), &settings())?;
+    let collections = collections.iter().map(|(name, documents)| ((*name).to_owned(), documents.clone()));
+    let outside = Arc::new(Memory { collections: collections.collect() });
+    pipeline.find_and_run(&outside, &Variables::default(), None)?.collect()
+}
+
+/// The code with which `pipeline` is refused.
+pub(super) fn refused(pipeline: RawBson) -> i32 {
+    Pipeline::parse(&stages(pipeline), &settings()).unwrap_err().code.0
+}

@@ -1,0 +1,73 @@
+//! What is pushed down to the find.
+
+use super::*;
+
+fn leading(pipeline: RawBson) -> (Leading, Vec<&'static str>) {
+    let pipeline = Pipeline::parse(&stages(pipeline), &settings()).unwrap();
+    (pipeline.leading().clone(), pipeline.stage_names())
+}
+
+#[test]
+fn filters_sort_skip_and_limit_lead() {
+    let (leading, rest) = leading(rawbson!([
+        {"$match": {"a": 1}}, {"$sort": {"b": 1}}, {"$match": {"c": 2}},
+        {"$skip": 2}, {"$limit": 10}, {"$skip": 3}, {"$limit": 100},
+        {"$match": {"d": 1}}, {"$limit": 1},
+    ]));
+    assert_eq!(leading.filter.to_document(), &*rawdoc! {"$and": [{"a": 1}, {"c": 2}]});
+    assert_eq!(leading.sort, crate::Sort::parse(&rawdoc! {"b": 1}).unwrap());
+    assert_eq!((leading.skip, leading.limit), (5, Some(7)));
+    assert_eq!(rest, ["$match", "$limit"]);
+}
+
+#[test]
+fn a_sort_after_a_limit_does_not_lead() {
+    let (leading, rest) = leading(rawbson!([{"$limit": 3}, {"$sort": {"a": 1}}, {"$match": {"a": 1}}]));
+    assert!(leading.sort.is_empty() && leading.filter.is_empty());
+    assert_eq!(leading.limit, Some(3));
+    assert_eq!(rest, ["$match", "$sort"]);
+}
+
+fn any_stage() -> impl Strategy<Value = RawDocumentBuf> {
+    prop_oneof![
+        2 => (0..4_i32).prop_map(|bound| rawdoc! {"$match": {"a": {"$gte": bound}}}),
+        2 => testing::small_value().prop_map(|value| rawdoc! {"$match": {"b": {"$ne": value}}}),
+        2 => proptest::bool::ANY.prop_map(|up| rawdoc! {"$sort": {"a": if up { 1 } else { -1 }, "_id": 1}}),
+        1 => (0..6_i32).prop_map(|count| rawdoc! {"$skip": count}),
+        1 => (1..9_i32).prop_map(|count| rawdoc! {"$limit": count}),
+        1 => Just(rawdoc! {"$set": {"b": "$a"}}),
+        1 => Just(rawdoc! {"$unwind": "$a"}),
+    ]
+}
+
+proptest! {
+    /// Barriers between all stages keep them from being moved or joined.
+    #[test]
+    fn pushing_down_changes_nothing(
+        documents in proptest::collection::vec(testing::small_document(), 0..20),
+        pipeline in proptest::collection::vec(any_stage(), 0..6),
+    ) {
+        let documents: Vec<_> = documents
+            .into_iter()
+            .enumerate()
+            .map(|(index, document)| {
+                let mut made = rawdoc! {"_id": index as i32};
+                for (name, value) in crate::order::elements(&document) {
+                    made.append(name, value);
+                }
+                made
+            })
+            .collect();
+        let (mut joined, mut apart) = (bson::RawArrayBuf::new(), bson::RawArrayBuf::new());
+        for stage in pipeline {
+            joined.push(stage.clone());
+            apart.push(rawdoc! {"$unwind": "$_id"});
+            apart.push(stage);
+        }
+        let collections = [("here", documents)];
+        let joined = run(RawBson::Array(joined), &collections).unwrap();
+        let apart = run(RawBson::Array(apart), &collections).unwrap();
+        let bytes = |documents: &[RawDocumentBuf]| documents.iter().map(|document| document.as_bytes().to_vec()).collect::<Vec<_>>();
+        prop_assert_eq!(bytes(&joined), bytes(&apart));
+    }
+}

@@ -1,0 +1,180 @@
+//! Stages that need one collection.
+
+use super::*;
+
+fn here(pipeline: RawBson, documents: &[RawDocumentBuf]) -> Vec<RawDocumentBuf> {
+    run(pipeline, &[("here", documents.to_vec())]).unwrap()
+}
+
+#[test]
+fn unwind_gives_a_document_for_each_element() {
+    let documents = [
+        rawdoc! {"_id": 1, "a": [1, [2], null]},
+        rawdoc! {"_id": 2, "a": []},
+        rawdoc! {"_id": 3, "a": null},
+        rawdoc! {"_id": 4},
+        rawdoc! {"_id": 5, "a": "x"},
+    ];
+    assert_eq!(
+        here(rawbson!([{"$unwind": {"path": "$a", "includeArrayIndex": "i"}}]), &documents),
+        [
+            rawdoc! {"_id": 1, "a": 1, "i": 0_i64},
+            rawdoc! {"_id": 1, "a": [2], "i": 1_i64},
+            rawdoc! {"_id": 1, "a": null, "i": 2_i64},
+            rawdoc! {"_id": 5, "a": "x", "i": null},
+        ]
+    );
+    assert_eq!(
+        here(rawbson!([{"$unwind": {"path": "$a", "preserveNullAndEmptyArrays": true}}]), &documents)[3..],
+        [rawdoc! {"_id": 2}, rawdoc! {"_id": 3, "a": null}, rawdoc! {"_id": 4}, rawdoc! {"_id": 5, "a": "x"}]
+    );
+}
+
+#[test]
+fn unwind_follows_documents_and_no_arrays() {
+    let documents = [rawdoc! {"a": {"b": [1, 2]}}, rawdoc! {"a": [{"b": [1]}]}];
+    assert_eq!(
+        here(rawbson!([{"$unwind": {"path": "$a.b", "includeArrayIndex": "a.c"}}]), &documents),
+        [rawdoc! {"a": {"b": 1, "c": 0_i64}}, rawdoc! {"a": {"b": 2, "c": 1_i64}}]
+    );
+}
+
+#[test]
+fn operands_are_checked_with_the_servers_codes() {
+    for (pipeline, code) in [
+        (rawbson!([1]), 14),
+        (rawbson!([{}]), 40323),
+        (rawbson!([{"$match": {}, "$limit": 1}]), 40323),
+        (rawbson!([{"$nothing": {}}]), 40324),
+        (rawbson!([{"$match": 1}]), 15959),
+        (rawbson!([{"$sort": 1}]), 15973),
+        (rawbson!([{"$sort": {}}]), 15976),
+        (rawbson!([{"$sort": {"$natural": 1}}]), 16410),
+        (rawbson!([{"$limit": 0}]), 15958),
+        (rawbson!([{"$limit": -1}]), 5_107_201),
+        (rawbson!([{"$limit": 1.5}]), 5_107_201),
+        (rawbson!([{"$skip": "1"}]), 5_107_200),
+        (rawbson!([{"$unwind": 1}]), 15981),
+        (rawbson!([{"$unwind": "a"}]), 28818),
+        (rawbson!([{"$unwind": ""}]), 28812),
+        (rawbson!([{"$unwind": {"path": "$a", "other": 1}}]), 28811),
+        (rawbson!([{"$unwind": {"path": "$a", "includeArrayIndex": "$i"}}]), 28822),
+        (rawbson!([{"$facet": {}}]), 40169),
+        (rawbson!([{"$facet": {"a": 1}}]), 40170),
+        (rawbson!([{"$facet": {"a": [{"$facet": {"b": []}}]}}]), 40600),
+        (rawbson!([{"$facet": {"a": [{"$out": "b"}]}}]), 40600),
+        (rawbson!([{"$sample": {"size": 0}}]), 28747),
+        (rawbson!([{"$limit": 1}, {"$documents": []}]), 40602),
+        (rawbson!([{"$out": "a"}, {"$limit": 1}]), 40601),
+        (rawbson!([{"$collStats": 1}]), 5_447_000),
+        (rawbson!([{"$indexStats": {"a": 1}}]), 28803),
+        (rawbson!([{"$merge": 1}]), 51182),
+        (rawbson!([{"$merge": {"into": 1}}]), 51178),
+        (rawbson!([{"$merge": {"into": "a", "whenMatched": [{"$match": {}}]}}]), 72),
+        (rawbson!([{"$merge": {"into": "a", "let": {"b": 1}, "whenMatched": "merge"}}]), 51199),
+    ] {
+        assert_eq!(refused(pipeline.clone()), code, "{pipeline:?}");
+    }
+}
+
+#[test]
+fn pipelines_nest_so_deep_and_no_deeper() {
+    let mut pipeline = rawbson!([]);
+    for _ in 1..PIPELINE_DEPTH_MAX {
+        pipeline = rawbson!([{"$unionWith": {"coll": "a", "pipeline": pipeline}}]);
+    }
+    assert!(Pipeline::parse(&stages(pipeline.clone()), &settings()).is_ok());
+    assert_eq!(refused(rawbson!([{"$unionWith": {"coll": "a", "pipeline": pipeline}}])), 232);
+}
+
+#[test]
+fn documents_cannot_grow_without_bound() {
+    let mut pipeline = bson::RawArrayBuf::new();
+    for _ in 0..40 {
+        pipeline.push(rawdoc! {"$set": {"a": ["$a", "$a"]}});
+    }
+    let error = run(RawBson::Array(pipeline), &[("here", vec![rawdoc! {"a": 1}])]).unwrap_err();
+    assert!(matches!(error.code.0, 10334 | 146 | 50 | 15), "{error:?}");
+    let mut pipeline = bson::RawArrayBuf::new();
+    for _ in 0..200 {
+        pipeline.push(rawdoc! {"$replaceWith": {"a": "$$ROOT"}});
+    }
+    let error = run(RawBson::Array(pipeline), &[("here", vec![rawdoc! {"a": 1}])]).unwrap_err();
+    assert_eq!(error.code, ErrorCode::OVERFLOW);
+}
+
+#[test]
+fn facets_see_the_same_documents() {
+    let documents = [rawdoc! {"a": 1}, rawdoc! {"a": 2}, rawdoc! {"a": 3}];
+    assert_eq!(
+        here(
+            rawbson!([{"$facet": {
+                "first": [{"$sort": {"a": -1}}, {"$limit": 1}],
+                "some": [{"$match": {"a": {"$lt": 3}}}, {"$skip": 1}],
+                "none": [{"$match": {"a": 9}}],
+            }}]),
+            &documents
+        ),
+        [rawdoc! {"first": [{"a": 3}], "some": [{"a": 2}], "none": []}]
+    );
+}
+
+#[test]
+fn samples_are_chosen_by_the_seed() {
+    let documents: Vec<_> = (0..50).map(|number| rawdoc! {"a": number}).collect();
+    let sample = |seed| {
+        let settings = PipelineSettings {
+            context: QueryContext { chance: crate::Chance::new(seed), ..QueryContext::default() },
+            ..settings()
+        };
+        let pipeline = Pipeline::parse(&stages(rawbson!([{"$sample": {"size": 5}}])), &settings).unwrap();
+        let input: Rows<QueryError> = Box::new(documents.clone().into_iter().map(Ok));
+        pipeline.run(input, &Arc::new(Memory::default())).map(Result::unwrap).collect::<Vec<_>>()
+    };
+    assert_eq!(sample(1).len(), 5);
+    assert_eq!(sample(1), sample(1));
+    assert_ne!(sample(1), sample(2));
+    assert_eq!(here(rawbson!([{"$sample": {"size": 100}}]), &documents).len(), 50);
+}
+
+#[test]
+fn redact_judges_each_level() {
+    let documents =
+        [rawdoc! {"l": 1, "a": {"l": 5, "b": 1}, "c": [{"l": 1, "d": {"l": 9}}, {"l": 9}, 3, [{"l": 9}]]}];
+    let pipeline = rawbson!([{"$redact": {"$cond": [{"$lte": ["$l", 3]}, "$$DESCEND", "$$PRUNE"]}}]);
+    assert_eq!(here(pipeline, &documents), [rawdoc! {"l": 1, "c": [{"l": 1}, 3, []]}]);
+    let by_root = rawbson!([{"$redact": {"$cond": [{"$eq": ["$$ROOT.l", 1]}, "$$DESCEND", "$$PRUNE"]}}]);
+    assert_eq!(here(by_root, &documents), documents);
+    let error = run(rawbson!([{"$redact": 1}]), &[("here", documents.to_vec())]).unwrap_err();
+    assert_eq!(error.code.0, 17053);
+}
+
+#[test]
+fn sources_bring_their_own_documents() {
+    let documents = [rawdoc! {"_id": 1}];
+    assert_eq!(
+        here(rawbson!([{"$documents": [{"a": {"$add": [1, 1]}}]}, {"$set": {"b": 1}}]), &documents),
+        [rawdoc! {"a": 2, "b": 1}]
+    );
+    assert_eq!(here(rawbson!([{"$collStats": {"count": {}}}]), &documents), [rawdoc! {"count": 1_i64}]);
+    assert_eq!(here(rawbson!([{"$indexStats": {}}]), &documents), [rawdoc! {"name": "_id_"}]);
+    let error = run(rawbson!([{"$documents": 1}]), &[]).unwrap_err();
+    assert_eq!(error.code.0, 5_858_203);
+}
+
+#[test]
+fn merging_finds_and_updates() {
+    let pipeline = rawbson!([{"$merge": {
+        "into": "there", "on": ["a", "b.c"], "let": {"x": "$y"},
+        "whenMatched": [{"$set": {"sum": {"$add": ["$n", "$$new.n", "$$x"]}}}],
+    }}]);
+    let pipeline = Pipeline::parse(&stages(pipeline), &settings()).unwrap();
+    let Some(Target::Merge(target)) = pipeline.target() else { panic!("no target") };
+    let new = rawdoc! {"a": 1, "b": {"c": 2}, "n": 10, "y": 100};
+    assert_eq!(target.filter_for(&new).unwrap(), Some(rawdoc! {"a": {"$eq": 1}, "b.c": {"$eq": 2}}));
+    let update = target.update_for(&new).unwrap().unwrap();
+    let updated = update.apply(&rawdoc! {"_id": 7, "n": 1}, &crate::UpdateContext::default()).unwrap();
+    assert_eq!(updated.document, rawdoc! {"_id": 7, "n": 1, "sum": 111});
+    assert_eq!(target.filter_for(&rawdoc! {"a": 1}).unwrap_err().code.0, 51132);
+    assert_eq!(target.filter_for(&rawdoc! {"a": [1]}).unwrap_err().code.0, 51185);
+}
