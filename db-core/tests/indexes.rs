@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test that meets the unexpected ends there
 
 use bson::{Document, doc};
-use db_core::{Collection, Database, IndexModel, Store};
+use db_core::{Collection, Database, Find, IndexModel, Store};
 
 fn database() -> Database {
     Store::in_memory().unwrap().create_database("test").unwrap()
@@ -10,6 +10,11 @@ fn database() -> Database {
 
 fn names(films: &Collection<Document>) -> Vec<String> {
     films.list_indexes().unwrap().into_iter().map(|index| index.options.name.unwrap()).collect()
+}
+
+fn keys_examined(find: Find<Document>) -> i64 {
+    let explained = find.explain().unwrap();
+    explained.get_document("executionStats").unwrap().get_i64("totalKeysExamined").unwrap()
 }
 
 #[test]
@@ -78,4 +83,48 @@ fn an_index_is_described_by_its_specification() {
     assert_eq!(films.create_index(unknown).run().unwrap_err().code(), Some(197));
     let mistyped = IndexModel::from_specification(doc! { "key": { "a": 1 }, "unique": "yes" });
     assert_eq!(films.create_index(mistyped).run().unwrap_err().code(), Some(14));
+}
+
+#[test]
+fn a_partial_unique_index_holds_among_its_documents_only() {
+    let films = database().collection::<Document>("films");
+    films.insert_one(doc! { "_id": 1, "a": 1, "open": false }).run().unwrap();
+    let index = IndexModel::new(doc! { "a": 1 })
+        .unique(true)
+        .partial_filter_expression(doc! { "open": true })
+        .name("open");
+    films.create_index(index.clone()).run().unwrap();
+    assert_eq!(films.list_indexes().unwrap()[1], index);
+    films.insert_one(doc! { "_id": 2, "a": 1, "open": true }).run().unwrap();
+    films.insert_one(doc! { "_id": 3, "a": 1, "open": false }).run().unwrap();
+    let twice = films.insert_one(doc! { "_id": 4, "a": 1, "open": true }).run();
+    assert_eq!(twice.unwrap_err().code(), Some(11_000));
+    let open = doc! { "$set": { "open": true } };
+    assert_eq!(films.update_one(doc! { "_id": 3 }, open.clone()).run().unwrap_err().code(), Some(11_000));
+    films.update_one(doc! { "_id": 2 }, doc! { "$set": { "open": false } }).run().unwrap();
+    films.update_one(doc! { "_id": 3 }, open).run().unwrap();
+    assert_eq!(keys_examined(films.find(doc! { "a": 1, "open": true })), 1);
+    assert_eq!(films.count_documents(doc! { "a": 1 }).run().unwrap(), 3);
+}
+
+#[test]
+fn a_hidden_index_is_kept_up_and_not_used() {
+    let films = database().collection::<Document>("films");
+    films.create_index(IndexModel::new(doc! { "a": 1 }).unique(true).hidden(true)).run().unwrap();
+    films.insert_one(doc! { "a": 1 }).run().unwrap();
+    assert_eq!(films.insert_one(doc! { "a": 1 }).run().unwrap_err().code(), Some(11_000));
+    assert_eq!(keys_examined(films.find(doc! { "a": 1 })), 0);
+    let hint = db_core::Hint::Name("a_1".to_owned());
+    assert_eq!(films.find(doc! {}).hint(hint).run().err().unwrap().code(), Some(2));
+    assert_eq!(films.list_indexes().unwrap()[1].options.others, doc! { "hidden": true });
+}
+
+#[test]
+fn a_hashed_index_refuses_arrays() {
+    let films = database().collection::<Document>("films");
+    films.create_index(doc! { "a": "hashed" }).run().unwrap();
+    films.insert_one(doc! { "a": 1 }).run().unwrap();
+    assert_eq!(films.insert_one(doc! { "a": [1] }).run().unwrap_err().code(), Some(16766));
+    assert_eq!(films.count_documents(doc! { "a": 1.0 }).run().unwrap(), 1);
+    assert_eq!(films.list_indexes().unwrap()[1].keys, doc! { "a": "hashed" });
 }

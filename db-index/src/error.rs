@@ -73,8 +73,16 @@ impl ErrorCode {
     pub const INVALID_INDEX_SPECIFICATION_OPTION: Self = Self(197);
     /// 224: an operator that is not allowed where it stands.
     pub const QUERY_FEATURE_NOT_ALLOWED: Self = Self(224);
+    /// 40414: a collation without a locale.
+    pub const COLLATION_WITHOUT_LOCALE: Self = Self(40414);
     /// 7246202: the index type `wildcard` on a field.
     pub const WILDCARD_INDEX_TYPE: Self = Self(7_246_202);
+    /// 16766: an array under a hashed index.
+    pub const HASHED_ARRAY: Self = Self(16766);
+    /// 16764: a hashed index that is to be unique.
+    pub const HASHED_UNIQUE: Self = Self(16764);
+    /// 31303: an index with several hashed fields.
+    pub const HASHED_FIELDS: Self = Self(31303);
     /// 17280: the keys of a document in an index are too long.
     pub const KEY_TOO_LONG: Self = Self(17280);
     /// 11000: a unique index holds the key already.
@@ -154,6 +162,10 @@ impl ErrorCode {
     pub const LITERAL_IN_EXCLUSION: Self = Self(31310);
     /// 31325: an expression of an unknown name in a projection.
     pub const UNKNOWN_EXPRESSION_IN_PROJECTION: Self = Self(31325);
+    /// 51271: a value in a projection that would have to be computed, where that cannot be.
+    pub const COMPUTED_PROJECTION: Self = Self(51271);
+    /// 7246301: an array under another field of a wildcard index.
+    pub const WILDCARD_ARRAY: Self = Self(7_246_301);
     /// 51270: an empty object in a projection.
     pub const EMPTY_SUB_PROJECTION: Self = Self(51270);
 }

@@ -39,7 +39,7 @@ pub use expression::{
 };
 pub use filter::{ElementFilter, Filter};
 pub use guard::{check_document, check_storable};
-pub use index::{ID_INDEX_NAME, IndexDefinition, IndexEntries, IndexEntry, IndexField, MultikeyFields};
+pub use index::{FieldKind, ID_INDEX_NAME, IndexDefinition, IndexEntries, IndexEntry, IndexField, MultikeyFields};
 pub use key::{
     Direction, KeyError, bracket_prefix, decode_field, decode_value, encode_missing, encode_string_prefix,
     encode_value, join_types, prefix_end, skip_value, split_types, trim_types,

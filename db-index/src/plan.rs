@@ -21,6 +21,7 @@ use crate::{
 mod bounds;
 mod covered;
 mod explain;
+mod implication;
 mod interval;
 mod key_filter;
 mod scan;
@@ -202,12 +203,16 @@ impl Plan {
             if hint.names(&id_index) {
                 return Ok(scan_documents());
             }
-            let hinted = request.indexes.iter().enumerate().find(|(_, index)| hint.names(index.definition));
+            let hinted = (request.indexes.iter().enumerate())
+                .find(|(_, index)| !index.definition.is_hidden() && hint.names(index.definition));
             let (place, index) = hinted.ok_or_else(|| {
                 QueryError::bad_value(
                     "error processing query: hint provided does not correspond to an existing index",
                 )
             })?;
+            if !is_readable(index) {
+                return Ok(scan_documents());
+            }
             return Ok(Self::of_scan(Source::Index(place), index, &conjuncts, request).0);
         }
         let mut best = scan_documents();
@@ -218,7 +223,7 @@ impl Plan {
         if by_id {
             return Ok(best); // at most one document, found at once
         }
-        for (place, index) in request.indexes.iter().enumerate() {
+        for (place, index) in request.indexes.iter().enumerate().filter(|(_, index)| is_readable(index)) {
             let (plan, scan) = Self::of_scan(Source::Index(place), index, &conjuncts, request);
             let serves_sort = scan.is_sorted && !request.sort.is_empty();
             if scan.is_complete
@@ -271,8 +276,8 @@ impl Plan {
         let mut plan = Self { branches: Vec::new(), sorts, deduplicates: true, cost: 0.0 };
         for alternative in alternatives {
             let own: Vec<&Node> = self::conjuncts(alternative).into_iter().chain(rest()).collect();
-            let sources =
-                request.indexes.iter().enumerate().map(|(place, index)| (Source::Index(place), index));
+            let readable = request.indexes.iter().enumerate().filter(|(_, index)| is_readable(index));
+            let sources = readable.map(|(place, index)| (Source::Index(place), index));
             let scans = sources.chain([(Source::Documents, documents)]).filter_map(|(source, index)| {
                 let (plan, scan) = Self::of_scan(source, index, &own, &request);
                 (scan.is_complete && scan.fields_in_ranges > 0).then_some(plan)
@@ -299,6 +304,11 @@ impl Plan {
         }
         self
     }
+}
+
+/// Whether a query may read the index.
+fn is_readable(index: &IndexInfo<'_>) -> bool {
+    !index.definition.is_hidden() && index.definition.fields().iter().all(|field| field.kind().is_plain())
 }
 
 /// What sorting adds to the cost of reading, where what is to be sorted is not known any better.

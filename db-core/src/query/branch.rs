@@ -116,7 +116,7 @@ impl<'s> OpenRun<'s> {
 }
 
 /// The bounds in the view of a range of the index's or the documents' keys.
-fn bounds(prefix: &[u8], range: &KeyRange) -> crate::view::keyspace::KeyBounds {
+fn bounds(prefix: &[u8], range: &KeyRange) -> keyspace::KeyBounds {
     use std::ops::Bound;
     let low = Bound::Included([prefix, &range.start].concat());
     let end = match &range.end {

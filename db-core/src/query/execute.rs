@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bson::{RawDocument, RawDocumentBuf};
 use db_index::{
     Branch, Filter, IndexInfo, Output, Plan, PlanRequest, Projection, SORT_BYTES_MAX, Sorter,
-    covered_document, skip_value, split_types,
+    covered_document, split_types,
 };
 
 use super::branch::{Item, OpenBranch};
@@ -266,10 +266,7 @@ impl<'s, S: Source<'s>> Reading<'_, S> {
         {
             return Ok(None);
         }
-        let mut id_key = key;
-        for field in index.definition.fields() {
-            skip_value(&mut id_key, field.direction()).map_err(damaged)?;
-        }
+        let id_key = index.definition.id_key(key).map_err(damaged)?;
         if branch.covered && !branch.tests_documents {
             let is_new = is_new(self.seen, id_key);
             return if is_new {

@@ -5,6 +5,7 @@ use bson::{RawBsonRef, spec::ElementType};
 use crate::{
     error::{ErrorCode, QueryError},
     number::Number,
+    order::Bracket,
     path::elements,
 };
 
@@ -75,6 +76,29 @@ impl TypeSet {
     /// Whether `value` is of a type in the set.
     pub(crate) fn contains(self, value: RawBsonRef<'_>) -> bool {
         self.0 & bit(value.element_type()) != 0
+    }
+
+    /// Whether all of its types are in `other`.
+    pub(crate) fn is_subset(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// Whether all types whose values are ordered with one another in `bracket` are in the set.
+    pub(crate) fn has_bracket(self, bracket: Bracket) -> bool {
+        let all = match bracket {
+            Bracket::Number => Self::numbers(),
+            Bracket::String => Self::default().with(ElementType::String).with(ElementType::Symbol),
+            Bracket::Object => Self::default().with(ElementType::EmbeddedDocument),
+            Bracket::Array => Self::default().with(ElementType::Array),
+            Bracket::Binary => Self::default().with(ElementType::Binary),
+            Bracket::ObjectId => Self::default().with(ElementType::ObjectId),
+            Bracket::Boolean => Self::default().with(ElementType::Boolean),
+            Bracket::DateTime => Self::default().with(ElementType::DateTime),
+            Bracket::Timestamp => Self::default().with(ElementType::Timestamp),
+            Bracket::Regex => Self::default().with(ElementType::RegularExpression),
+            _ => return false,
+        };
+        all.is_subset(self)
     }
 
     /// Both sets together.

@@ -1,14 +1,20 @@
 //! The entries of a document in an index: one, or with an array on a path, one for each of its elements.
+//!
+//! Fields of most kinds are walked together. A field of a *many-keyed* kind ([`FieldKind::is_many_keyed`]) gives its keys by
+//! itself, in a file of its own; each of them stands in an entry with each tuple of the other fields.
 
 use bson::{RawArray, RawBsonRef, RawDocument};
 
-use super::{IndexDefinition, IndexField};
+use super::{FieldKind, IndexDefinition, IndexField};
 use crate::{
     error::{ErrorCode, QueryError},
     key::{encode_missing, encode_value, trim_types},
     limits::INDEX_BYTES_PER_DOCUMENT_MAX,
     order::array_elements,
 };
+
+mod hashed;
+mod wildcard;
 
 /// One entry: the keys of all fields joined, and the types that give the exact values back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +32,24 @@ pub struct IndexEntries {
     pub entries: Vec<IndexEntry>,
     /// The fields whose paths met an array in this document.
     pub multikey: MultikeyFields,
+}
+
+/// What a many-keyed field adds to the key of one entry, and to its types.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FieldKey {
+    pub(super) key: Vec<u8>,
+    pub(super) types: Vec<u8>,
+}
+
+/// The keys of a many-keyed field in one document.
+#[derive(Debug, Default)]
+pub(super) struct FieldKeys {
+    /// One entry for each; none: the document has no entry in the index.
+    pub(super) keys: Vec<FieldKey>,
+    /// Whether the document has none of what the field looks for, which a sparse index leaves out.
+    pub(super) is_missing: bool,
+    /// Whether an array was met.
+    pub(super) is_multikey: bool,
 }
 
 /// The fields of an index whose paths have met an array in some document, as a bit set.
@@ -58,25 +82,88 @@ impl MultikeyFields {
 }
 
 impl IndexDefinition {
-    /// The entries that `document` has in this index. The document must have passed the guard.
+    /// The entries that `document` has in this index; none if a partial index does not hold it. The document must have
+    /// passed the guard.
     ///
     /// # Errors
-    /// `CannotIndexParallelArrays` (171) if two paths meet different arrays, `KeyTooLong` (17280) if the keys together go
-    /// beyond the limit.
+    /// `CannotIndexParallelArrays` (171) if two paths meet different arrays, 16766 if a hashed index meets one,
+    /// `KeyTooLong` (17280) if the keys together go beyond the limit.
     pub fn entries(&self, document: &RawDocument) -> Result<IndexEntries, QueryError> {
-        let mut builder = Builder { definition: self, result: IndexEntries::default(), bytes: 0 };
-        let places = first_values(document, self.fields())
-            .into_iter()
-            .zip(self.fields())
-            .map(|(value, field)| Place::Open { value, parts: field.parts().get(1..).unwrap_or_default() })
-            .collect();
-        builder.expand(places)?;
+        if let Some(filter) = self.partial_filter()
+            && !filter.matches(document)?
+        {
+            return Ok(IndexEntries::default());
+        }
+        let mut builder =
+            Builder { definition: self, result: IndexEntries::default(), bytes: 0, own: Vec::new() };
+        for (place, field) in self.fields().iter().enumerate() {
+            if field.kind().is_many_keyed() {
+                let keys = self.field_keys(field, document)?;
+                if keys.is_multikey {
+                    builder.result.multikey.insert(place);
+                }
+                builder.own.push(keys);
+            }
+        }
+        let values = first_values(document, self.fields());
+        let places = values.into_iter().zip(self.fields()).map(|(value, field)| match field.kind() {
+            kind if kind.is_many_keyed() => Place::Done(None),
+            _ => Place::Open { value, parts: field.parts().get(1..).unwrap_or_default() },
+        });
+        builder.expand(places.collect())?;
         let mut result = builder.result;
+        self.check_arrays(result.multikey)?;
         if result.entries.len() > 1 {
             result.entries.sort_by(|a, b| a.key.cmp(&b.key));
             result.entries.dedup_by(|later, earlier| later.key == earlier.key);
         }
         Ok(result)
+    }
+
+    /// Checks that the fields which met arrays may have done so.
+    fn check_arrays(&self, multikey: MultikeyFields) -> Result<(), QueryError> {
+        if multikey.is_empty() {
+            return Ok(());
+        }
+        let has = |kind: FieldKind| self.fields().iter().any(|field| field.kind() == kind);
+        if has(FieldKind::Hashed) {
+            return Err(QueryError::new(
+                ErrorCode::HASHED_ARRAY,
+                format!("hashed indexes do not currently support array values: index '{}'", self.name()),
+            ));
+        }
+        let others = |(place, field): (usize, &IndexField)| {
+            field.kind() != FieldKind::Wildcard && multikey.contains(place)
+        };
+        if has(FieldKind::Wildcard) && self.fields().iter().enumerate().any(others) {
+            return Err(QueryError::new(
+                ErrorCode::WILDCARD_ARRAY,
+                format!(
+                    "the fields of a compound wildcard index beside the wildcard cannot hold arrays: index '{}'",
+                    self.name()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The keys of a many-keyed field.
+    fn field_keys(&self, field: &IndexField, document: &RawDocument) -> Result<FieldKeys, QueryError> {
+        match field.kind() {
+            FieldKind::Wildcard => wildcard::keys(self, field, document),
+            FieldKind::Ascending | FieldKind::Descending | FieldKind::Hashed => Ok(FieldKeys::default()),
+        }
+    }
+
+    /// The error for a document whose keys are too long together.
+    pub(super) fn keys_too_long(&self) -> QueryError {
+        QueryError::new(
+            ErrorCode::KEY_TOO_LONG,
+            format!(
+                "the document's keys in index '{}' are longer than {INDEX_BYTES_PER_DOCUMENT_MAX} bytes together",
+                self.name()
+            ),
+        )
     }
 }
 
@@ -93,6 +180,8 @@ struct Builder<'a> {
     definition: &'a IndexDefinition,
     result: IndexEntries,
     bytes: usize,
+    /// The keys of the many-keyed fields, in the order of the index.
+    own: Vec<FieldKeys>,
 }
 
 impl<'a> Builder<'a> {
@@ -131,35 +220,44 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn emit(&mut self, places: &[Place<'a>]) -> Result<(), QueryError> {
+    fn emit(&mut self, places: &[Place<'_>]) -> Result<(), QueryError> {
         let values = || {
-            places.iter().map(|place| match place {
-                Place::Done(value) => *value,
-                Place::Open { .. } => None,
+            places.iter().zip(self.definition.fields()).map(|(place, field)| match place {
+                Place::Done(value) => (*value, field),
+                Place::Open { .. } => (None, field),
             })
         };
-        if self.definition.is_sparse() && values().all(|value| value.is_none()) {
+        if self.definition.is_sparse()
+            && values().all(|(value, _)| value.is_none())
+            && self.own.iter().all(|keys| keys.is_missing)
+        {
             return Ok(());
         }
-        let (mut key, mut types) = (Vec::with_capacity(16 * places.len()), Vec::new());
-        for (value, field) in values().zip(self.definition.fields()) {
-            match value {
-                Some(value) => encode_value(value, field.direction(), &mut key, &mut types),
-                None => encode_missing(field.direction(), &mut key, &mut types),
+        let first = FieldKey { key: Vec::with_capacity(16 * places.len()), types: Vec::new() };
+        let mut keys = vec![first];
+        let mut own = self.own.iter();
+        for (value, field) in values() {
+            if field.kind().is_many_keyed() {
+                let added = own.next().map(|keys| keys.keys.as_slice()).unwrap_or_default();
+                keys = product(&keys, added).ok_or_else(|| self.definition.keys_too_long())?;
+                continue;
+            }
+            for FieldKey { key, types } in &mut keys {
+                match (field.kind(), value) {
+                    (FieldKind::Hashed, value) => hashed::encode(value, key, types),
+                    (_, Some(value)) => encode_value(value, field.direction(), key, types),
+                    (_, None) => encode_missing(field.direction(), key, types),
+                }
             }
         }
-        trim_types(&mut types);
-        self.bytes += key.len() + types.len();
-        if self.bytes > INDEX_BYTES_PER_DOCUMENT_MAX {
-            return Err(QueryError::new(
-                ErrorCode::KEY_TOO_LONG,
-                format!(
-                    "the document's keys in index '{}' are longer than {INDEX_BYTES_PER_DOCUMENT_MAX} bytes together",
-                    self.definition.name()
-                ),
-            ));
+        for FieldKey { key, mut types } in keys {
+            trim_types(&mut types);
+            self.bytes += key.len() + types.len();
+            if self.bytes > INDEX_BYTES_PER_DOCUMENT_MAX {
+                return Err(self.definition.keys_too_long());
+            }
+            self.result.entries.push(IndexEntry { key, types });
         }
-        self.result.entries.push(IndexEntry { key, types });
         Ok(())
     }
 
@@ -172,14 +270,27 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Every one of `keys` followed by every one of `added`; none if they are too long together.
+fn product(keys: &[FieldKey], added: &[FieldKey]) -> Option<Vec<FieldKey>> {
+    let bytes = |keys: &[FieldKey]| keys.iter().map(|key| key.key.len() + key.types.len()).sum::<usize>();
+    let total = (bytes(keys).checked_mul(added.len())?).checked_add(bytes(added).checked_mul(keys.len())?)?;
+    let joined = |key: &FieldKey, added: &FieldKey| FieldKey {
+        key: [key.key.as_slice(), &added.key].concat(),
+        types: [key.types.as_slice(), &added.types].concat(),
+    };
+    (total <= INDEX_BYTES_PER_DOCUMENT_MAX)
+        .then(|| keys.iter().flat_map(|key| added.iter().map(move |added| joined(key, added))).collect())
+}
+
 /// The values under the first parts of all fields, in one pass over the document.
 fn first_values<'a>(document: &'a RawDocument, fields: &[IndexField]) -> Vec<Option<RawBsonRef<'a>>> {
     let mut values = vec![None; fields.len()];
-    let mut missing = fields.len();
+    let mut missing = fields.iter().filter(|field| !field.kind().is_many_keyed()).count();
     for element in document.iter_elements().map_while(Result::ok) {
         let key = element.key().as_str();
         for (value, field) in values.iter_mut().zip(fields) {
-            if value.is_none() && field.parts().first().is_some_and(|part| part == key) {
+            let is_walked = !field.kind().is_many_keyed();
+            if is_walked && value.is_none() && field.parts().first().is_some_and(|part| part == key) {
                 *value = element.value().ok();
                 missing -= 1;
             }

@@ -76,7 +76,7 @@ fn bad_definitions_are_refused() {
         rawdoc! { "a.": 1 },
         rawdoc! { "$a": 1 },
         rawdoc! { "a.$b": 1 },
-        rawdoc! { "$**": 1 },
+        rawdoc! { "$**": 0 },
     ] {
         let error = IndexDefinition::parse(&keys, &rawdoc! {}).unwrap_err();
         assert_eq!(error.code, ErrorCode::CANNOT_CREATE_INDEX, "{keys:?}");
@@ -232,4 +232,162 @@ proptest! {
             }
         }
     }
+}
+
+fn options(keys: &RawDocumentBuf, options: &RawDocumentBuf) -> Result<IndexDefinition, QueryError> {
+    IndexDefinition::parse(keys, options)
+}
+
+#[test]
+fn options_are_written_back_as_they_were_read() {
+    let partial = rawdoc! { "a": { "$gt": 5 }, "$or": [{ "b": 1 }, { "b": { "$exists": true } }] };
+    let given = rawdoc! {
+        "name": "x", "unique": true, "partialFilterExpression": partial.clone(), "expireAfterSeconds": 60.5, "hidden": true,
+        "collation": { "locale": "de" },
+    };
+    let definition = options(&rawdoc! { "a": 1 }, &given).unwrap();
+    assert!(definition.is_hidden() && definition.is_unique());
+    assert_eq!(definition.expire_after_seconds(), Some(60));
+    assert_eq!(definition.partial_filter().unwrap().to_document(), &*partial);
+    assert_eq!(definition.collation().unwrap(), &*rawdoc! { "locale": "de" });
+    assert_eq!(IndexDefinition::from_document(&definition.to_document()), Ok(definition));
+    let hashed = index(&rawdoc! { "a": "hashed", "b": -1 });
+    assert_eq!(hashed.name(), "a_hashed_b_-1");
+    assert_eq!(IndexDefinition::from_document(&hashed.to_document()), Ok(hashed));
+    let projected = rawdoc! { "wildcardProjection": { "a": 0 } };
+    let wildcard = options(&rawdoc! { "a": 1, "$**": 1 }, &projected).unwrap();
+    assert_eq!(wildcard.name(), "a_1_$**_1");
+    assert_eq!(IndexDefinition::from_document(&wildcard.to_document()), Ok(wildcard));
+}
+
+#[test]
+fn bad_options_are_refused_with_their_codes() {
+    let a = rawdoc! { "a": 1 };
+    let wildcard = rawdoc! { "$**": 1 };
+    for (keys, given, code) in [
+        (&a, rawdoc! { "hidden": 1 }, 14),
+        (&a, rawdoc! { "partialFilterExpression": 1 }, 14),
+        (&a, rawdoc! { "partialFilterExpression": { "a": { "$ne": 1 } } }, 67),
+        (&a, rawdoc! { "partialFilterExpression": { "a": { "$exists": false } } }, 67),
+        (&a, rawdoc! { "partialFilterExpression": { "$nor": [{ "a": 1 }] } }, 67),
+        (&a, rawdoc! { "partialFilterExpression": { "$expr": { "$eq": ["$a", 1] } } }, 224),
+        (&a, rawdoc! { "partialFilterExpression": { "a": { "$gt": 1 } }, "sparse": true }, 67),
+        (&a, rawdoc! { "expireAfterSeconds": "1" }, 67),
+        (&a, rawdoc! { "expireAfterSeconds": -1 }, 67),
+        (&a, rawdoc! { "expireAfterSeconds": f64::INFINITY }, 67),
+        (&rawdoc! { "a": 1, "b": 1 }, rawdoc! { "expireAfterSeconds": 1 }, 67),
+        (&a, rawdoc! { "collation": "de" }, 14),
+        (&a, rawdoc! { "collation": { "locale": 1 } }, 14),
+        (&a, rawdoc! { "v": 0 }, 67),
+        (&a, rawdoc! { "nonsense": 1 }, 197),
+        (&rawdoc! { "_id": 1 }, rawdoc! { "hidden": true }, 197),
+        (&rawdoc! { "_id": 1 }, rawdoc! { "partialFilterExpression": { "a": 1 } }, 197),
+        (&rawdoc! { "_id": 1 }, rawdoc! { "expireAfterSeconds": 1 }, 197),
+        (&rawdoc! { "a": "hashed" }, rawdoc! { "unique": true }, 16764),
+        (&rawdoc! { "a": "hashed", "b": "hashed" }, rawdoc! {}, 31303),
+        (&wildcard, rawdoc! { "unique": true }, 67),
+        (&wildcard, rawdoc! { "sparse": true }, 67),
+        (&wildcard, rawdoc! { "expireAfterSeconds": 1 }, 67),
+        (&wildcard, rawdoc! { "wildcardProjection": {} }, 9),
+        (&wildcard, rawdoc! { "wildcardProjection": 1 }, 14),
+        (&wildcard, rawdoc! { "wildcardProjection": { "a": RawBson::Null } }, 51271),
+        (&wildcard, rawdoc! { "wildcardProjection": { "a": 1, "b": 0 } }, 31254),
+        (&rawdoc! { "a.$**": 1 }, rawdoc! { "wildcardProjection": { "b": 1 } }, 9),
+        (&a, rawdoc! { "wildcardProjection": { "b": 1 } }, 2),
+        (&rawdoc! { "a": 1, "$**": 1 }, rawdoc! {}, 67),
+        (&rawdoc! { "a": 1, "$**": 1 }, rawdoc! { "wildcardProjection": { "b": 0 } }, 67),
+        (&rawdoc! { "$**": -1 }, rawdoc! {}, 67),
+        (&rawdoc! { "$**": "hashed" }, rawdoc! {}, 67),
+        (&rawdoc! { "a.$**.b": 1 }, rawdoc! {}, 67),
+    ] {
+        assert_eq!(options(keys, &given).unwrap_err().code.0, code, "{keys:?} {given:?}");
+    }
+}
+
+#[test]
+fn options_tell_indexes_on_the_same_keys_apart() {
+    let of = |given: RawDocumentBuf| options(&rawdoc! { "a": 1 }, &given).unwrap();
+    let plain = of(rawdoc! { "name": "x" });
+    let partial = |bound: i32, name: &str| {
+        of(rawdoc! { "name": name, "partialFilterExpression": { "a": { "$gt": bound } } })
+    };
+    assert_eq!(partial(1, "y").is_same_as(&plain), Ok(false));
+    assert_eq!(partial(1, "y").is_same_as(&partial(2, "z")), Ok(false));
+    assert_eq!(partial(1, "y").is_same_as(&partial(1, "y")), Ok(true));
+    assert_eq!(partial(1, "x").is_same_as(&plain).unwrap_err().code.0, 86);
+    assert_eq!(partial(1, "y").is_same_as(&partial(1, "z")).unwrap_err().code.0, 85);
+    assert_eq!(of(rawdoc! { "name": "x", "hidden": true }).is_same_as(&plain), Ok(true));
+    assert_eq!(
+        of(rawdoc! { "name": "x", "expireAfterSeconds": 5 }).is_same_as(&plain).unwrap_err().code.0,
+        85
+    );
+}
+
+#[test]
+fn a_partial_index_holds_what_matches_its_filter() {
+    let partial = rawdoc! { "partialFilterExpression": { "b": { "$gt": 5 } } };
+    let definition = options(&rawdoc! { "a": 1 }, &partial).unwrap();
+    assert_eq!(keys(&definition, &rawdoc! { "a": 1, "b": 6 }), vec![vec![int(1)]]);
+    assert!(keys(&definition, &rawdoc! { "a": 1, "b": 5 }).is_empty());
+    assert!(keys(&definition, &rawdoc! { "a": [1] }).is_empty());
+}
+
+#[test]
+fn equal_values_have_one_hash_and_arrays_none() {
+    let definition = index(&rawdoc! { "b": 1, "a": "hashed" });
+    let key = |document: RawDocumentBuf| definition.entries(&document).unwrap().entries[0].key.clone();
+    assert_eq!(key(rawdoc! { "a": 1 }), key(rawdoc! { "a": 1.0 }));
+    assert_eq!(key(rawdoc! {}), key(rawdoc! { "a": RawBson::Null }));
+    assert_ne!(key(rawdoc! { "a": 1 }), key(rawdoc! { "a": 2 }));
+    for document in [rawdoc! { "a": [1] }, rawdoc! { "a": [] }, rawdoc! { "b": [1] }] {
+        assert_eq!(definition.entries(&document).unwrap_err().code.0, 16766);
+    }
+}
+
+/// The paths and values of a wildcard index, as they follow one another in its keys.
+fn paths(definition: &IndexDefinition, document: &RawDocumentBuf) -> Vec<Vec<RawBson>> {
+    let decode = |entry: &IndexEntry| {
+        let (mut key, mut types) = (entry.key.as_slice(), entry.types.as_slice());
+        let columns = definition.columns();
+        columns
+            .map(|direction| {
+                decode_field(&mut key, &mut types, direction).unwrap().unwrap_or("missing".into())
+            })
+            .collect()
+    };
+    definition.entries(document).unwrap().entries.iter().map(decode).collect()
+}
+
+#[test]
+fn a_wildcard_field_holds_every_path_and_its_values() {
+    let document =
+        rawdoc! { "_id": 1, "a": { "b": 1, "c": {} }, "d": [2, { "e": 3 }, [4]], "f": [], "x.y": 1 };
+    let pair = |path: &str, value: RawBson| vec![RawBson::from(path), value];
+    let all = vec![
+        pair("a.b", int(1)),
+        pair("a.c", rawdoc! {}.into()),
+        pair("d", int(2)),
+        pair("d", bson::rawbson!([4])),
+        pair("d.e", int(3)),
+        pair("f", RawBson::Undefined),
+    ];
+    assert_eq!(paths(&index(&rawdoc! { "$**": 1 }), &document), all);
+    assert_eq!(paths(&index(&rawdoc! { "a.$**": 1 }), &document), all[..2]);
+    assert!(paths(&index(&rawdoc! { "z.$**": 1 }), &document).is_empty());
+    let projected = |projection: RawDocumentBuf| {
+        let given = rawdoc! { "wildcardProjection": projection };
+        paths(&options(&rawdoc! { "$**": 1 }, &given).unwrap(), &document)
+    };
+    assert_eq!(projected(rawdoc! { "a": 1, "f": 1 }), [&all[..2], &all[5..]].concat());
+    assert_eq!(projected(rawdoc! { "a.b": 0, "d": 0 }), [&all[1..2], &all[5..]].concat());
+    assert_eq!(projected(rawdoc! { "_id": 1, "f": 1 }), vec![pair("_id", int(1)), all[5].clone()]);
+}
+
+#[test]
+fn a_compound_wildcard_index_holds_documents_without_any_path() {
+    let given = rawdoc! { "wildcardProjection": { "a": 0 } };
+    let definition = options(&rawdoc! { "a": 1, "$**": 1 }, &given).unwrap();
+    assert_eq!(paths(&definition, &rawdoc! { "a": 1, "b": 2 }), vec![vec![int(1), "b".into(), int(2)]]);
+    assert_eq!(paths(&definition, &rawdoc! { "a": 1 }), vec![vec![int(1), RawBson::MinKey, RawBson::MinKey]]);
+    assert_eq!(definition.entries(&rawdoc! { "a": [1] }).unwrap_err().code.0, 7_246_301);
 }

@@ -137,7 +137,8 @@ fn bounds<'a>(set: IntervalSet, exact: bool) -> Bounds<'a> {
     Bounds { set, exact, element: None }
 }
 
-fn predicate_bounds(predicate: &Predicate, keys: Keys) -> Bounds<'_> {
+/// The bounds that a predicate sets to the field that it is about.
+pub(super) fn predicate_bounds(predicate: &Predicate, keys: Keys) -> Bounds<'_> {
     match predicate {
         Predicate::Eq(operand) => equality_bounds(operand.as_raw_bson_ref(), keys),
         Predicate::Gt(operand) => range_bounds(operand.as_raw_bson_ref(), Side::Above, false, keys),

@@ -108,7 +108,7 @@ fn index_stage(branch: &Branch, index: &IndexInfo<'_>) -> Document {
         "multiKeyPaths": multikey,
         "isUnique": definition.is_unique(),
         "isSparse": definition.is_sparse(),
-        "isPartial": false,
+        "isPartial": definition.partial_filter().is_some(),
         "indexVersion": 2,
         "direction": direction_name(branch.direction),
         "indexBounds": bounds,

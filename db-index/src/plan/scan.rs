@@ -3,6 +3,7 @@
 use super::{
     Branch, IndexInfo, Output, PlanRequest, Run, ScanDirection, Source,
     bounds::{Bounds, Keys, node_bounds, tightest},
+    implication::implies,
     interval::{IntervalSet, KeyRange},
     key_filter::KeyFilter,
 };
@@ -52,8 +53,16 @@ pub(super) fn scan(
     request: &PlanRequest<'_>,
 ) -> Scan {
     let IndexInfo { definition, multikey, .. } = *index;
-    let (bounds, satisfied) = field_bounds(conjuncts, definition, multikey);
-    let is_complete = !definition.is_sparse() || requires_a_field(conjuncts, definition, &bounds);
+    let (bounds, mut satisfied) = field_bounds(conjuncts, definition, multikey);
+    if let Some(partial) = definition.partial_filter() {
+        // The index holds no document that does not match its own filter.
+        for (satisfied, node) in satisfied.iter_mut().zip(conjuncts) {
+            *satisfied |= implies(&[partial.root()], node);
+        }
+    }
+    let holds_all = definition.partial_filter().is_none_or(|partial| implies(conjuncts, partial.root()));
+    let is_complete =
+        holds_all && (!definition.is_sparse() || requires_a_field(conjuncts, definition, &bounds));
     let (run_fields, mut direction, mut is_sorted) =
         match sort_service(request.sort, definition, &bounds, multikey) {
             Service::None => (0, ScanDirection::Forward, false),

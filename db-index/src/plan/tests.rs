@@ -478,6 +478,40 @@ fn a_sparse_index_is_left_alone_where_it_would_lose_documents() {
     }
 }
 
+#[test]
+fn a_partial_index_is_used_where_the_filter_implies_its_own() {
+    let partial = rawdoc! { "partialFilterExpression": { "c": { "$gt": 500 } } };
+    let definition = IndexDefinition::parse(&rawdoc! { "a": 1 }, &partial).unwrap();
+    let hidden = IndexDefinition::parse(&rawdoc! { "b": 1 }, &rawdoc! { "hidden": true }).unwrap();
+    let mut collection = Collection::with_indexes(vec![definition, hidden]);
+    for n in 0..1000 {
+        collection.insert(rawdoc! { "_id": n, "a": n % 100, "b": n % 10, "c": n });
+    }
+    for (filter, keys) in [
+        (rawdoc! { "a": 5, "c": { "$gt": 500 } }, 5),
+        (rawdoc! { "a": 5, "c": { "$gt": 900 } }, 5),
+        (rawdoc! { "a": 5, "c": { "$gt": 400 } }, 1000),
+        (rawdoc! { "a": 5 }, 1000),
+        (rawdoc! { "b": 5 }, 1000),
+    ] {
+        let (filter, sort, infos) = (Filter::parse(&filter).unwrap(), Sort::default(), collection.infos());
+        let request = request(&filter, &sort, &infos, 1000);
+        let plan = Plan::new(&request).unwrap();
+        let answer = collection.run(&plan, &request);
+        check_answer(&collection, &request, &answer).unwrap();
+        assert_eq!(answer.keys_examined, keys, "{:?}", request.filter);
+    }
+    let (filter, sort, infos) =
+        (Filter::parse(&rawdoc! { "a": 5 }).unwrap(), Sort::default(), collection.infos());
+    let hinted = |name: &str| {
+        let hint = Hint::Name(name.to_owned());
+        let request = PlanRequest { hint: Some(&hint), ..request(&filter, &sort, &infos, 1000) };
+        Plan::new(&request).map(|plan| collection.run(&plan, &request).documents.len())
+    };
+    assert_eq!(hinted("a_1"), Ok(5)); // of 10: a hint may lose documents
+    assert_eq!(hinted("b_1").unwrap_err().code, ErrorCode::BAD_VALUE);
+}
+
 fn path() -> impl Strategy<Value = String> {
     let common = select(vec!["a", "a.b", "a.c"]);
     let others = select(vec!["b", "c", "a.0", "a.0.b", "b.c", "a.b.c"]);
@@ -605,10 +639,33 @@ fn key_pattern() -> impl Strategy<Value = RawDocumentBuf> {
     })
 }
 
-fn collection() -> impl Strategy<Value = Collection> {
-    let index = (key_pattern(), any::<bool>(), 0..4_u8).prop_map(|(keys, _, sparse)| {
-        IndexDefinition::parse(&keys, &rawdoc! { "sparse": sparse == 0 }).unwrap()
+/// Options that leave documents out, or none.
+fn index_options() -> impl Strategy<Value = RawDocumentBuf> {
+    let bound = (path(), select(vec!["$eq", "$gt", "$gte", "$lt", "$lte"]), scalar())
+        .prop_map(|(path, operator, operand)| (path, document(vec![(operator, operand)])));
+    let kind = (path(), Just(document(vec![("$exists", RawBson::Boolean(true))])));
+    let condition = prop_oneof![3 => bound, 2 => kind];
+    let partial = vec(condition, 0..3).prop_map(|conditions| {
+        let mut seen = BTreeSet::new();
+        let distinct = conditions.into_iter().filter(|(path, _)| seen.insert(path.clone()));
+        rawdoc! { "partialFilterExpression": document_of(distinct.collect()) }
     });
+    prop_oneof![
+        3 => Just(rawdoc! {}),
+        1 => Just(rawdoc! { "sparse": true }),
+        1 => Just(rawdoc! { "hidden": true }),
+        3 => partial,
+    ]
+}
+
+/// Whether a hint on the index gives the whole answer.
+fn holds_all(definition: &IndexDefinition) -> bool {
+    !definition.is_sparse() && definition.partial_filter().is_none() && !definition.is_hidden()
+}
+
+fn collection() -> impl Strategy<Value = Collection> {
+    let index = (key_pattern(), index_options())
+        .prop_map(|(keys, options)| IndexDefinition::parse(&keys, &options).unwrap());
     (documents(), vec(index, 1..4)).prop_map(|(documents, indexes)| {
         let mut patterns = BTreeSet::new();
         let distinct = indexes.into_iter().filter(|index| patterns.insert(index.name().to_owned()));
@@ -645,7 +702,7 @@ proptest! {
         check_answer(&collection, &request, &collection.run(&plan, &request))?;
         prop_assert!(plan.explain(&request).contains_key("winningPlan"));
         for index in &infos {
-            if !index.definition.is_sparse() {
+            if holds_all(index.definition) {
                 let hint = Hint::Keys(index.definition.key_pattern());
                 let request = PlanRequest { hint: Some(&hint), ..request };
                 let plan = Plan::new(&request).unwrap();
@@ -672,7 +729,7 @@ proptest! {
         let RawBson::Document(filter) = filter else { unreachable!() };
         let Ok(filter) = Filter::parse(&filter) else { return Ok(()) };
         let (sort, infos, fields) = (Sort::default(), collection.infos(), ["_id", "a", "c"]);
-        for index in infos.iter().filter(|index| !index.definition.is_sparse()) {
+        for index in infos.iter().filter(|index| holds_all(index.definition)) {
             let hint = Hint::Keys(index.definition.key_pattern());
             let request = PlanRequest {
                 hint: Some(&hint), output: Output::Fields(&fields), ..request(&filter, &sort, &infos, collection.documents.len())

@@ -5,18 +5,12 @@ use db_core::{Collection, IndexModel};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Stop};
-use crate::extended_json::{read_document, read_raw, read_value};
-use crate::options::Options;
+use crate::extended_json::{read_document, read_value};
 
 /// Creates an index.
 pub(crate) fn create(collection: &Collection<RawDocumentBuf>, key: &Value, options: &Value) -> Answer {
-    let op = json!({ "options": options });
-    Options::of(&op, &["name", "unique", "sparse"])?;
-    let definition = db_index::IndexDefinition::parse(&read_raw(key)?, &read_raw(options)?)?;
-    let model = IndexModel::new(read_document(key)?)
-        .name(definition.name())
-        .unique(definition.is_unique())
-        .sparse(definition.is_sparse());
+    let mut model = IndexModel::new(read_document(key)?);
+    model.options.others = read_document(options)?;
     let name = collection.create_index(model).run()?;
     Ok(json!({ "name": name }))
 }
