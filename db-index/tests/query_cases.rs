@@ -1,14 +1,14 @@
 //! Runs the published query cases that need no database: filters, sorts, projections and distinct over documents in memory.
 //!
-//! The cases lie beside the repository; without them the test says so and passes. Failures known are in `known.txt`, one
-//! `id reason` a line; any other failure, and any known one that passes, fails the test.
+//! The cases lie beside the repository. Failures known are in `known.txt`, one `id reason` a line; any other failure, and any
+//! known one that passes, fails the test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test as a whole
 
-use std::collections::BTreeMap;
-use std::io::Read as _;
+mod common;
 
 use bson::{Bson, Document, RawDocumentBuf};
+use common::{Outcome, Tally, cases};
 use db_index::{
     Distinct, ErrorCode, Filter, Projection, QueryContext, QueryError, SORT_BYTES_MAX, Sort, Sorter,
 };
@@ -22,80 +22,33 @@ enum Answer {
     Values(Vec<Bson>),
 }
 
-enum Outcome {
-    Pass,
-    Fail(String),
-    Unsupported(String),
-}
-
 #[test]
 fn published_cases_pass() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/query-cases/cases.jsonl.gz");
-    let Ok(file) = std::fs::File::open(path) else {
-        println!("no query cases at {path}: skipped");
-        return;
-    };
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
-    let known: BTreeMap<&str, &str> = include_str!("known.txt")
-        .lines()
-        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
-        .map(|line| line.split_once(' ').expect("known.txt: `id reason`"))
-        .collect();
-
-    let mut tally: BTreeMap<(String, i64), [usize; 3]> = BTreeMap::new();
-    let mut unsupported: BTreeMap<String, usize> = BTreeMap::new();
-    let mut wrong = Vec::new();
-    for line in text.lines() {
-        let case: Value = serde_json::from_str(line).unwrap();
-        let area = match text_of(&case, "area") {
-            "error" => format!("error/{}", text_of(&case, "topic")),
-            area => area.to_owned(),
-        };
-        if !["query", "projection", "sort", "error/query", "error/projection", "error/sort"]
-            .contains(&area.as_str())
-        {
-            continue;
-        }
-        let id = text_of(&case, "id");
-        let counts = tally.entry((area, case["tier"].as_i64().unwrap())).or_default();
-        match (run_case(&case), known.get(id)) {
-            (Outcome::Pass, None) => counts[0] += 1,
-            (Outcome::Pass, Some(_)) => wrong.push(format!("{id} passes and is listed as known to fail")),
-            (Outcome::Fail(why), None) => {
-                counts[1] += 1;
-                wrong.push(format!("{id} {}: {why}\n    {}", text_of(&case, "title"), case["op"]));
-            }
-            (Outcome::Fail(_), Some(_)) => counts[1] += 1,
-            (Outcome::Unsupported(why), _) => {
-                counts[2] += 1;
-                *unsupported.entry(why).or_default() += 1;
-            }
+    let mut tally = Tally::new(include_str!("known.txt"));
+    for case in cases() {
+        let subject = if case.area() == "error" { case.text("topic") } else { case.area() };
+        if ["query", "projection", "sort"].contains(&subject) {
+            tally.count(&case, run_case(&case.json));
         }
     }
-    println!("{:24} {:>5} {:>5} {:>5}", "area, tier", "pass", "fail", "unsupported");
-    for ((area, tier), [pass, fail, left_out]) in &tally {
-        println!("{:24} {pass:>5} {fail:>5} {left_out:>5}", format!("{area}, {tier}"));
-    }
-    println!("unsupported: {unsupported:#?}");
-    assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n"));
+    tally.finish(900);
 }
 
 fn run_case(case: &Value) -> Outcome {
     let expect = &case["expect"];
     match (run(case), expect.get("error").is_some()) {
-        (Err(Stop::Unsupported(why)), _) => Outcome::Unsupported(why),
+        (Err(Stop::Unsupported(why)), _) => Outcome::LeftOut(why),
         (Err(Stop::Error(error)), true) => match expect["code"].as_i64() {
             Some(code) if code != i64::from(error.code.0) => {
-                Outcome::Fail(format!("error code {} instead of {code}: {error}", error.code.0))
+                Outcome::Failed(format!("error code {} instead of {code}: {error}", error.code.0))
             }
-            _ => Outcome::Pass,
+            _ => Outcome::Passed,
         },
-        (Err(Stop::Error(error)), false) => Outcome::Fail(format!("error {}: {error}", error.code.0)),
-        (Ok(_), true) => Outcome::Fail(format!("no error, expected {expect}")),
+        (Err(Stop::Error(error)), false) => Outcome::Failed(format!("error {}: {error}", error.code.0)),
+        (Ok(_), true) => Outcome::Failed(format!("no error, expected {expect}")),
         (Ok(answer), false) => match check(case, expect, &answer) {
-            Ok(()) => Outcome::Pass,
-            Err(why) => Outcome::Fail(why),
+            Ok(()) => Outcome::Passed,
+            Err(why) => Outcome::Failed(why),
         },
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bson::RawBsonRef;
+use bson::raw::CString;
 
 use super::outside::{CollectionStatistics, Context, Outside, Rows};
 use super::parse::{Parser, error, type_name};
 use super::stages::limit::{parse_limit, parse_skip};
 use super::stages::{
-    facet::Facet, limit, lookup::Lookup, matching::Match, redact::Redact, sample, sort::SortStage, source,
-    transform, union::Union, unwind::Unwind,
+    count, facet::Facet, graph_lookup::GraphLookup, group::Group, limit, lookup::Lookup, matching::Match,
+    redact::Redact, sample, sort::SortStage, source, transform, union::Union, unwind::Unwind,
 };
 use crate::error::QueryError;
 use crate::expression::{Expression, Reshape};
@@ -24,7 +25,11 @@ pub(super) enum Stage {
     Skip(u64),
     Limit(u64),
     Unwind(Arc<Unwind>),
+    Count(CString),
     Facet(Arc<Facet>),
+    GraphLookup(Arc<GraphLookup>),
+    /// `$group`, `$sortByCount`, `$bucket`.
+    Group(Arc<Group>),
     Lookup(Arc<Lookup>),
     Union(Arc<Union>),
     Redact(Arc<Redact>),
@@ -63,7 +68,7 @@ impl Stage {
         parser: &Parser<'_>,
         stages: &mut Vec<Self>,
     ) -> Result<(), QueryError> {
-        stages.push(match name {
+        let stage = match name {
             "$match" => {
                 let RawBsonRef::Document(filter) = operand else {
                     return error(
@@ -83,16 +88,25 @@ impl Stage {
             "$limit" => Self::Limit(parse_limit(operand)?),
             "$skip" => Self::Skip(parse_skip(operand)?),
             "$unwind" => Self::Unwind(Arc::new(Unwind::parse(operand)?)),
+            "$bucket" => Self::Group(Arc::new(Group::parse_buckets(operand, parser)?)),
+            "$count" => Self::Count(count::parse(operand)?),
             "$facet" => Self::Facet(Arc::new(Facet::parse(operand, parser)?)),
+            "$graphLookup" => Self::GraphLookup(Arc::new(GraphLookup::parse(operand, parser)?)),
+            "$group" => Self::Group(Arc::new(Group::parse(operand, parser)?)),
             "$lookup" => Self::Lookup(Arc::new(Lookup::parse(operand, parser)?)),
             "$sample" => Self::Sample(sample::parse(operand)?),
             "$redact" => Self::Redact(Arc::new(Redact::parse(operand, parser)?)),
+            "$sortByCount" => {
+                stages.push(Self::Group(Arc::new(Group::parse_counts(operand, parser)?)));
+                Self::Sort(Arc::new(SortStage::by_count()))
+            }
             "$unionWith" => Self::Union(Arc::new(Union::parse(operand, parser)?)),
             "$documents" => Self::Documents(Arc::new(parser.expression(operand)?)),
             "$collStats" => Self::CollectionStatistics(source::parse_statistics(operand)?),
             "$indexStats" => source::parse_index_statistics(operand).map(|()| Self::IndexStatistics)?,
             _ => return error(40324, format!("Unrecognized pipeline stage name: '{name}'")),
-        });
+        };
+        stages.push(stage);
         Ok(())
     }
 
@@ -105,6 +119,9 @@ impl Stage {
             Self::Skip(count) => limit::skip(*count, input),
             Self::Limit(count) => limit::limit(*count, input),
             Self::Unwind(unwind) => unwind.run(input),
+            Self::Count(name) => count::run(name.clone(), input),
+            Self::GraphLookup(lookup) => lookup.run(input, context),
+            Self::Group(group) => group.run(input, context),
             Self::Facet(facet) => facet.run(input, context),
             Self::Lookup(lookup) => lookup.run(input, context),
             Self::Sample(size) => sample::run(*size, context.query.chance, input),
@@ -130,6 +147,9 @@ impl Stage {
             Self::Skip(_) => "$skip",
             Self::Limit(_) => "$limit",
             Self::Unwind(_) => "$unwind",
+            Self::Count(_) => "$count",
+            Self::GraphLookup(_) => "$graphLookup",
+            Self::Group(group) => group.name(),
             Self::Facet(_) => "$facet",
             Self::Lookup(_) => "$lookup",
             Self::Sample(_) => "$sample",
@@ -145,6 +165,7 @@ impl Stage {
     pub(super) fn collections(&self, names: &mut Vec<String>) {
         match self {
             Self::Facet(facet) => facet.collections(names),
+            Self::GraphLookup(lookup) => lookup.collections(names),
             Self::Lookup(lookup) => lookup.collections(names),
             Self::Union(union) => union.collections(names),
             _ => {}

@@ -11,6 +11,7 @@ use super::*;
 use crate::error::ErrorCode;
 use crate::testing;
 
+mod groups;
 mod joins;
 mod leading;
 mod single;

@@ -1,11 +1,16 @@
 //! The published query cases: loading them, and comparing Extended JSON values as their runner does.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test program uses a part of this module
+#![allow(dead_code, unreachable_pub, unused_imports)] // each test program uses a part of this module
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test as a whole
+
+mod tally;
 
 use std::io::Read;
 
 use bson::raw::RawDocumentBuf;
 use bson::{Bson, Document};
 use serde_json::Value;
+
+pub use tally::{Outcome, Tally};
 
 /// One case: see the README beside the cases.
 pub struct Case {

@@ -41,6 +41,9 @@ impl Facet {
                     format!("arguments to $facet must be arrays, {name} is type {}", type_name(value)),
                 );
             };
+            if order::array_elements(stages).any(|stage| !matches!(stage, RawBsonRef::Document(_))) {
+                return error(40171, "elements of arrays in $facet spec must be non-empty objects");
+            }
             fields.push((name.into(), parser.inner(stages, Within::Facet, &parser.collection, &[])?));
         }
         Ok(Self { fields })

@@ -1,6 +1,9 @@
 //! The stages, a file each.
 
+pub(super) mod count;
 pub(super) mod facet;
+pub(super) mod graph_lookup;
+pub(super) mod group;
 pub(super) mod limit;
 pub(super) mod lookup;
 pub(super) mod matching;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bson::RawBsonRef;
+use bson::{RawBsonRef, rawdoc};
 
 use crate::aggregate::PIPELINE_BYTES_MAX;
 use crate::aggregate::outside::Rows;
@@ -32,6 +32,11 @@ impl SortStage {
 
     pub(in crate::aggregate) fn of(sort: Sort) -> Self {
         Self { sort, limit: None }
+    }
+
+    /// By the field `count`, the greatest first.
+    pub(in crate::aggregate) fn by_count() -> Self {
+        Self { sort: Sort::parse(&rawdoc! {"count": -1}).unwrap_or_default(), limit: None }
     }
 
     /// The order.
