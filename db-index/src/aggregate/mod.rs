@@ -19,6 +19,7 @@ mod rows;
 mod stage;
 mod stages;
 mod target;
+mod window;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use super::stages::{
     count, facet::Facet, graph_lookup::GraphLookup, group::Group, limit, lookup::Lookup, matching::Match,
     redact::Redact, sample, sort::SortStage, source, transform, union::Union, unwind::Unwind,
 };
+use super::window::WindowStage;
 use crate::error::QueryError;
 use crate::expression::{Expression, Reshape};
 
@@ -34,6 +35,8 @@ pub(super) enum Stage {
     Union(Arc<Union>),
     Redact(Arc<Redact>),
     Sample(u64),
+    /// `$setWindowFields`.
+    Window(Arc<WindowStage>),
     Documents(Arc<Expression>),
     CollectionStatistics(CollectionStatistics),
     IndexStatistics,
@@ -95,6 +98,7 @@ impl Stage {
             "$group" => Self::Group(Arc::new(Group::parse(operand, parser)?)),
             "$lookup" => Self::Lookup(Arc::new(Lookup::parse(operand, parser)?)),
             "$sample" => Self::Sample(sample::parse(operand)?),
+            "$setWindowFields" => Self::Window(Arc::new(WindowStage::parse(operand, parser)?)),
             "$redact" => Self::Redact(Arc::new(Redact::parse(operand, parser)?)),
             "$sortByCount" => {
                 stages.push(Self::Group(Arc::new(Group::parse_counts(operand, parser)?)));
@@ -125,6 +129,7 @@ impl Stage {
             Self::Facet(facet) => facet.run(input, context),
             Self::Lookup(lookup) => lookup.run(input, context),
             Self::Sample(size) => sample::run(*size, context.query.chance, input),
+            Self::Window(window) => window.run(input, context),
             Self::Redact(redact) => redact.run(input, context),
             Self::Union(union) => union.run(input, context),
             Self::Documents(documents) => source::documents(documents, context),
@@ -153,6 +158,7 @@ impl Stage {
             Self::Facet(_) => "$facet",
             Self::Lookup(_) => "$lookup",
             Self::Sample(_) => "$sample",
+            Self::Window(_) => "$setWindowFields",
             Self::Redact(_) => "$redact",
             Self::Union(_) => "$unionWith",
             Self::Documents(_) => "$documents",

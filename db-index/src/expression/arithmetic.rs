@@ -62,6 +62,16 @@ impl Total {
         self.kind = self.kind.max(kind);
     }
 
+    /// Takes out a number that was added. The type of the result stays as wide as it was.
+    pub(crate) fn subtract(&mut self, number: Number) {
+        match number {
+            Number::Int32(value) => self.integers -= i128::from(value),
+            Number::Int64(value) => self.integers -= i128::from(value),
+            Number::Double(value) => self.add_double(-value),
+            Number::Decimal(value) => self.decimal = self.decimal - value,
+        }
+    }
+
     fn add_double(&mut self, value: f64) {
         let (sum, compensation) = self.doubles;
         let next = sum + value;

@@ -17,6 +17,7 @@ use crate::number::Number;
 
 pub(super) use format::{from_text, to_text};
 pub(super) use units::{add, difference, subtract, truncate};
+pub(crate) use units::{Unit, shift};
 
 type Outcome<'a> = Result<Value<'a>, QueryError>;
 

@@ -16,12 +16,15 @@ mod tests;
 use bson::raw::RawDocument;
 use bson::{RawBson, RawBsonRef};
 
-use self::percentile::Method;
-use self::state::{State, held_bytes};
+use self::state::State;
 use crate::error::{ErrorCode, QueryError};
 use crate::expression::{Expression, Value};
 use crate::number::Number;
 use crate::sort::{Sort, SortKey};
+
+pub(super) use self::collect::array;
+pub(super) use self::percentile::{Method as PercentileMethod, percentile_between};
+pub(super) use self::state::{Owned, held_bytes};
 
 /// The most bytes that one accumulator may hold: MongoDB's default.
 pub(super) const ACCUMULATOR_BYTES_MAX: usize = 100 * 1024 * 1024;
@@ -73,10 +76,10 @@ pub(super) enum Kind {
     MergeObjects,
     Percentile {
         points: Vec<f64>,
-        method: Method,
+        method: PercentileMethod,
     },
     Median {
-        method: Method,
+        method: PercentileMethod,
     },
 }
 
@@ -99,7 +102,7 @@ impl AccumulatorExpression {
     /// Compiles an accumulator by its name and operand.
     ///
     /// # Errors
-    /// MongoDB's codes: 15952 for an unknown name, 40237 for an array as operand, 14 for an operand of `$count`, those of
+    /// MongoDB's codes: 15952 for an unknown name, 14 for an operand of `$count`, those of
     /// the operands of `$topN`, `$firstN`, `$minN`, `$percentile` and their like, and those of the expressions.
     pub(super) fn parse(
         name: &str,
@@ -113,7 +116,7 @@ impl AccumulatorExpression {
     ///
     /// # Errors
     /// 40234 for a value that is no such object, 40235 for a name with a dot, 40236 for one that starts with `$`, 40238 for
-    /// more than one accumulator; those of [`AccumulatorExpression::parse`].
+    /// more than one accumulator, 40237 for an array as operand; those of [`AccumulatorExpression::parse`].
     pub(super) fn parse_field(
         name: &str,
         value: RawBsonRef<'_>,
@@ -122,8 +125,20 @@ impl AccumulatorExpression {
         parse::field(name, value, compile)
     }
 
+    /// Which accumulator it is.
     pub(super) fn kind(&self) -> &Kind {
         &self.kind
+    }
+
+    /// How many values are wanted where there is no group, for those that take an `n`.
+    ///
+    /// # Errors
+    /// As for [`AccumulatorExpression::start`].
+    pub(super) fn count(&self, variables: &[Value<'_>], now_ms: i64) -> Result<usize, QueryError> {
+        match &self.count {
+            Some(count) => evaluate_count(count, None, variables, now_ms),
+            None => Ok(1),
+        }
     }
 
     /// A new state. `group` is what the group is made by: an `n` may be computed of its fields.

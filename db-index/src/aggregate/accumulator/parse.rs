@@ -37,18 +37,11 @@ pub(super) fn field(
     if order::elements(document).nth(1).is_some() {
         return error(40238, format!("The field '{name}' must specify one accumulator"));
     }
-    accumulator_named(accumulator.as_str(), operand, compile)
-}
-
-fn accumulator_named(
-    name: &str,
-    operand: RawBsonRef<'_>,
-    compile: Compile<'_>,
-) -> Result<AccumulatorExpression, QueryError> {
+    let accumulator_name = accumulator.as_str();
     if matches!(operand, RawBsonRef::Array(_)) {
-        return error(40237, format!("The {name} accumulator is a unary operator"));
+        return error(40237, format!("The {accumulator_name} accumulator is a unary operator"));
     }
-    accumulator(name, operand, compile)
+    self::accumulator(accumulator_name, operand, compile)
 }
 
 /// An accumulator by its name and operand.
@@ -87,9 +80,6 @@ pub(super) fn accumulator(
         "$median" | "$percentile" => return percentile(name, operand, compile),
         _ => return error(15952, format!("unknown group operator '{name}'")),
     };
-    if matches!(operand, RawBsonRef::Array(_)) {
-        return error(40237, format!("The {name} accumulator is a unary operator"));
-    }
     Ok(AccumulatorExpression { kind, argument: Some(compile(operand)?), count: None })
 }
 

@@ -32,19 +32,24 @@ impl Method {
     }
 }
 
-/// The percentile `point` (from 0 to 1) of numbers in order; none of none.
-pub(in crate::aggregate) fn at(sorted: &[f64], point: f64, method: Method) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
+/// The percentile `point` (from 0 to 1) of `count` numbers in order, which `number` gives by their ranks; none of none.
+pub(in crate::aggregate) fn percentile_between(
+    count: usize,
+    number: impl Fn(usize) -> Option<f64>,
+    point: f64,
+    method: Method,
+) -> Option<f64> {
+    let last = count.checked_sub(1)?;
     match method {
         Method::Discrete => {
-            let rank = (point * sorted.len() as f64).ceil() as usize;
-            sorted.get(rank.saturating_sub(1).min(last)).copied()
+            let rank = (point * count as f64).ceil() as usize;
+            number(rank.saturating_sub(1).min(last))
         }
         Method::Continuous => {
             let rank = point * last as f64;
             let (below, above) = (rank.floor(), rank.ceil());
-            let lower = sorted.get((below as usize).min(last)).copied()?;
-            let upper = sorted.get((above as usize).min(last)).copied()?;
+            let lower = number((below as usize).min(last))?;
+            let upper = number((above as usize).min(last))?;
             // Equal values stay what they are, infinite ones too.
             if below == above || lower == upper {
                 return Some(lower);
@@ -52,6 +57,11 @@ pub(in crate::aggregate) fn at(sorted: &[f64], point: f64, method: Method) -> Op
             Some((above - rank) * lower + (rank - below) * upper)
         }
     }
+}
+
+/// The percentile of numbers in order.
+fn at(sorted: &[f64], point: f64, method: Method) -> Option<f64> {
+    percentile_between(sorted.len(), |rank| sorted.get(rank).copied(), point, method)
 }
 
 /// The percentiles of `numbers` in no order, null for each if there are none.

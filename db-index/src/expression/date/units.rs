@@ -12,10 +12,12 @@ type Outcome<'a> = Result<Value<'a>, QueryError>;
 
 /// A unit of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
+pub(crate) enum Unit {
     /// So many months.
     Months(i64),
+    /// Seven days.
     Week,
+    /// A day, which is not as long as another where clocks are changed.
     Day,
     /// So many milliseconds, less than a day.
     Millis(i64),
@@ -29,7 +31,15 @@ impl Unit {
                 format!("{operator} requires 'unit' to be a string, but got {}", value.type_name()),
             );
         };
-        Ok(match name {
+        match Self::named(name) {
+            Some(unit) => Ok(unit),
+            None => error(9, format!("{operator}: unknown time unit value: {name}")),
+        }
+    }
+
+    /// The unit of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
             "year" => Self::Months(12),
             "quarter" => Self::Months(3),
             "month" => Self::Months(1),
@@ -39,8 +49,18 @@ impl Unit {
             "minute" => Self::Millis(60_000),
             "second" => Self::Millis(1000),
             "millisecond" => Self::Millis(1),
-            _ => return error(9, format!("{operator}: unknown time unit value: {name}")),
+            _ => return None,
         })
+    }
+
+    /// How many milliseconds it has; none for those that vary by more than a clock change.
+    pub(crate) fn millis(self) -> Option<i64> {
+        match self {
+            Self::Months(_) => None,
+            Self::Week => Some(7 * DAY_MS),
+            Self::Day => Some(DAY_MS),
+            Self::Millis(millis) => Some(millis),
+        }
     }
 }
 
@@ -71,7 +91,8 @@ fn shifted<'a>(operator: &str, sign: i64, arguments: &[Option<Value<'a>>]) -> Ou
     }
 }
 
-fn shift(local: i64, unit: Unit, amount: i64) -> Option<i64> {
+/// A date moved by so many units, in one zone without clock changes; none beyond the range of dates.
+pub(crate) fn shift(local: i64, unit: Unit, amount: i64) -> Option<i64> {
     match unit {
         Unit::Millis(unit) => local.checked_add(amount.checked_mul(unit)?),
         Unit::Day => local.checked_add(amount.checked_mul(DAY_MS)?),
