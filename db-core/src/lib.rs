@@ -30,7 +30,7 @@ pub use bytes::Malformed;
 pub use collection::{
     BulkWriteResult, Collection, CollectionOptions, Count, Cursor, DeleteResult, Distinct, Find, FindOne,
     IndexChange, IndexModel, IndexOptions, InsertManyResult, InsertOneResult, RawCursor, ReadOptions,
-    ReturnDocument, ToRawDocument, ToUpdate, UpdateResult, WriteModel,
+    ReturnDocument, ToRawDocument, ToUpdate, UpdateResult, WriteModel, WriteOptions,
 };
 pub use database::{Database, Role, Status, WriterInfo};
 pub use driver::{

@@ -73,7 +73,8 @@ fn an_index_is_described_by_its_specification() {
     let films = database().collection::<Document>("films");
     let specification =
         doc! { "v": 2, "key": { "year": 1 }, "name": "byYear", "unique": true, "sparse": true };
-    let index = IndexModel::from_specification(specification);
+    let index = IndexModel::from_specification(specification.clone());
+    assert_eq!(index.to_specification(), specification);
     assert_eq!(index, IndexModel::new(doc! { "year": 1 }).name("byYear").unique(true).sparse(true));
     assert_eq!(films.create_index(index.clone()).run().unwrap(), "byYear");
     assert_eq!(films.list_indexes().unwrap()[1], index);

@@ -1,11 +1,17 @@
 //! Between the messages of `combdb.v1` and BSON. Whatever comes in passes the guard here, before anything decodes it.
 
-use bson::{Bson, Document, RawDocument, RawDocumentBuf, rawdoc};
+use bson::{Bson, Document, RawArrayBuf, RawDocument, RawDocumentBuf, rawdoc};
 use proto::v1::{self, DocumentFormat, document, value};
 use tonic::Status;
 
 use crate::error::{INVALID_BSON, invalid};
 use crate::extended_json;
+
+/// The most stages of a pipeline; the engine bounds them closer.
+const STAGES_MAX: usize = 10_000;
+
+/// MongoDB's code for what cannot be understood.
+const FAILED_TO_PARSE: i32 = 9;
 
 /// The form in which an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +66,21 @@ pub(crate) fn optional(document: Option<v1::Document>, what: &str) -> Result<Opt
     RawDocumentBuf::from_bytes(bytes)
         .map(Some)
         .map_err(|error| invalid(format!("{what}: {error}"), Some(INVALID_BSON)))
+}
+
+/// Reads the stages of a pipeline.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` if there are too many, or one is absent or malformed.
+pub(crate) fn pipeline(stages: Vec<v1::Document>) -> Result<RawArrayBuf, Status> {
+    if stages.len() > STAGES_MAX {
+        return Err(invalid(format!("a pipeline has at most {STAGES_MAX} stages"), Some(FAILED_TO_PARSE)));
+    }
+    let mut pipeline = RawArrayBuf::new();
+    for (index, stage) in stages.into_iter().enumerate() {
+        pipeline.push(required(Some(stage), &format!("stage {index}"))?);
+    }
+    Ok(pipeline)
 }
 
 /// Decodes a document that has passed the guard; `what` names it in errors.

@@ -14,10 +14,12 @@ pub(crate) const DOMAIN: &str = "combdb";
 pub(crate) const INVALID_BSON: i32 = 22;
 
 const NAMESPACE_NOT_FOUND: i32 = 26;
-const INDEX_NOT_FOUND: i32 = 27;
+/// MongoDB's code for an index that is not there.
+pub(crate) const INDEX_NOT_FOUND: i32 = 27;
 const NAMESPACE_EXISTS: i32 = 48;
 const INDEX_OPTIONS_CONFLICT: i32 = 85;
 const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
+const MAX_TIME_MS_EXPIRED: i32 = 50;
 
 /// What ends a command with exit code 1.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +111,7 @@ pub(crate) fn code_of(error: &db_core::Error) -> (Code, &'static str) {
         Some(NAMESPACE_EXISTS | INDEX_OPTIONS_CONFLICT | INDEX_KEY_SPECS_CONFLICT) => {
             return (Code::AlreadyExists, "CONFLICT");
         }
+        Some(MAX_TIME_MS_EXPIRED) => return (Code::DeadlineExceeded, "TIME_LIMIT"),
         _ => {}
     }
     match error.kind() {

@@ -98,6 +98,7 @@ impl Calls {
             database: database.into(),
             collection: collection.into(),
             filter: Some(json(filter)),
+            ..CountRequest::default()
         };
         Ok(self.documents.clone().count(request).await?.into_inner().count)
     }
@@ -137,7 +138,7 @@ impl Calls {
         let request = CreateIndexRequest {
             database: database.into(),
             collection: collection.into(),
-            index: Some(Index { name: String::new(), keys: Some(json(keys)), unique }),
+            index: Some(Index { keys: Some(json(keys)), unique, ..Index::default() }),
         };
         Ok(self.collections.clone().create_index(request).await?.into_inner().name)
     }

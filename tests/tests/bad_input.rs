@@ -236,8 +236,12 @@ async fn bad_indexes_are_refused() {
         CreateIndexRequest { database: "t".into(), collection: "c".into(), index: Some(Index::default()) };
     let status = calls.collections.clone().create_index(keyless).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "keys is missing"));
-    let drop =
-        |name: &str| DropIndexRequest { database: "t".into(), collection: "c".into(), name: name.to_owned() };
+    let drop = |name: &str| DropIndexRequest {
+        database: "t".into(),
+        collection: "c".into(),
+        name: name.to_owned(),
+        keys: None,
+    };
     let status = calls.collections.clone().drop_index(drop("none")).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound, "{}", status.message());
     let status = calls.collections.clone().drop_index(drop("_id_")).await.unwrap_err();

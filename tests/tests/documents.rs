@@ -5,6 +5,7 @@
 
 use bson::{Bson, Document, doc, oid::ObjectId};
 use combdb_tests::{Calls, Peer, PeerOptions, code_of, json, json_text, value_text};
+use proto::v1::explain_request::Call;
 use proto::v1::{
     DeleteRequest, DistinctRequest, DocumentFormat, EstimatedCountRequest, ExplainRequest, FindOneRequest,
     FindRequest, Hint, InsertRequest, ReplaceRequest, UpdateRequest, document, hint, value,
@@ -73,11 +74,16 @@ async fn an_index_answers_filter_and_sort_and_explain_says_so() {
         ..find(r#"{"year": {"$gt": 1971}}"#)
     };
     assert_eq!(ids(&calls.find(request.clone()).await.unwrap()), [5, 1, 2, 6]);
-    let plan = calls.documents.clone().explain(ExplainRequest { find: Some(request) }).await.unwrap();
+    let plan = calls
+        .documents
+        .clone()
+        .explain(ExplainRequest { call: Some(Call::Find(request)), verbosity: 0 })
+        .await
+        .unwrap();
     let plan = json_text(plan.into_inner().plan);
     assert!(plan.contains("IXSCAN") && plan.contains("year_1"), "{plan}");
 
-    let scan = ExplainRequest { find: Some(find(r#"{"stock": 1}"#)) };
+    let scan = ExplainRequest { call: Some(Call::Find(find(r#"{"stock": 1}"#))), verbosity: 0 };
     let plan = json_text(calls.documents.clone().explain(scan).await.unwrap().into_inner().plan);
     assert!(plan.contains("COLLSCAN"), "{plan}");
 
@@ -193,6 +199,7 @@ async fn deletes_remove_what_matches() {
         database: "t".into(),
         collection: "films".into(),
         filter: Some(json(filter)),
+        ..DeleteRequest::default()
     };
     let mut documents = calls.documents.clone();
     assert_eq!(documents.delete_one(request(r#"{"stock": 1}"#)).await.unwrap().into_inner().deleted, 1);

@@ -1,19 +1,33 @@
-//! The published query cases against the embedded database, run and judged by their own runner.
+//! The published query cases against the embedded database and against a server, run and judged by their own runner.
 //!
 //! All cases of tier 1 but aggregations, with error codes. Failures that are known stand in `query-cases-known.txt`, one
 //! `id reason` a line; any other failure, and any known one that passes, fails the test. Without the cases beside the
 //! repository, or without Python, the test says so and passes.
-#![allow(clippy::unwrap_used)] // a test that meets the unexpected ends there
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test that meets the unexpected ends there, and says what it saw
 
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
+use combdb_tests::{Peer, PeerOptions};
 use serde_json::Value;
 
+const CHILD: &str = env!("CARGO_BIN_EXE_query-cases");
+
 #[test]
-fn the_published_cases_pass() {
+fn the_published_cases_pass_embedded() {
+    the_cases_pass(CHILD);
+}
+
+#[test]
+fn the_published_cases_pass_against_a_server() {
+    let server = Peer::start(env!("CARGO_BIN_EXE_combdb-under-test"), &PeerOptions::default());
+    the_cases_pass(&format!("{CHILD} --grpc {}", server.address()));
+}
+
+/// Runs the cases against the child that `command` starts.
+fn the_cases_pass(command: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cases = root.join("../../shared/query-cases");
     let Ok(file) = std::fs::File::open(cases.join("cases.jsonl.gz")) else {
@@ -36,7 +50,7 @@ fn the_published_cases_pass() {
     let output = Command::new("python3")
         .arg(cases.join("run.py"))
         .args(["--adapter", "exec", "--codes", "--max-show", "1000", "-v", "--cmd"])
-        .arg(env!("CARGO_BIN_EXE_query-cases"))
+        .arg(command)
         .arg("--cases")
         .arg(&selected)
         .arg("--known")

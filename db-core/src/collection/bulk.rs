@@ -87,7 +87,7 @@ impl WriteModel {
         )
     }
 
-    fn with(self, change: impl FnOnce(&mut Request) -> Result<()>) -> Self {
+    pub(super) fn with(self, change: impl FnOnce(&mut Request) -> Result<()>) -> Self {
         Self(self.0.and_then(|mut request| {
             change(&mut request)?;
             Ok(request)

@@ -62,6 +62,13 @@ impl IndexModel {
         Self { keys, options }
     }
 
+    /// The index as `listIndexes` shows it: what [`IndexModel::from_specification`] reads.
+    pub fn to_specification(&self) -> Document {
+        let mut specification = doc! { "v": 2, "key": self.keys.clone() };
+        specification.extend(self.written_options());
+        specification
+    }
+
     /// With this name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -114,9 +121,8 @@ impl IndexModel {
         self.option("expireAfterSeconds", i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
     }
 
-    /// The definition as `listIndexes` shows it.
-    fn to_definition(&self) -> Result<IndexDefinition> {
-        let mut options = self.options.others.clone();
+    fn written_options(&self) -> Document {
+        let mut options = Document::new();
         if let Some(name) = &self.options.name {
             options.insert("name", name);
         }
@@ -126,7 +132,13 @@ impl IndexModel {
         if self.options.sparse {
             options.insert("sparse", true);
         }
-        let (keys, options) = (checked(&self.keys)?, checked(&options)?);
+        options.extend(self.options.others.clone());
+        options
+    }
+
+    /// The definition as the engine keeps it.
+    fn to_definition(&self) -> Result<IndexDefinition> {
+        let (keys, options) = (checked(&self.keys)?, checked(self.written_options())?);
         Ok(IndexDefinition::parse(&keys, &options)?)
     }
 

@@ -10,6 +10,7 @@ mod reading;
 mod requests;
 mod results;
 mod writes;
+mod writing;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use find_and_modify::ReturnDocument;
 pub use indexes::{IndexModel, IndexOptions};
 pub use reading::ReadOptions;
 pub use results::{BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
+pub use writing::WriteOptions;
 
 use crate::database::Database;
 use crate::engine::Request;

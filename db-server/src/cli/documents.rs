@@ -76,8 +76,8 @@ impl Update {
             filter: Some(json(self.filter)),
             update: Some(json(self.operators)),
             upsert: self.upsert,
-            array_filters: Vec::new(),
             format: DocumentFormat::ExtendedJson.into(),
+            ..UpdateRequest::default()
         };
         let mut documents = client.documents();
         let answer = if self.many {
@@ -118,6 +118,7 @@ impl Delete {
             database: client.database().await?,
             collection: self.collection,
             filter: Some(json(self.filter)),
+            ..DeleteRequest::default()
         };
         let mut documents = client.documents();
         let answer = if self.many {

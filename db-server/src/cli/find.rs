@@ -1,6 +1,7 @@
 //! `combdb find`.
 
 use clap::Args;
+use proto::v1::explain_request::Call;
 use proto::v1::{CountRequest, DocumentFormat, ExplainRequest, FindRequest, Hint, hint};
 
 use super::Common;
@@ -54,15 +55,19 @@ impl Find {
         let mut documents = client.documents();
         let mut output = Output::new();
         if self.count {
+            let filter = self.filter.map(json);
             let request =
-                CountRequest { database, collection: self.collection, filter: self.filter.map(json) };
+                CountRequest { database, collection: self.collection, filter, ..CountRequest::default() };
             output.line(documents.count(request).await?.into_inner().count)?;
             return output.flush();
         }
         let explain = self.explain;
         let find = self.request(database);
         if explain {
-            let answer = documents.explain(ExplainRequest { find: Some(find) }).await?.into_inner();
+            let answer = documents
+                .explain(ExplainRequest { call: Some(Call::Find(find)), verbosity: 0 })
+                .await?
+                .into_inner();
             output.line(text(answer.plan))?;
             return output.flush();
         }
@@ -88,6 +93,7 @@ impl Find {
             hint: self.hint.map(|name| Hint { index: Some(hint::Index::Name(name)) }),
             batch_size: 0,
             format: DocumentFormat::ExtendedJson.into(),
+            options: None,
         }
     }
 }

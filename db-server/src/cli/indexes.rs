@@ -27,6 +27,9 @@ pub(crate) enum Indexes {
         /// No two documents may share a key
         #[arg(long)]
         unique: bool,
+        /// Other options by MongoDB's names, such as '{"sparse": true}'
+        #[arg(long, value_name = "OPTIONS")]
+        options: Option<String>,
         /// Its name; left out: made from the keys
         #[arg(long)]
         name: Option<String>,
@@ -35,7 +38,7 @@ pub(crate) enum Indexes {
     Drop {
         /// The collection
         collection: String,
-        /// The index's name
+        /// The index's name; '*' for all but the one on _id
         name: String,
     },
 }
@@ -57,20 +60,20 @@ impl Indexes {
                 let indexes = collections.list_indexes(request).await?.into_inner().indexes;
                 let rows: Vec<_> = indexes
                     .into_iter()
-                    .map(|index| {
-                        let unique = if index.unique { "unique" } else { "" };
-                        [index.name, text(index.keys), unique.to_owned()]
-                    })
+                    .map(|index| [index.name, text(index.keys), text(index.options)])
                     .collect();
-                output.table(["NAME", "KEYS", ""], &rows)?;
+                output.table(["NAME", "KEYS", "SPECIFICATION"], &rows)?;
             }
-            Self::Create { collection, keys, unique, name } => {
-                let index = Index { name: name.unwrap_or_default(), keys: Some(json(keys)), unique };
+            Self::Create { collection, keys, unique, options, name } => {
+                let keys = Some(json(keys));
+                let index =
+                    Index { name: name.unwrap_or_default(), keys, unique, options: options.map(json) };
                 let request = CreateIndexRequest { database, collection, index: Some(index) };
                 output.line(collections.create_index(request).await?.into_inner().name)?;
             }
             Self::Drop { collection, name } => {
-                collections.drop_index(DropIndexRequest { database, collection, name }).await?;
+                let request = DropIndexRequest { database, collection, name, keys: None };
+                collections.drop_index(request).await?;
                 output.line("dropped")?;
             }
         }

@@ -1,6 +1,6 @@
 //! `combdb.v1.Collections`.
 
-use bson::RawDocumentBuf;
+use bson::{Document, RawDocumentBuf};
 use db_core::{Database, IndexModel};
 use proto::v1::collections_server::Collections;
 use proto::v1::{
@@ -8,10 +8,10 @@ use proto::v1::{
     DropCollectionRequest, DropCollectionResponse, DropIndexRequest, DropIndexResponse, Index,
     ListCollectionsRequest, ListCollectionsResponse, ListIndexesRequest, ListIndexesResponse,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::convert::{self, Form};
-use crate::error::{from_engine, invalid};
+use crate::error::{INDEX_NOT_FOUND, from_engine, invalid, status};
 use crate::node::Node;
 
 /// Collections and indexes of a peer.
@@ -52,11 +52,7 @@ impl Collections for Service {
     ) -> Result<Response<CreateIndexResponse>, Status> {
         let CreateIndexRequest { database, collection, index } = request.into_inner();
         let Some(index) = index else { return Err(invalid("index is missing", None)) };
-        let keys = convert::decode(&convert::required(index.keys, "keys")?, "keys")?;
-        let mut model = IndexModel::new(keys).unique(index.unique);
-        if !index.name.is_empty() {
-            model = model.name(index.name);
-        }
+        let model = read_index(index)?;
         let collection = self.0.collection(database, &collection).await?;
         let name = collection.create_index(model).await.map_err(from_engine)?;
         Ok(Response::new(CreateIndexResponse { name }))
@@ -66,8 +62,24 @@ impl Collections for Service {
         &self,
         request: Request<DropIndexRequest>,
     ) -> Result<Response<DropIndexResponse>, Status> {
-        let DropIndexRequest { database, collection, name } = request.into_inner();
-        self.0.collection(database, &collection).await?.drop_index(name).await.map_err(from_engine)?;
+        let DropIndexRequest { database, collection, name, keys } = request.into_inner();
+        let keys = convert::optional(keys, "keys")?.map(|keys| convert::decode(&keys, "keys")).transpose()?;
+        let collection = self.0.collection(database.clone(), &collection).await?;
+        let name = match keys {
+            None => name,
+            Some(_) if !name.is_empty() => return Err(invalid("give a name or keys, not both", None)),
+            Some(keys) => {
+                let read = collection.clone();
+                let indexes = self.0.read(database, move |_| read.list_indexes()).await?;
+                let same = indexes.into_iter().find(|index| index.keys == keys);
+                let name = same.and_then(|index| index.options.name);
+                let message = format!("can't find index with key: {keys}");
+                name.ok_or_else(|| status(Code::NotFound, "NOT_FOUND", message, Some(INDEX_NOT_FOUND), &[]))?
+            }
+        };
+        let dropped =
+            if name == "*" { collection.drop_indexes().await } else { collection.drop_index(name).await };
+        dropped.map_err(from_engine)?;
         Ok(Response::new(DropIndexResponse {}))
     }
 
@@ -86,10 +98,28 @@ impl Collections for Service {
     }
 }
 
+/// The index that a client describes.
+fn read_index(index: Index) -> Result<IndexModel, Status> {
+    let keys = convert::decode(&convert::required(index.keys, "keys")?, "keys")?;
+    let mut specification = match convert::optional(index.options, "options")? {
+        Some(options) => convert::decode(&options, "options")?,
+        None => Document::new(),
+    };
+    specification.insert("key", keys);
+    if !index.name.is_empty() {
+        specification.insert("name", index.name);
+    }
+    if index.unique {
+        specification.insert("unique", true);
+    }
+    Ok(IndexModel::from_specification(specification))
+}
+
 fn describe(model: IndexModel, form: Form) -> Result<Index, Status> {
     Ok(Index {
-        name: model.options.name.unwrap_or_default(),
         keys: Some(convert::decoded(&model.keys, form)?),
+        options: Some(convert::decoded(&model.to_specification(), form)?),
+        name: model.options.name.unwrap_or_default(),
         unique: model.options.unique,
     })
 }

@@ -1,18 +1,22 @@
-//! `combdb.v1.Documents`: reads and writes. What a find asks, and its stream, are in `find`.
+//! `combdb.v1.Documents`: reads and writes. What they ask for is read in `find`, `changes` and `options`.
 
 use bson::oid::ObjectId;
 use bson::{Bson, RawDocumentBuf, rawdoc};
-use db_core::{Collection, ErrorKind, UpdateResult};
+use db_core::{Database, ErrorKind, WriteFailure};
 use proto::v1::documents_server::Documents;
 use proto::v1::{
-    self, CountRequest, CountResponse, DeleteRequest, DeleteResponse, DistinctRequest, DistinctResponse,
-    EstimatedCountRequest, EstimatedCountResponse, ExplainRequest, ExplainResponse, FindOneRequest,
-    FindOneResponse, FindRequest, InsertFailure, InsertRequest, InsertResponse, InsertedId, ReplaceRequest,
-    UpdateRequest, UpdateResponse,
+    BulkWriteRequest, BulkWriteResponse, CountRequest, CountResponse, DeleteRequest, DeleteResponse,
+    DistinctRequest, DistinctResponse, EstimatedCountRequest, EstimatedCountResponse, ExplainRequest,
+    ExplainResponse, FindOneAndDeleteRequest, FindOneAndReplaceRequest, FindOneAndUpdateRequest,
+    FindOneRequest, FindOneResponse, FindRequest, FindResponse, InsertFailure, InsertRequest, InsertResponse,
+    InsertedId, ReplaceRequest, UpdateRequest, UpdateResponse,
 };
 use tonic::{Request, Response, Status};
 
-use super::find::{self, Question};
+use super::changes::{Delete, Update};
+use super::find::Question;
+use super::stream::{Batches, Sending, stream};
+use super::{bulk, explain};
 use crate::convert::{self, Form};
 use crate::error::{code_of, from_engine, invalid, status};
 use crate::node::Node;
@@ -20,15 +24,12 @@ use crate::node::Node;
 /// How many documents one call may insert.
 const INSERT_DOCUMENTS_MAX: usize = 100_000;
 
-/// How many array filters one update may have.
-const ARRAY_FILTERS_MAX: usize = 100;
-
 /// Documents of a peer.
 pub(super) struct Service(pub(super) Node);
 
 #[tonic::async_trait]
 impl Documents for Service {
-    type FindStream = find::Batches;
+    type FindStream = Batches<FindResponse>;
 
     async fn insert(&self, request: Request<InsertRequest>) -> Result<Response<InsertResponse>, Status> {
         let InsertRequest { database, collection, documents, unordered, format } = request.into_inner();
@@ -51,36 +52,31 @@ impl Documents for Service {
         inserted(ids, outcome.as_ref().err(), unordered, form).map(Response::new)
     }
 
-    async fn find(&self, request: Request<FindRequest>) -> Result<Response<find::Batches>, Status> {
-        find::stream(&self.0, request.into_inner()).await.map(Response::new)
+    async fn find(&self, request: Request<FindRequest>) -> Result<Response<Self::FindStream>, Status> {
+        let request = request.into_inner();
+        let sending = Sending::new(Form::of(request.format, request.filter.as_ref())?, request.batch_size);
+        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let (question, waiting) = Question::of_find(request)?.until_dropped();
+        let begin = move |database: &Database| question.find(&database.collection(&collection)).run_raw();
+        let answer = |documents| FindResponse { documents };
+        stream(&self.0, database, sending, waiting, answer, begin).await.map(Response::new)
     }
 
     async fn find_one(&self, request: Request<FindOneRequest>) -> Result<Response<FindOneResponse>, Status> {
-        let FindOneRequest { database, collection, filter, sort, skip, projection, hint, format } =
-            request.into_inner();
-        let form = Form::of(format, filter.as_ref())?;
-        let question = Question::read(filter, sort, skip, 1, projection, hint)?;
-        let found = self
-            .0
-            .read(database, move |database| {
-                question.about(&database.collection(&collection)).run_raw()?.next().transpose()
-            })
-            .await?;
-        let document = found.map(|document| convert::document(document, form)).transpose()?;
-        Ok(Response::new(FindOneResponse { document }))
+        let request = request.into_inner();
+        let form = Form::of(request.format, request.filter.as_ref())?;
+        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let (question, _waiting) = Question::of_find_one(request)?.until_dropped();
+        let find = move |database: &Database| question.find_one(&database.collection(&collection)).run_raw();
+        found(self.0.read(database, find).await?, form)
     }
 
     async fn count(&self, request: Request<CountRequest>) -> Result<Response<CountResponse>, Status> {
-        let CountRequest { database, collection, filter } = request.into_inner();
-        let filter = optional(filter, "filter")?;
-        let count = self
-            .0
-            .read(database, move |database| {
-                let collection: Collection<RawDocumentBuf> = database.collection(&collection);
-                collection.count_documents(filter).run()
-            })
-            .await?;
-        Ok(Response::new(CountResponse { count }))
+        let request = request.into_inner();
+        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let (question, _waiting) = Question::of_count(request)?.until_dropped();
+        let count = move |database: &Database| question.count(&database.collection(&collection)).run();
+        Ok(Response::new(CountResponse { count: self.0.read(database, count).await? }))
     }
 
     async fn estimated_count(
@@ -101,101 +97,125 @@ impl Documents for Service {
         &self,
         request: Request<DistinctRequest>,
     ) -> Result<Response<DistinctResponse>, Status> {
-        let DistinctRequest { database, collection, field, filter, format } = request.into_inner();
-        let form = Form::of(format, filter.as_ref())?;
-        let filter = optional(filter, "filter")?;
-        let values = self
-            .0
-            .read(database, move |database| {
-                let collection: Collection<RawDocumentBuf> = database.collection(&collection);
-                collection.distinct(field, filter).run()
-            })
-            .await?;
+        let mut request = request.into_inner();
+        let form = Form::of(request.format, request.filter.as_ref())?;
+        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let field = std::mem::take(&mut request.field);
+        let (question, _waiting) = Question::of_distinct(request)?.until_dropped();
+        let values =
+            move |database: &Database| question.distinct(&database.collection(&collection), field).run();
+        let values = self.0.read(database, values).await?;
         let values = values.into_iter().map(|value| convert::value(value, form)).collect::<Result<_, _>>()?;
         Ok(Response::new(DistinctResponse { values }))
     }
 
     async fn update_one(&self, request: Request<UpdateRequest>) -> Result<Response<UpdateResponse>, Status> {
-        self.update(request.into_inner(), Width::One).await
+        self.update_by(request.into_inner(), false).await
     }
 
     async fn update_many(&self, request: Request<UpdateRequest>) -> Result<Response<UpdateResponse>, Status> {
-        self.update(request.into_inner(), Width::Many).await
+        self.update_by(request.into_inner(), true).await
     }
 
     async fn replace_one(
         &self,
         request: Request<ReplaceRequest>,
     ) -> Result<Response<UpdateResponse>, Status> {
-        let ReplaceRequest { database, collection, filter, replacement, upsert, format } =
-            request.into_inner();
-        let form = Form::of(format, filter.as_ref())?;
-        let filter = convert::required(filter, "filter")?;
-        let replacement = convert::required(replacement, "replacement")?;
-        let collection = self.0.collection(database, &collection).await?;
-        let result = collection.replace_one(filter, replacement).upsert(upsert).await;
-        updated(result.map_err(from_engine)?, form)
+        let request = request.into_inner();
+        let form = Form::of(request.format, request.filter.as_ref())?;
+        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let replacement = Update::of_replace(request)?;
+        self.update(database, &collection, form, replacement).await
     }
 
     async fn delete_one(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
-        self.delete(request.into_inner(), Width::One).await
+        self.delete(request.into_inner(), false).await
     }
 
     async fn delete_many(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
-        self.delete(request.into_inner(), Width::Many).await
+        self.delete(request.into_inner(), true).await
+    }
+
+    async fn find_one_and_update(
+        &self,
+        request: Request<FindOneAndUpdateRequest>,
+    ) -> Result<Response<FindOneResponse>, Status> {
+        let request = request.into_inner();
+        let form = Form::of(request.format, request.filter.as_ref())?;
+        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let (change, given) = Update::of_find_and_update(request)?;
+        let collection = self.0.collection(database, &collection).await?;
+        found(change.find_and_modify(&collection, given).await.map_err(from_engine)?, form)
+    }
+
+    async fn find_one_and_replace(
+        &self,
+        request: Request<FindOneAndReplaceRequest>,
+    ) -> Result<Response<FindOneResponse>, Status> {
+        let request = request.into_inner();
+        let form = Form::of(request.format, request.filter.as_ref())?;
+        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let (change, given) = Update::of_find_and_replace(request)?;
+        let collection = self.0.collection(database, &collection).await?;
+        found(change.find_and_modify(&collection, given).await.map_err(from_engine)?, form)
+    }
+
+    async fn find_one_and_delete(
+        &self,
+        request: Request<FindOneAndDeleteRequest>,
+    ) -> Result<Response<FindOneResponse>, Status> {
+        let request = request.into_inner();
+        let form = Form::of(request.format, request.filter.as_ref())?;
+        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let (change, given) = Delete::of_find_and_delete(request)?;
+        let collection = self.0.collection(database, &collection).await?;
+        found(change.find_and_modify(&collection, given).await.map_err(from_engine)?, form)
+    }
+
+    async fn bulk_write(
+        &self,
+        request: Request<BulkWriteRequest>,
+    ) -> Result<Response<BulkWriteResponse>, Status> {
+        bulk::write(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
-        let Some(find) = request.into_inner().find else { return Err(invalid("find is missing", None)) };
-        let form = Form::of(find.format, find.filter.as_ref())?;
-        let (database, collection) = (find.database.clone(), find.collection.clone());
-        let question = Question::of(find)?;
-        let plan = self
-            .0
-            .read(database, move |database| question.about(&database.collection(&collection)).explain())
-            .await?;
-        Ok(Response::new(ExplainResponse { plan: Some(convert::decoded(&plan, form)?) }))
+        explain::explain(&self.0, request.into_inner()).await.map(Response::new)
     }
-}
-
-/// Whether a write concerns the first document that matches or all of them.
-#[derive(Debug, Clone, Copy)]
-enum Width {
-    One,
-    Many,
 }
 
 impl Service {
-    async fn update(&self, request: UpdateRequest, width: Width) -> Result<Response<UpdateResponse>, Status> {
-        let UpdateRequest { database, collection, filter, update, upsert, array_filters, format } = request;
-        if array_filters.len() > ARRAY_FILTERS_MAX {
-            return Err(invalid(format!("more than {ARRAY_FILTERS_MAX} array filters"), None));
-        }
-        let form = Form::of(format, filter.as_ref())?;
-        let filter = convert::required(filter, "filter")?;
-        let update = convert::required(update, "update")?;
-        let array_filters = array_filters
-            .into_iter()
-            .map(|filter| convert::required(Some(filter), "array filter"))
-            .collect::<Result<Vec<_>, _>>()?;
-        let collection = self.0.collection(database, &collection).await?;
-        let write = match width {
-            Width::One => collection.update_one(filter, update),
-            Width::Many => collection.update_many(filter, update),
-        };
-        let result = write.upsert(upsert).array_filters(array_filters).await;
-        updated(result.map_err(from_engine)?, form)
+    async fn update_by(
+        &self,
+        request: UpdateRequest,
+        many: bool,
+    ) -> Result<Response<UpdateResponse>, Status> {
+        let form = Form::of(request.format, request.filter.as_ref())?;
+        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let update = Update::of_request(request, many)?;
+        self.update(database, &collection, form, update).await
     }
 
-    async fn delete(&self, request: DeleteRequest, width: Width) -> Result<Response<DeleteResponse>, Status> {
-        let DeleteRequest { database, collection, filter } = request;
-        let filter = convert::required(filter, "filter")?;
+    async fn update(
+        &self,
+        database: String,
+        collection: &str,
+        form: Form,
+        update: Update,
+    ) -> Result<Response<UpdateResponse>, Status> {
+        let collection = self.0.collection(database, collection).await?;
+        let result = update.write(&collection).await.map_err(from_engine)?;
+        let upserted_id = result.upserted_id.map(|id| convert::value(id, form)).transpose()?;
+        let (matched, modified) = (result.matched_count, result.modified_count);
+        Ok(Response::new(UpdateResponse { matched, modified, upserted_id }))
+    }
+
+    async fn delete(&self, request: DeleteRequest, many: bool) -> Result<Response<DeleteResponse>, Status> {
+        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let delete = Delete::of_request(request, many)?;
         let collection = self.0.collection(database, &collection).await?;
-        let result = match width {
-            Width::One => collection.delete_one(filter).await,
-            Width::Many => collection.delete_many(filter).await,
-        };
-        Ok(Response::new(DeleteResponse { deleted: result.map_err(from_engine)?.deleted_count }))
+        let deleted = delete.write(&collection).await.map_err(from_engine)?.deleted_count;
+        Ok(Response::new(DeleteResponse { deleted }))
     }
 }
 
@@ -239,27 +259,20 @@ fn inserted(
         .filter(|(index, _)| !failed(*index))
         .map(|(index, id)| Ok(InsertedId { index: index as u32, id: Some(convert::value(id, form)?) }))
         .collect::<Result<_, Status>>()?;
-    let failures = failures
-        .iter()
-        .map(|failure| InsertFailure {
-            index: failure.index as u32,
-            code: failure.code,
-            message: failure.message.clone(),
-        })
-        .collect();
-    Ok(InsertResponse { inserted, failures })
+    Ok(InsertResponse { inserted, failures: self::failures(failures) })
 }
 
-fn updated(result: UpdateResult, form: Form) -> Result<Response<UpdateResponse>, Status> {
-    let upserted_id = result.upserted_id.map(|id| convert::value(id, form)).transpose()?;
-    Ok(Response::new(UpdateResponse {
-        matched: result.matched_count,
-        modified: result.modified_count,
-        upserted_id,
-    }))
+/// The documents or writes that failed, as they are told.
+pub(super) fn failures(failures: &[WriteFailure]) -> Vec<InsertFailure> {
+    let told = failures.iter().map(|failure| InsertFailure {
+        index: failure.index as u32,
+        code: failure.code,
+        message: failure.message.clone(),
+    });
+    told.collect()
 }
 
-/// A document, or an empty one in its absence.
-fn optional(document: Option<v1::Document>, what: &str) -> Result<RawDocumentBuf, Status> {
-    Ok(convert::optional(document, what)?.unwrap_or_default())
+fn found(document: Option<RawDocumentBuf>, form: Form) -> Result<Response<FindOneResponse>, Status> {
+    let document = document.map(|document| convert::document(document, form)).transpose()?;
+    Ok(Response::new(FindOneResponse { document }))
 }

@@ -1,10 +1,15 @@
 //! The services of `combdb.v1`, one file each, beside health and reflection.
 
+mod bulk;
+mod changes;
 mod collections;
 mod databases;
 mod documents;
+mod explain;
 mod find;
+mod options;
 mod peers;
+mod stream;
 mod tickets;
 mod writers;
 

@@ -1,13 +1,13 @@
-//! Operations against a database in memory.
+//! Cases against a database in memory, through the crate's API.
 
-use bson::RawDocumentBuf;
-use db_core::{Collection, Database, Store};
-use serde_json::{Value, json};
+use bson::{Bson, RawDocumentBuf};
+use db_core::{
+    Collection, Database, Find, Hint, IndexModel, ReadOptions, ReturnDocument, Store, WriteModel,
+    WriteOptions,
+};
 
 use crate::answer::{Answer, Stop};
-use crate::extended_json::{read_raw, write_document, write_value};
-use crate::options::Options;
-use crate::{indexes, writes};
+use crate::target::{Action, BulkCounts, Given, Index, IndexName, Query, Shared, Target, Updated, Write};
 
 /// A database in memory.
 pub(crate) struct Embedded {
@@ -23,104 +23,184 @@ impl Embedded {
         Ok(Self { database: store.create_database("cases")?, _store: store })
     }
 
-    /// A collection of it.
-    pub(crate) fn collection(&self, name: &str) -> Collection<RawDocumentBuf> {
+    fn collection(&self, name: &str) -> Collection<RawDocumentBuf> {
         self.database.collection(name)
     }
 }
 
-/// Drops a collection, if there is one; under an impossible name there is none.
-pub(crate) fn reset(collection: &Collection<RawDocumentBuf>) -> Answer {
-    match collection.drop().run() {
-        Err(error) if !matches!(error.code(), Some(26 | 73)) => Err(error.into()),
-        _ => Ok(json!({})),
+impl Target for Embedded {
+    fn drop_collection(&self, collection: &str) -> Answer<()> {
+        Ok(self.collection(collection).drop().run()?)
     }
-}
 
-/// All documents.
-pub(crate) fn dump(collection: &Collection<RawDocumentBuf>) -> Answer {
-    let documents = collection.find(RawDocumentBuf::new()).run_raw()?;
-    let documents: Vec<Value> =
-        documents.map(|document| write_document(&document?)).collect::<Answer<_>>()?;
-    Ok(json!({ "docs": documents }))
-}
+    fn insert(&self, collection: &str, documents: Vec<RawDocumentBuf>, ordered: bool) -> Answer<usize> {
+        let inserted = self.collection(collection).insert_many(documents).ordered(ordered).run()?;
+        Ok(inserted.inserted_ids.len())
+    }
 
-/// Runs an operation.
-pub(crate) fn run(collection: &Collection<RawDocumentBuf>, op: &Value) -> Answer {
-    match op["name"].as_str().unwrap_or_default() {
-        "find" => find(collection, op),
-        "findOne" => find_one(collection, op),
-        "count" => count(collection, op),
-        "distinct" => distinct(collection, op),
-        "insert" => {
-            let ordered = Options::of(op, &["ordered"])?.flag_or_true("ordered");
-            writes::insert(collection, &op["docs"], ordered)
+    fn find(&self, collection: &str, query: Query) -> Answer<Vec<RawDocumentBuf>> {
+        Ok(find(&self.collection(collection), query).run_raw()?.collect::<db_core::Result<_>>()?)
+    }
+
+    fn find_one(&self, collection: &str, query: Query) -> Answer<Option<RawDocumentBuf>> {
+        let mut one = self.collection(collection).find_one(query.filter).skip(query.skip);
+        if let Some(sort) = query.sort {
+            one = one.sort(sort);
         }
-        "update" => writes::update(collection, op),
-        "replace" => writes::replace(collection, op),
-        "delete" => writes::delete(collection, op),
-        "findAndModify" => writes::find_and_modify(collection, op),
-        "bulk" => writes::bulk(collection, op),
-        "createIndex" => indexes::create(collection, &op["key"], &op["options"]),
-        "dropIndex" => indexes::drop_index(collection, &op["index"]),
-        other => Err(Stop::Unsupported(format!("operation {other}"))),
+        if let Some(projection) = query.projection {
+            one = one.projection(projection);
+        }
+        Ok(one.with_options(reading(query.shared)).run_raw()?)
+    }
+
+    fn count(&self, collection: &str, query: Query) -> Answer<u64> {
+        let count = self.collection(collection).count_documents(query.filter);
+        Ok(count.skip(query.skip).limit(query.limit).with_options(reading(query.shared)).run()?)
+    }
+
+    fn distinct(&self, collection: &str, field: &str, query: Query) -> Answer<Vec<Bson>> {
+        let distinct = self.collection(collection).distinct(field, query.filter);
+        Ok(distinct.with_options(reading(query.shared)).run()?)
+    }
+
+    fn update(&self, collection: &str, write: Write) -> Answer<Updated> {
+        let collection = self.collection(collection);
+        let options = writing(write.upsert, write.array_filters, write.sort, write.shared);
+        let update = match write.action {
+            Action::Update { update, many: true } => collection.update_many(write.filter, update),
+            Action::Update { update, many: false } => collection.update_one(write.filter, update),
+            Action::Replace(replacement) => collection.replace_one(write.filter, replacement),
+            Action::Insert(_) | Action::Delete { .. } => return Err(no_update()),
+        };
+        let result = update.with_options(options).run()?;
+        Ok(Updated {
+            matched: result.matched_count,
+            modified: result.modified_count,
+            upserted_id: result.upserted_id,
+        })
+    }
+
+    fn delete(&self, collection: &str, write: Write) -> Answer<u64> {
+        let collection = self.collection(collection);
+        let many = matches!(write.action, Action::Delete { many: true });
+        let delete =
+            if many { collection.delete_many(write.filter) } else { collection.delete_one(write.filter) };
+        let options = writing(write.upsert, write.array_filters, write.sort, write.shared);
+        Ok(delete.with_options(options).run()?.deleted_count)
+    }
+
+    fn find_and_modify(
+        &self,
+        collection: &str,
+        write: Write,
+        given: Given,
+    ) -> Answer<Option<RawDocumentBuf>> {
+        let collection = self.collection(collection);
+        let options = writing(write.upsert, write.array_filters, write.sort, write.shared);
+        let mut modify = match write.action {
+            Action::Update { update, .. } => collection.find_one_and_update(write.filter, update),
+            Action::Replace(replacement) => collection.find_one_and_replace(write.filter, replacement),
+            Action::Delete { .. } => collection.find_one_and_delete(write.filter),
+            Action::Insert(_) => return Err(no_update()),
+        };
+        if given.after {
+            modify = modify.return_document(ReturnDocument::After);
+        }
+        if let Some(projection) = given.projection {
+            modify = modify.projection(projection);
+        }
+        Ok(modify.with_options(options).run()?)
+    }
+
+    fn bulk(&self, collection: &str, writes: Vec<Write>, ordered: bool) -> Answer<BulkCounts> {
+        let models = writes.into_iter().map(model);
+        let result = self.collection(collection).bulk_write(models).ordered(ordered).run()?;
+        Ok(BulkCounts {
+            inserted: result.inserted_count,
+            matched: result.matched_count,
+            modified: result.modified_count,
+            deleted: result.deleted_count,
+            upserted: result.upserted_ids.len(),
+        })
+    }
+
+    fn create_index(&self, collection: &str, index: Index) -> Answer<String> {
+        let mut specification = index.options;
+        specification.insert("key", index.keys);
+        let model = IndexModel::from_specification(specification);
+        Ok(self.collection(collection).create_index(model).run()?)
+    }
+
+    fn drop_index(&self, collection: &str, index: IndexName) -> Answer<()> {
+        let collection = self.collection(collection);
+        let name = match index {
+            IndexName::Name(name) if name == "*" => return Ok(collection.drop_indexes().run()?),
+            IndexName::Name(name) => name,
+            IndexName::Keys(keys) => {
+                let same = collection.list_indexes()?.into_iter().find(|model| model.keys == keys);
+                let name = same.and_then(|model| model.options.name);
+                name.ok_or_else(|| Stop::refused(27, "can't find index with key"))?
+            }
+        };
+        Ok(collection.drop_index(name).run()?)
     }
 }
 
-fn find(collection: &Collection<RawDocumentBuf>, op: &Value) -> Answer {
-    let known = ["sort", "projection", "skip", "limit", "hint", "batchSize", "singleBatch"];
-    let options = Options::of(op, &known)?;
-    let mut find =
-        collection.find(read_raw(&op["filter"])?).skip(options.count("skip")?).limit(options.count("limit")?);
-    if let Some(sort) = options.document("sort")? {
+fn find(collection: &Collection<RawDocumentBuf>, query: Query) -> Find<RawDocumentBuf> {
+    let mut find = collection.find(query.filter).skip(query.skip).limit(query.limit);
+    if let Some(sort) = query.sort {
         find = find.sort(sort);
     }
-    if let Some(projection) = options.document("projection")? {
+    if let Some(projection) = query.projection {
         find = find.projection(projection);
     }
-    if let Some(hint) = options.hint()? {
-        find = find.hint(hint);
-    }
-    let documents: Vec<Value> =
-        find.run_raw()?.map(|document| write_document(&document?)).collect::<Answer<_>>()?;
-    Ok(json!({ "docs": documents }))
+    find.with_options(reading(query.shared))
 }
 
-fn find_one(collection: &Collection<RawDocumentBuf>, op: &Value) -> Answer {
-    let options = Options::of(op, &["sort", "projection", "skip", "hint"])?;
-    let mut find = collection.find_one(read_raw(&op["filter"])?).skip(options.count("skip")?);
-    if let Some(sort) = options.document("sort")? {
-        find = find.sort(sort);
-    }
-    if let Some(projection) = options.document("projection")? {
-        find = find.projection(projection);
-    }
-    if let Some(hint) = options.hint()? {
-        find = find.hint(hint);
-    }
-    let document = find.run_raw()?.map(|document| write_document(&document)).transpose()?;
-    Ok(json!({ "doc": document }))
+fn model(write: Write) -> WriteModel {
+    let filter = write.filter;
+    let model = match write.action {
+        Action::Insert(document) => return WriteModel::insert_one(&document),
+        Action::Update { update, many: true } => WriteModel::update_many(filter, update),
+        Action::Update { update, many: false } => WriteModel::update_one(filter, update),
+        Action::Replace(replacement) => WriteModel::replace_one(filter, &replacement),
+        Action::Delete { many: true } => WriteModel::delete_many(filter),
+        Action::Delete { many: false } => WriteModel::delete_one(filter),
+    };
+    model.with_options(writing(write.upsert, write.array_filters, write.sort, write.shared))
 }
 
-fn count(collection: &Collection<RawDocumentBuf>, op: &Value) -> Answer {
-    let options = Options::of(op, &["skip", "limit", "hint"])?;
-    // A count takes a negative limit for its absolute value, as MongoDB does.
-    let limit = options.number("limit")?.unsigned_abs();
-    let mut count =
-        collection.count_documents(read_raw(&op["filter"])?).skip(options.count("skip")?).limit(limit);
-    if let Some(hint) = options.hint()? {
-        count = count.hint(hint);
+fn reading(shared: Shared) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    if let Some(name) = shared.hint {
+        options = options.hint(hint(name));
     }
-    Ok(json!({ "count": count.run()? }))
+    options
 }
 
-fn distinct(collection: &Collection<RawDocumentBuf>, op: &Value) -> Answer {
-    let options = Options::of(op, &["hint"])?;
-    let key = op["key"].as_str().ok_or_else(|| Stop::refused(14, "the key of a distinct is a string"))?;
-    let mut distinct = collection.distinct(key, read_raw(&op["filter"])?);
-    if let Some(hint) = options.hint()? {
-        distinct = distinct.hint(hint);
+fn writing(
+    upsert: bool,
+    array_filters: Vec<RawDocumentBuf>,
+    sort: Option<RawDocumentBuf>,
+    shared: Shared,
+) -> WriteOptions {
+    let mut options = WriteOptions::default().upsert(upsert).array_filters(array_filters);
+    if let Some(sort) = sort {
+        options = options.sort(sort);
     }
-    let values: Vec<Value> = distinct.run()?.into_iter().map(write_value).collect();
-    Ok(json!({ "values": values }))
+    if let Some(name) = shared.hint {
+        options = options.hint(hint(name));
+    }
+    options
+}
+
+fn hint(name: IndexName) -> Hint {
+    match name {
+        IndexName::Name(name) => Hint::Name(name),
+        IndexName::Keys(keys) => Hint::Keys(keys),
+    }
+}
+
+fn no_update() -> Stop {
+    Stop::refused(9, "the write is no update")
 }

@@ -1,14 +1,16 @@
-//! `query-cases`: answers the published query cases against the embedded database.
+//! `query-cases`: answers the published query cases, against a database in memory or, with `--grpc ADDRESS`, against a
+//! running server.
 //!
 //! Their runner starts this program and speaks to it in lines of JSON: `reset`, `insert`, `index`, `run` and `dump`, each
 //! answered with `ok`, `error` (MongoDB's code and a message) or `unsupported`. Values are canonical Extended JSON.
 
 mod answer;
+mod commands;
 mod embedded;
 mod extended_json;
-mod indexes;
+mod grpc;
 mod options;
-mod writes;
+mod target;
 
 use std::io::{BufRead, Write};
 
@@ -16,6 +18,8 @@ use serde_json::{Value, json};
 
 use answer::{Answer, Stop};
 use embedded::Embedded;
+use grpc::Grpc;
+use target::Target;
 
 /// The stack of the thread that works: documents nest, and the JSON that spells them nests deeper.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
@@ -25,13 +29,26 @@ fn main() -> std::io::Result<()> {
     worker.join().unwrap_or_else(|_| Err(std::io::Error::other("the worker has panicked")))
 }
 
+/// The target that the command line names.
+fn target() -> Result<Box<dyn Target>, String> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => Ok(Box::new(Embedded::new().map_err(|error| error.to_string())?)),
+        ["--grpc", address] => match Grpc::connect(address) {
+            Ok(grpc) => Ok(Box::new(grpc)),
+            Err(Stop::Error { message, .. } | Stop::Unsupported(message)) => Err(message),
+        },
+        _ => Err("usage: query-cases [--grpc ADDRESS]".to_owned()),
+    }
+}
+
 /// Answers line by line until the input ends.
 fn answer_all() -> std::io::Result<()> {
-    let embedded = Embedded::new().map_err(|error| std::io::Error::other(error.to_string()))?;
+    let target = target().map_err(std::io::Error::other)?;
     let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     for line in input.lines() {
         let answer = match serde_json::from_str(&line?) {
-            Ok(request) => answer(&embedded, &request),
+            Ok(request) => answer(&*target, &request),
             Err(error) => Err(Stop::Unsupported(format!("not JSON: {error}"))),
         };
         let reply = match answer {
@@ -45,14 +62,14 @@ fn answer_all() -> std::io::Result<()> {
     Ok(())
 }
 
-fn answer(embedded: &Embedded, request: &Value) -> Answer {
-    let collection = embedded.collection(request["collection"].as_str().unwrap_or_default());
+fn answer(target: &dyn Target, request: &Value) -> Answer {
+    let collection = request["collection"].as_str().unwrap_or_default();
     match request["do"].as_str().unwrap_or_default() {
-        "reset" => embedded::reset(&collection),
-        "insert" => writes::insert(&collection, &request["docs"], true),
-        "index" => indexes::create(&collection, &request["key"], &request["options"]),
-        "run" => embedded::run(&collection, &request["op"]),
-        "dump" => embedded::dump(&collection),
+        "reset" => commands::reset(target, collection),
+        "insert" => commands::insert(target, collection, &request["docs"], true),
+        "index" => commands::create_index(target, collection, &request["key"], &request["options"]),
+        "run" => commands::run(target, collection, &request["op"]),
+        "dump" => commands::dump(target, collection),
         other => Err(Stop::Unsupported(format!("request {other}"))),
     }
 }

@@ -1,11 +1,11 @@
 //! The options of an operation.
 
 use bson::{Bson, RawDocumentBuf};
-use db_core::Hint;
 use serde_json::Value;
 
 use crate::answer::{Answer, Stop};
 use crate::extended_json::{read_documents, read_raw, read_value};
+use crate::target::{IndexName, Shared};
 
 /// The options of an operation, as the case gives them.
 pub(crate) struct Options<'a>(&'a Value);
@@ -66,13 +66,14 @@ impl<'a> Options<'a> {
         number.try_into().map_err(|_| Stop::refused(2, format!("'{name}' is negative: {number}")))
     }
 
-    /// An index to use.
-    pub(crate) fn hint(&self) -> Answer<Option<Hint>> {
-        match read_value(&self.0["hint"])? {
-            Bson::Null => Ok(None),
-            Bson::String(name) => Ok(Some(Hint::Name(name))),
-            Bson::Document(keys) => Ok(Some(Hint::Keys(keys))),
-            _ => Err(Stop::refused(9, "a hint is a string or a document")),
-        }
+    /// What any call may say.
+    pub(crate) fn shared(&self) -> Answer<Shared> {
+        let hint = match read_value(&self.0["hint"])? {
+            Bson::Null => None,
+            Bson::String(name) => Some(IndexName::Name(name)),
+            Bson::Document(keys) => Some(IndexName::Keys(keys)),
+            _ => return Err(Stop::refused(9, "a hint is a string or a document")),
+        };
+        Ok(Shared { hint })
     }
 }

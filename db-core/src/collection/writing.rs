@@ -1,0 +1,95 @@
+//! What updates, replacements and deletes may say besides what they do.
+
+use bson::RawDocumentBuf;
+
+use super::documents::{ToRawDocument, checked};
+use super::requests;
+use super::results::{DeleteResult, UpdateResult};
+use super::{Write, WriteModel};
+use crate::engine::Request;
+use crate::error::{Error, Result};
+use crate::query::Hint;
+
+/// What updates, replacements and deletes may say besides what they do; those of a kind that the write cannot have make it
+/// fail with `FailedToParse` (9).
+#[derive(Debug, Default)]
+#[must_use = "options do nothing until they are given to a write"]
+pub struct WriteOptions {
+    upsert: bool,
+    array_filters: Vec<RawDocumentBuf>,
+    sort: Option<RawDocumentBuf>,
+    hint: Option<Hint>,
+    /// What is wrong with an option given.
+    fault: Option<Error>,
+}
+
+impl WriteOptions {
+    /// Whether to insert a document where none matches.
+    pub fn upsert(mut self, upsert: bool) -> Self {
+        self.upsert = upsert;
+        self
+    }
+
+    /// The conditions that `$[id]` in the update's paths refer to.
+    pub fn array_filters<D: ToRawDocument>(mut self, array_filters: impl IntoIterator<Item = D>) -> Self {
+        match array_filters.into_iter().map(checked).collect() {
+            Ok(filters) => self.array_filters = filters,
+            Err(fault) => self.fault = Some(fault),
+        }
+        self
+    }
+
+    /// The first in this order is taken.
+    pub fn sort(mut self, sort: impl ToRawDocument) -> Self {
+        match checked(sort) {
+            Ok(sort) => self.sort = Some(sort),
+            Err(fault) => self.fault = Some(fault),
+        }
+        self
+    }
+
+    /// Finds the documents by this index and no other.
+    pub fn hint(mut self, hint: Hint) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
+    /// Puts those that are given into a request.
+    fn complete(self, request: &mut Request) -> Result<()> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if self.upsert {
+            requests::set_upsert(request, true)?;
+        }
+        if !self.array_filters.is_empty() {
+            requests::set_array_filters(request, self.array_filters)?;
+        }
+        if let Some(sort) = self.sort {
+            requests::set_sort(request, sort)?;
+        }
+        if let Some(hint) = self.hint {
+            requests::set_hint(request, hint)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives a kind of write a method that takes [`WriteOptions`].
+macro_rules! takes_write_options {
+    ($(impl $(<$of:ident>)? for $write:ty;)+) => {$(
+        impl $(<$of>)? $write {
+            /// With these options too.
+            pub fn with_options(self, options: WriteOptions) -> Self {
+                self.with(|request| options.complete(request))
+            }
+        }
+    )+};
+}
+
+takes_write_options! {
+    impl for Write<UpdateResult>;
+    impl for Write<DeleteResult>;
+    impl<T> for Write<Option<T>>;
+    impl for WriteModel;
+}

@@ -1,0 +1,115 @@
+//! What any call may say besides what it asks for: hint, variables, collation, comment, time limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use db_core::{Hint, ReadOptions, WriteOptions};
+use proto::v1::{self, QueryOptions, hint};
+use tonic::Status;
+
+use crate::convert;
+use crate::error::invalid;
+
+/// The longest remark that the log repeats, in bytes.
+const COMMENT_BYTES_MAX: usize = 1_024;
+
+/// The options of a read.
+pub(super) struct Reading(ReadOptions);
+
+impl Reading {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` if one is malformed.
+    pub(super) fn read(hint: Option<v1::Hint>, options: Option<QueryOptions>) -> Result<Self, Status> {
+        let mut reading = ReadOptions::default();
+        if let Some(hint) = read_hint(hint)? {
+            reading = reading.hint(hint);
+        }
+        let QueryOptions { variables, collation, comment, max_time_ms } = options.unwrap_or_default();
+        remark(&comment)?;
+        refuse_for_now(variables.as_ref(), collation.as_ref())?;
+        if max_time_ms > 0 {
+            reading = reading.max_time(Duration::from_millis(max_time_ms));
+        }
+        Ok(Self(reading))
+    }
+
+    /// The same, and an end to the read as soon as the other half is dropped: when nobody waits for the answer any more.
+    pub(super) fn until_dropped(self) -> (Self, Waiting) {
+        let gone = Arc::new(AtomicBool::new(false));
+        let waiting = Waiting(Arc::clone(&gone));
+        (Self(self.0.stop_when(move || gone.load(Ordering::Relaxed))), waiting)
+    }
+
+    /// What the engine takes.
+    pub(super) fn into_options(self) -> ReadOptions {
+        self.0
+    }
+}
+
+/// Held while somebody waits for the answer to a read.
+pub(super) struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Reads the options of a write.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` if one is malformed, or a time limit is given: a write is carried out whole or refused.
+pub(super) fn writing(
+    sort: Option<v1::Document>,
+    hint: Option<v1::Hint>,
+    options: Option<QueryOptions>,
+) -> Result<WriteOptions, Status> {
+    let QueryOptions { variables, collation, comment, max_time_ms } = options.unwrap_or_default();
+    if max_time_ms > 0 {
+        return Err(invalid("max_time_ms is for reads", Some(INVALID_OPTIONS)));
+    }
+    remark(&comment)?;
+    refuse_for_now(variables.as_ref(), collation.as_ref())?;
+    let mut writing = WriteOptions::default();
+    if let Some(sort) = convert::optional(sort, "sort")? {
+        writing = writing.sort(sort);
+    }
+    if let Some(hint) = read_hint(hint)? {
+        writing = writing.hint(hint);
+    }
+    Ok(writing)
+}
+
+/// MongoDB's code for options that a call cannot have.
+const INVALID_OPTIONS: i32 = 72;
+
+fn read_hint(hint: Option<v1::Hint>) -> Result<Option<Hint>, Status> {
+    Ok(match hint.and_then(|hint| hint.index) {
+        None => None,
+        Some(hint::Index::Name(name)) => Some(Hint::Name(name)),
+        Some(hint::Index::Keys(keys)) => {
+            Some(Hint::Keys(convert::decode(&convert::required(Some(keys), "hint")?, "hint")?))
+        }
+    })
+}
+
+/// Writes a remark into the log.
+fn remark(comment: &str) -> Result<(), Status> {
+    if comment.len() > COMMENT_BYTES_MAX {
+        return Err(invalid(format!("a comment is at most {COMMENT_BYTES_MAX} bytes long"), None));
+    }
+    if !comment.is_empty() {
+        tracing::info!(comment, "a call");
+    }
+    Ok(())
+}
+
+fn refuse_for_now(variables: Option<&v1::Document>, collation: Option<&v1::Document>) -> Result<(), Status> {
+    if variables.is_some() || collation.is_some() {
+        return Err(invalid("variables and collations are not supported yet", Some(238)));
+    }
+    Ok(())
+}
