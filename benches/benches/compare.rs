@@ -1,14 +1,14 @@
-//! One table: what CombDB does in a second beside raw redb, what lies on the disk, and what a merge costs.
+//! One table: what CombDB does in a second beside raw redb, and what lies on the disk.
 //!
 //! `cargo bench -p combdb-benches --bench compare`; words behind `--` name the parts to run (`insert`, `write`, `get`,
-//! `find`, `scan`, `apply`, `disk`, `merge`), none of them for all.
+//! `find`, `scan`, `apply`, `disk`), none of them for all.
 #![allow(clippy::print_stdout)] // the table is what it is for
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use combdb_benches::{
-    CombDb, Film, FilmSource, Indexes, RawRedb, SHELF_FILMS, Weight, arrive, film_source, films, meet,
+    CombDb, Film, FilmSource, Indexes, RawRedb, SHELF_FILMS, Weight, arrive, film_source, films,
 };
 
 const FILMS: usize = 10_000;
@@ -63,9 +63,6 @@ fn main() {
     }
     if wanted("disk") {
         disk(&whole);
-    }
-    if wanted("merge") {
-        merges();
     }
 }
 
@@ -212,23 +209,6 @@ fn disk(films: &[Film]) {
         let ours = CombDb::with(indexes, films).close_and_measure() / FILMS as u64;
         let raw = RawRedb::with(indexes, films).close_and_measure() / FILMS as u64;
         println!("| {} indexes, batches of {BATCH} | {ours} | {raw} |", indexes.count());
-    }
-}
-
-fn merges() {
-    let Ok(runtime) = tokio::runtime::Runtime::new() else { return };
-    println!(
-        "\n| peers | entries | applications an entry and peer | entries/s |\n| --- | ---: | ---: | ---: |"
-    );
-    for each in [1_000, 10_000] {
-        let films = films(2 * each, Weight::Light);
-        let met = runtime.block_on(meet(&films));
-        let applications = met.applied as f64 / met.entries as f64 / 2.0;
-        let speed = per_second(met.entries as usize, met.time);
-        println!(
-            "| two writers apart, {each} entries each, meet | {} | {applications:.2} | {speed:.0} |",
-            met.entries
-        );
     }
 }
 

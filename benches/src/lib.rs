@@ -3,12 +3,14 @@
 
 mod combdb;
 mod films;
+mod graph;
 mod meeting;
 mod raw;
 
 pub use combdb::CombDb;
 pub use films::{Film, FilmSource, SHELF_FILMS, Weight, film_source, films};
-pub use meeting::{Arrival, Meeting, arrive, meet};
+pub use graph::{Orderer, node, writer};
+pub use meeting::{Arrival, Meeting, Reorder, arrive, meet, reorder};
 pub use raw::RawRedb;
 
 /// How many indexes a store keeps.

@@ -1,9 +1,11 @@
-//! Peers that meet over a stream in memory: what a newcomer takes, and what two branches written apart cost.
+//! Peers that meet over a stream in memory: what a newcomer takes, what branches written apart cost, and one late entry.
 
 use std::time::{Duration, Instant};
 
 use bson::RawDocumentBuf;
 use db_core::{Collection, ConnectionMonitor, ConnectionOptions, Database, Status, Store, run_connection};
+
+use tokio::task::JoinSet;
 
 use crate::{CombDb, Film};
 
@@ -16,14 +18,29 @@ pub struct Arrival {
     pub applied: u64,
 }
 
-/// Two writers that wrote apart and met.
+/// Writers that wrote apart and met.
 #[derive(Debug, Clone, Copy)]
 pub struct Meeting {
-    /// How many entries both have in the end.
+    /// How many entries all have in the end.
     pub entries: u64,
-    /// From the connection to equal views.
+    /// From the first connection to equal views.
     pub time: Duration,
-    /// How many times an entry was applied to a view, on both, from the first write on.
+    /// How many times an entry was applied to a view, from the first write on: the mean of all peers.
+    pub applied: f64,
+    /// The same of the peer that applied the most.
+    pub applied_most: u64,
+    /// What all connections have carried, in both directions.
+    pub bytes: u64,
+}
+
+/// A peer that had to put one entry of another's before many of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Reorder {
+    /// From the connection to the view in the new order.
+    pub time: Duration,
+    /// How many entries were undone.
+    pub undone: u64,
+    /// How many were applied, the newcomer among them.
     pub applied: u64,
 }
 
@@ -40,28 +57,77 @@ pub async fn arrive(origin: &CombDb, entries: u64) -> Arrival {
     let link = connect(origin.database(), &newcomer).await;
     let status = settled(&newcomer, entries).await;
     let time = begin.elapsed();
-    link.abort();
+    link.close();
     Arrival { time, applied: status.applied }
 }
 
-/// Two peers in memory insert half of the films each, one film an entry, and then meet.
+/// Peers in memory insert an equal share of the films each, one film an entry, and then all connect to the first of them.
 ///
 /// # Panics
 /// If the peers do not come to agree.
-pub async fn meet(films: &[Film]) -> Meeting {
+pub async fn meet(writers: usize, films: &[Film]) -> Meeting {
+    let stores: Vec<_> = (0..writers).map(|_| Store::in_memory().expect("a store")).collect();
+    let peers: Vec<_> = stores.iter().map(|store| store.open_topic("films").expect("a database")).collect();
+    let mut writing = JoinSet::new();
+    for (peer, share) in peers.iter().zip(films.chunks(films.len().div_ceil(writers))) {
+        let (peer, share) = (peer.clone(), share.to_vec());
+        writing.spawn(async move { write(&peer, &share).await });
+    }
+    writing.join_all().await;
+
+    let entries = films.len() as u64;
+    let begin = Instant::now();
+    let mut links = Vec::new();
+    for other in &peers[1..] {
+        links.push(connect(&peers[0], other).await);
+    }
+    let mut settling = JoinSet::new();
+    for peer in peers.clone() {
+        settling.spawn(async move { settled(&peer, entries).await.applied });
+    }
+    let applied = settling.join_all().await;
+    let time = begin.elapsed();
+    let digest = |peer: &Database| peer.view_digest().expect("a digest");
+    assert!(peers.iter().all(|peer| digest(peer) == digest(&peers[0])), "the views differ");
+    let bytes = links.iter().map(Link::close).sum();
+    Meeting {
+        entries,
+        time,
+        applied: applied.iter().sum::<u64>() as f64 / writers as f64,
+        applied_most: applied.into_iter().max().unwrap_or_default(),
+        bytes,
+    }
+}
+
+/// A peer in memory inserts all films, one an entry; another inserted one more before the last `depth` of them, and now they meet.
+///
+/// # Panics
+/// If the peers do not come to agree.
+pub async fn reorder(films: &[Film], depth: usize) -> Reorder {
     let (one, other) = (Store::in_memory().expect("a store"), Store::in_memory().expect("a store"));
     let (a, b) =
         (one.open_topic("films").expect("a database"), other.open_topic("films").expect("a database"));
-    let (of_a, of_b) = films.split_at(films.len() / 2);
-    tokio::join!(write(&a, of_a), write(&b, of_b));
-    let entries = films.len() as u64;
+    let (late, films) = films.split_first().expect("films");
+    let (before, after) = films.split_at(films.len() - depth);
+    // The order goes by milliseconds: each part begins in one of its own.
+    write(&a, before).await;
+    next_millisecond().await;
+    write(&b, std::slice::from_ref(late)).await;
+    next_millisecond().await;
+    write(&a, after).await;
+    let before = a.status();
     let begin = Instant::now();
     let link = connect(&a, &b).await;
-    let (at_a, at_b) = tokio::join!(settled(&a, entries), settled(&b, entries));
+    let status = settled(&a, before.entries + 1).await;
     let time = begin.elapsed();
+    settled(&b, before.entries + 1).await;
     assert_eq!(a.view_digest().expect("a digest"), b.view_digest().expect("a digest"), "the views differ");
-    link.abort();
-    Meeting { entries, time, applied: at_a.applied + at_b.applied }
+    link.close();
+    Reorder { time, undone: status.undone - before.undone, applied: status.applied - before.applied }
+}
+
+async fn next_millisecond() {
+    tokio::time::sleep(Duration::from_millis(2)).await;
 }
 
 async fn write(database: &Database, films: &[Film]) {
@@ -83,16 +149,33 @@ async fn settled(database: &Database, entries: u64) -> Status {
         .expect("the database is open")
 }
 
-async fn connect(a: &Database, b: &Database) -> tokio::task::JoinHandle<()> {
+/// Two peers that are connected.
+struct Link {
+    task: tokio::task::JoinHandle<()>,
+    ends: [ConnectionMonitor; 2],
+}
+
+impl Link {
+    /// Ends the connection; gives how many bytes it has carried.
+    fn close(&self) -> u64 {
+        self.task.abort();
+        self.ends.iter().map(ConnectionMonitor::bytes_sent).sum()
+    }
+}
+
+async fn connect(a: &Database, b: &Database) -> Link {
     let (one, other) = tokio::io::duplex(1 << 20);
     let of_a = a.connect_peer([1; 32], true).await.expect("a link");
     let of_b = b.connect_peer([1; 32], false).await.expect("a link");
-    tokio::spawn(async move {
-        let (options, monitor) = (ConnectionOptions::default, ConnectionMonitor::default);
+    let ends = [ConnectionMonitor::default(), ConnectionMonitor::default()];
+    let [at_a, at_b] = ends.clone();
+    let task = tokio::spawn(async move {
+        let options = ConnectionOptions::default;
         let (a, b) = tokio::join!(
-            run_connection(one, of_a, options(), monitor()),
-            run_connection(other, of_b, options(), monitor()),
+            run_connection(one, of_a, options(), at_a),
+            run_connection(other, of_b, options(), at_b),
         );
         a.and(b).expect("a connection");
-    })
+    });
+    Link { task, ends }
 }

@@ -81,6 +81,29 @@ async fn two_peers_of_an_open_topic_start_apart_meet_and_confirm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn branches_written_apart_are_applied_at_most_twice() {
+    const EACH: i32 = 1_000;
+    let (one, other) = (Store::in_memory().unwrap(), Store::in_memory().unwrap());
+    let (a, b) = (one.open_topic("films").unwrap(), other.open_topic("films").unwrap());
+    for (database, numbers) in [(&a, 0..EACH), (&b, EACH..2 * EACH)] {
+        let collection = database.collection::<Document>("c");
+        let inserts: Vec<_> =
+            numbers.map(|n| tokio::spawn(collection.insert_one(doc! { "_id": n }).into_future())).collect();
+        for insert in inserts {
+            insert.await.unwrap().unwrap();
+        }
+    }
+    let link = connect(&a, &b).await;
+    agree(&[&a, &b], u64::MAX).await;
+    for database in [&a, &b] {
+        let status = database.status();
+        assert_eq!(status.entries, 2 * EACH as u64);
+        assert!(status.applied <= 2 * status.entries, "{status:?}");
+    }
+    link.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_joins_by_ticket_gets_everything_and_writes_once_admitted() {
     let (one, other) = (Store::in_memory().unwrap(), Store::in_memory().unwrap());
     let a = one.create_database("films").unwrap();

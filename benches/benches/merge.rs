@@ -1,0 +1,74 @@
+//! What meeting costs: writers that wrote apart, and one late entry that goes before many.
+//!
+//! `cargo bench -p combdb-benches --bench merge`; words behind `--` name the parts to run (`fork`, `reorder`), and a number the most
+//! entries a writer has.
+#![allow(clippy::print_stdout)] // the table is what it is for
+
+use combdb_benches::{Film, Weight, films, meet, reorder};
+use tokio::runtime::Runtime;
+
+/// Writers, and how many entries each of them has.
+const FORKS: [(usize, usize); 8] =
+    [(2, 100), (2, 1_000), (2, 10_000), (2, 100_000), (8, 100), (8, 1_000), (64, 10), (64, 100)];
+
+/// How many entries the late one goes before.
+const DEPTHS: [usize; 3] = [1, 100, 10_000];
+
+fn main() {
+    // cargo hands the benchmark `--bench`.
+    let words: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
+    let most = words.iter().find_map(|word| word.parse().ok()).unwrap_or(usize::MAX);
+    let parts: Vec<_> = words.iter().filter(|word| word.parse::<usize>().is_err()).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| *wanted == part);
+    let Ok(runtime) = Runtime::new() else { return };
+    let forks = FORKS.into_iter().filter(|(_, each)| *each <= most);
+    let films = films(
+        forks.clone().map(|(writers, each)| writers * each).max().unwrap_or(0).max(12_000),
+        Weight::Light,
+    );
+    if wanted("fork") {
+        fork(&runtime, forks, &films);
+    }
+    if wanted("reorder") {
+        reorders(&runtime, &films);
+    }
+}
+
+fn fork(runtime: &Runtime, forks: impl Iterator<Item = (usize, usize)>, films: &[Film]) {
+    println!(
+        "| writers apart | entries each | applications an entry and peer | most on a peer | seconds | entries/s and peer | bytes an entry sent |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    );
+    for (writers, each) in forks {
+        let met = runtime.block_on(meet(writers, &films[..writers * each]));
+        let entries = met.entries as f64;
+        // Every peer but the author has to be sent it.
+        let sent = entries * (writers - 1) as f64;
+        println!(
+            "| {writers} | {each} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} |",
+            met.applied / entries,
+            met.applied_most as f64 / entries,
+            met.time.as_secs_f64(),
+            entries * writers as f64 / met.time.as_secs_f64(),
+            met.bytes as f64 / sent,
+        );
+    }
+}
+
+fn reorders(runtime: &Runtime, films: &[Film]) {
+    const ENTRIES: usize = 12_000;
+    println!(
+        "\n| late entry before | undone | applied | ms | µs an entry applied |\n| ---: | ---: | ---: | ---: | ---: |"
+    );
+    for depth in DEPTHS {
+        let done = runtime.block_on(reorder(&films[..ENTRIES], depth));
+        let seconds = done.time.as_secs_f64();
+        println!(
+            "| {depth} | {} | {} | {:.1} | {:.1} |",
+            done.undone,
+            done.applied,
+            seconds * 1e3,
+            seconds * 1e6 / done.applied as f64
+        );
+    }
+}
