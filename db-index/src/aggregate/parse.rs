@@ -14,6 +14,41 @@ use crate::expression::{Expression, Reshape};
 use crate::filter::Filter;
 use crate::order;
 
+/// The names of all stages.
+const STAGES: &[&str] = &[
+    "$addFields",
+    "$bucket",
+    "$bucketAuto",
+    "$collStats",
+    "$count",
+    "$densify",
+    "$documents",
+    "$facet",
+    "$fill",
+    "$geoNear",
+    "$graphLookup",
+    "$group",
+    "$indexStats",
+    "$limit",
+    "$lookup",
+    "$match",
+    "$merge",
+    "$out",
+    "$project",
+    "$redact",
+    "$replaceRoot",
+    "$replaceWith",
+    "$sample",
+    "$set",
+    "$setWindowFields",
+    "$skip",
+    "$sort",
+    "$sortByCount",
+    "$unionWith",
+    "$unset",
+    "$unwind",
+];
+
 /// What a pipeline stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Within {
@@ -120,17 +155,9 @@ impl<'s> Parser<'s> {
     /// Compiles `stages`.
     pub(super) fn pipeline(&self, stages: &RawArray) -> Result<(Vec<Stage>, Option<Target>), QueryError> {
         let (mut compiled, mut target) = (Vec::new(), None);
-        for (index, stage) in order::array_elements(stages).enumerate() {
-            let RawBsonRef::Document(stage) = stage else {
-                return error(14, "Each element of the 'pipeline' array must be an object");
-            };
-            if index >= PIPELINE_STAGES_MAX {
-                return error(
-                    7_749_501,
-                    format!("Pipeline length must be no longer than {PIPELINE_STAGES_MAX} stages"),
-                );
-            }
-            let (name, operand) = only_field(stage)?;
+        let stages = outlines(stages)?;
+        self.check_source(stages.first().map(|(name, _)| *name))?;
+        for (index, (name, operand)) in stages.into_iter().enumerate() {
             if target.is_some() {
                 return error(
                     40601,
@@ -145,6 +172,23 @@ impl<'s> Parser<'s> {
             }
         }
         Ok((compiled, target))
+    }
+
+    /// Refuses to take documents from where there are none.
+    fn check_source(&self, first: Option<&str>) -> Result<(), QueryError> {
+        match (self.within, first, self.collection.is_empty()) {
+            (Within::Command, Some("$documents"), false) => {
+                error(73, "'$documents' can only be run with {aggregate: 1}")
+            }
+            (Within::Command, first, true) if first != Some("$documents") => error(
+                73,
+                format!(
+                    "{{aggregate: 1}} is not valid for '{}'; a collection is required.",
+                    first.unwrap_or_default()
+                ),
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a stage where it may not stand.
@@ -169,6 +213,28 @@ impl<'s> Parser<'s> {
     }
 }
 
+/// The names and operands of all stages: what is wrong with these is told before what is wrong with an operand.
+fn outlines(stages: &RawArray) -> Result<Vec<(&str, RawBsonRef<'_>)>, QueryError> {
+    let mut outlines = Vec::new();
+    for stage in order::array_elements(stages) {
+        let RawBsonRef::Document(stage) = stage else {
+            return error(14, "Each element of the 'pipeline' array must be an object");
+        };
+        let (name, operand) = only_field(stage)?;
+        if !STAGES.contains(&name) {
+            return error(40324, format!("Unrecognized pipeline stage name: '{name}'"));
+        }
+        outlines.push((name, operand));
+        if outlines.len() > PIPELINE_STAGES_MAX {
+            return error(
+                7_749_501,
+                format!("Pipeline length must be no longer than {PIPELINE_STAGES_MAX} stages"),
+            );
+        }
+    }
+    Ok(outlines)
+}
+
 /// The name and the operand of a stage.
 fn only_field(stage: &RawDocument) -> Result<(&str, RawBsonRef<'_>), QueryError> {
     let mut fields = order::elements(stage);
@@ -176,6 +242,11 @@ fn only_field(stage: &RawDocument) -> Result<(&str, RawBsonRef<'_>), QueryError>
         (Some((name, operand)), None) => Ok((name.as_str(), operand)),
         _ => error(40323, "A pipeline stage specification object must contain exactly one field."),
     }
+}
+
+/// Whether a collection can be called so.
+pub(super) fn is_collection_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('\0') && !name.starts_with('.')
 }
 
 /// An error with one of the codes of aggregation.

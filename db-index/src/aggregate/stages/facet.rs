@@ -100,7 +100,7 @@ fn check_size(writer: &Writer) -> Result<(), QueryError> {
 /// Refuses names that the result cannot have as a field.
 fn check_name(name: &str) -> Result<(), QueryError> {
     if name.is_empty() {
-        return error(40352, "FieldPath cannot be constructed with empty string");
+        return error(15998, "FieldPath field names may not be empty strings.");
     }
     if name.starts_with('$') {
         return error(16410, format!("FieldPath field names may not start with '$'. Given: {name}"));

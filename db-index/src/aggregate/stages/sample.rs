@@ -26,8 +26,10 @@ pub(in crate::aggregate) fn parse(operand: RawBsonRef<'_>) -> Result<u64, QueryE
         let Some(number) = Number::from_raw(value) else {
             return error(28746, "size argument to $sample must be a number");
         };
-        let count = number.truncated_to_i64().and_then(|count| u64::try_from(count).ok());
-        let Some(count) = count.filter(|count| *count > 0) else {
+        // What is beyond a long is as many as there may be.
+        let count = number.truncated_to_i64().or((number.to_f64() > 0.0).then_some(i64::MAX));
+        let count = count.and_then(|count| u64::try_from(count).ok()).filter(|count| *count > 0);
+        let Some(count) = count else {
             return error(28747, "size argument to $sample must be a positive integer");
         };
         size = Some(count);

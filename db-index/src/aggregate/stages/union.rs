@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bson::RawBsonRef;
 
 use crate::aggregate::outside::{Context, Outside, Rows};
-use crate::aggregate::parse::{Parser, Within, error, type_name};
+use crate::aggregate::parse::{Parser, Within, error, is_collection_name, type_name};
 use crate::aggregate::rows::lazily;
 use crate::aggregate::{Pipeline, stages::source};
 use crate::error::QueryError;
@@ -31,6 +31,7 @@ impl Union {
                     match (name.as_str(), value) {
                         ("coll", RawBsonRef::String(name)) => collection = Some(name.to_owned()),
                         ("pipeline", RawBsonRef::Array(array)) => stages = Some(array),
+                        ("coll" | "pipeline", RawBsonRef::Null | RawBsonRef::Undefined) => {}
                         (name @ ("coll" | "pipeline"), value) => {
                             return error(
                                 14,
@@ -60,7 +61,10 @@ impl Union {
             }
         }
         let own_source = stages.is_some_and(source::begins_with_documents);
-        if collection.as_ref().is_none_or(String::is_empty) && !own_source {
+        if let Some(name) = collection.as_ref().filter(|name| !is_collection_name(name)) {
+            return error(73, format!("invalid $unionWith namespace: {name}"));
+        }
+        if collection.is_none() && !own_source {
             return error(
                 9,
                 "$unionWith stage without explicit collection must have a pipeline with $documents as first stage",

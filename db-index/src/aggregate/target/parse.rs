@@ -6,7 +6,7 @@ use bson::raw::RawDocument;
 use super::{MergeMatched, MergePipeline, MergeTarget, MergeUnmatched, OutTarget, Target};
 use crate::aggregate::edit::Path;
 use crate::aggregate::outside::Variables;
-use crate::aggregate::parse::{Parser, error, type_name};
+use crate::aggregate::parse::{Parser, error, is_collection_name, type_name};
 use crate::error::QueryError;
 use crate::number::Number;
 use crate::order;
@@ -42,7 +42,7 @@ fn unknown_field<T>(field: &str) -> Result<T, QueryError> {
 
 /// Refuses names that no collection can have.
 fn check_name(name: &str) -> Result<(), QueryError> {
-    if name.is_empty() || name.contains('\0') || name.starts_with('.') {
+    if !is_collection_name(name) {
         return error(73, format!("Invalid collection name specified: '{name}'"));
     }
     if name.starts_with('$') {

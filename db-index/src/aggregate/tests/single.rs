@@ -45,7 +45,9 @@ fn operands_are_checked_with_the_servers_codes() {
         (rawbson!([1]), 14),
         (rawbson!([{}]), 40323),
         (rawbson!([{"$match": {}, "$limit": 1}]), 40323),
-        (rawbson!([{"$nothing": {}}]), 40324),
+        (rawbson!([{"$limit": -1}, {"$nothing": {}}]), 40324),
+        (rawbson!([{"$sample": {"size": f64::NAN}}]), 28747),
+        (rawbson!([{"$facet": {"": []}}]), 15998),
         (rawbson!([{"$match": 1}]), 15959),
         (rawbson!([{"$sort": 1}]), 15973),
         (rawbson!([{"$sort": {}}]), 15976),
@@ -177,14 +179,25 @@ fn redact_judges_each_level() {
 #[test]
 fn sources_bring_their_own_documents() {
     let documents = [rawdoc! {"_id": 1}];
+    let of_no_collection = |stages: RawBson| {
+        let RawBson::Array(stages) = stages else { panic!("not an array") };
+        let pipeline = Pipeline::parse(&stages, &PipelineSettings::default())?;
+        pipeline.run(rows::none(), &Arc::new(Memory::default())).collect::<Result<Vec<_>, _>>()
+    };
     assert_eq!(
-        here(rawbson!([{"$documents": [{"a": {"$add": [1, 1]}}]}, {"$set": {"b": 1}}]), &documents),
+        of_no_collection(rawbson!([{"$documents": [{"a": {"$add": [1, 1]}}]}, {"$set": {"b": 1}}])).unwrap(),
         [rawdoc! {"a": 2, "b": 1}]
     );
     assert_eq!(here(rawbson!([{"$collStats": {"count": {}}}]), &documents), [rawdoc! {"count": 1_i64}]);
     assert_eq!(here(rawbson!([{"$indexStats": {}}]), &documents), [rawdoc! {"name": "_id_"}]);
-    let error = run(rawbson!([{"$documents": 1}]), &[]).unwrap_err();
-    assert_eq!(error.code.0, 5_858_203);
+    for (stages, code) in [
+        (rawbson!([{"$documents": 1}]), 5_858_203),
+        (rawbson!([{"$documents": [1]}]), 40228),
+        (rawbson!([{"$match": {}}]), 73),
+    ] {
+        assert_eq!(of_no_collection(stages).unwrap_err().code.0, code);
+    }
+    assert_eq!(refused(rawbson!([{"$documents": []}])), 73);
 }
 
 #[test]

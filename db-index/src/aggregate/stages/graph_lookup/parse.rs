@@ -5,7 +5,7 @@ use bson::raw::{RawArrayBuf, RawDocumentBuf};
 
 use super::GraphLookup;
 use crate::aggregate::edit::Path;
-use crate::aggregate::parse::{Parser, Within, error, type_name};
+use crate::aggregate::parse::{Parser, Within, error, is_collection_name, type_name};
 use crate::error::QueryError;
 use crate::number::Number;
 use crate::order;
@@ -57,10 +57,10 @@ impl GraphLookup {
             };
             match value {
                 RawBsonRef::String(text) => *slot = Some(text),
-                value if name.as_str() == "from" => {
+                RawBsonRef::Document(_) if name.as_str() == "from" => {
                     return error(
                         9,
-                        format!("$graphLookup 'from' field must be a string, but found {}", type_name(value)),
+                        "$graphLookup with syntax {from: {db:<>, coll:<>},..} is not supported for other databases",
                     );
                 }
                 value => {
@@ -83,7 +83,10 @@ impl GraphLookup {
                 "$graphLookup requires 'from', 'as', 'startWith', 'connectFromField', and 'connectToField' to be specified.",
             );
         };
-        if from.is_empty() || from.contains('\0') || from.starts_with('.') {
+        if [target, connect_from, connect_to].contains(&"") {
+            return error(40105, "$graphLookup requires its fields to be non-empty");
+        }
+        if !is_collection_name(from) {
             return error(73, format!("invalid $graphLookup namespace: {from}"));
         }
         Path::parse(connect_to)?;
@@ -104,11 +107,11 @@ fn parse_depth(value: RawBsonRef<'_>) -> Result<i64, QueryError> {
     let Some(number) = Number::from_raw(value) else {
         return error(40100, format!("maxDepth must be numeric, found type: {}", type_name(value)));
     };
-    let Some(depth) = number.to_i64_exact() else {
-        return error(40102, "maxDepth could not be represented as a long long");
-    };
-    if depth < 0 {
-        return error(40101, format!("maxDepth requires a nonnegative argument, found: {depth}"));
+    if number.to_f64() <= -1.0 {
+        return error(40101, "maxDepth requires a nonnegative argument");
     }
-    Ok(depth)
+    match number.to_i64_exact() {
+        Some(depth) => Ok(depth),
+        None => error(40102, "maxDepth could not be represented as a long long"),
+    }
 }

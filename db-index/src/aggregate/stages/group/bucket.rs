@@ -1,9 +1,11 @@
 //! `$bucket`: groups by boundaries.
 
+use bson::raw::RawDocument;
 use bson::{RawBson, RawBsonRef};
 
 use super::Group;
 use super::parse::{field, one};
+use crate::aggregate::accumulator::AccumulatorExpression;
 use crate::aggregate::parse::{Parser, error, type_name};
 use crate::error::QueryError;
 use crate::expression::Value;
@@ -64,7 +66,7 @@ impl Group {
                             "The $bucket 'groupBy' field must be defined as a $-prefixed path or an expression object",
                         );
                     }
-                    key = Some(parser.expression(value)?);
+                    key = Some(value);
                 }
                 "boundaries" => bounds = Some(boundaries(value, parser)?),
                 "default" => default = Some(constant(value, parser, 40195, "default")?),
@@ -78,14 +80,7 @@ impl Group {
                             ),
                         );
                     };
-                    let mut made = Vec::new();
-                    for (name, value) in order::elements(output) {
-                        if name.as_str() == "_id" {
-                            return error(15948, "a group's _id may only be specified once");
-                        }
-                        made.push((name.as_str().into(), field(name.as_str(), value, parser)?));
-                    }
-                    fields = Some(made);
+                    fields = Some(output);
                 }
                 other => return error(40197, format!("Unrecognized option to $bucket: {other}.")),
             }
@@ -105,11 +100,26 @@ impl Group {
             }
         }
         let fields = match fields {
-            Some(fields) => fields,
+            Some(output) => output_fields(output, parser)?,
             None => vec![("count".into(), one(parser)?)],
         };
-        Ok(Self { key, boundaries: Some(Boundaries { bounds, default }), fields })
+        Ok(Self { key: parser.expression(key)?, boundaries: Some(Boundaries { bounds, default }), fields })
     }
+}
+
+/// The fields of `output`, in which `_id` is taken.
+fn output_fields(
+    output: &RawDocument,
+    parser: &Parser<'_>,
+) -> Result<Vec<(Box<str>, AccumulatorExpression)>, QueryError> {
+    let mut fields = Vec::new();
+    for (name, value) in order::elements(output) {
+        if name.as_str() == "_id" {
+            return error(15948, "a group's _id may only be specified once");
+        }
+        fields.push((name.as_str().into(), field(name.as_str(), value, parser)?));
+    }
+    Ok(fields)
 }
 
 /// A path or an operator.

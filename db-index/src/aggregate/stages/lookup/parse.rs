@@ -5,7 +5,7 @@ use bson::{RawArray, RawBsonRef};
 
 use super::Lookup;
 use crate::aggregate::edit::Path;
-use crate::aggregate::parse::{Parser, Within, error, type_name};
+use crate::aggregate::parse::{Parser, Within, error, is_collection_name, type_name};
 use crate::aggregate::stages::source::begins_with_documents;
 use crate::error::QueryError;
 use crate::expression::check_variable_name;
@@ -102,7 +102,7 @@ impl Lookup {
 /// The other collection; none if the pipeline brings its own documents.
 fn collection(from: Option<RawBsonRef<'_>>, stages: Option<&RawArray>) -> Result<Option<String>, QueryError> {
     match from {
-        Some(RawBsonRef::String(name)) if name.is_empty() || name.contains('\0') || name.starts_with('.') => {
+        Some(RawBsonRef::String(name)) if !is_collection_name(name) => {
             error(73, format!("invalid $lookup namespace: {name}"))
         }
         Some(RawBsonRef::String(name)) => Ok(Some(name.to_owned())),
