@@ -10,6 +10,7 @@
 #[allow(dead_code, reason = "windows come to take the rest of it")]
 mod accumulator;
 mod edit;
+mod fields;
 mod join;
 mod leading;
 mod optimize;
@@ -27,7 +28,7 @@ use bson::RawArray;
 use bson::raw::RawDocumentBuf;
 
 use self::outside::{Context, Variables};
-use self::parse::Parser;
+use self::parse::{Parsed, Parser};
 use self::rows::{filter_map, until_error};
 use self::stage::{Place, Stage};
 use crate::context::QueryContext;
@@ -83,12 +84,13 @@ impl Pipeline {
     /// [`PIPELINE_DEPTH_MAX`], and those of each stage's operand; `NotImplemented` (238) for what is left out by intent.
     pub fn parse(stages: &RawArray, settings: &PipelineSettings) -> Result<Self, QueryError> {
         let parser = Parser::new(settings);
-        let (stages, target) = parser.pipeline(stages)?;
-        Ok(Self::assemble(stages, target, settings.clone()))
+        Ok(Self::assemble(parser.pipeline(stages)?, settings.clone()))
     }
 
-    fn assemble(stages: Vec<Stage>, target: Option<Target>, settings: PipelineSettings) -> Self {
-        let (leading, stages) = leading::split(optimize::optimize(stages));
+    fn assemble(parsed: Parsed, settings: PipelineSettings) -> Self {
+        let Parsed { stages, target, fields } = parsed;
+        let (mut leading, stages) = leading::split(optimize::optimize(stages));
+        leading.fields = fields;
         Self {
             leading: Arc::new(leading),
             stages: stages.into(),

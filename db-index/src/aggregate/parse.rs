@@ -7,7 +7,7 @@ use super::outside::Variables;
 use super::stage::{Place, Stage};
 use super::stages::matching::Match;
 use super::target::Target;
-use super::{PIPELINE_DEPTH_MAX, PIPELINE_STAGES_MAX, Pipeline, PipelineSettings};
+use super::{PIPELINE_DEPTH_MAX, PIPELINE_STAGES_MAX, Pipeline, PipelineSettings, fields};
 use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 use crate::expression::{Expression, Reshape};
@@ -57,6 +57,15 @@ pub(super) enum Within {
     Lookup,
     Union,
     Facet,
+}
+
+/// The stages of a pipeline, compiled.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) stages: Vec<Stage>,
+    pub(super) target: Option<Target>,
+    /// The fields of the documents that they look at, if that can be told.
+    pub(super) fields: Option<Vec<String>>,
 }
 
 /// Compiles the stages of one pipeline.
@@ -146,16 +155,17 @@ impl<'s> Parser<'s> {
         let names = [&self.names, more].concat();
         let inner =
             Parser { settings: self.settings, collection: collection.to_owned(), names, within, depth };
-        let (stages, target) = inner.pipeline(stages)?;
+        let parsed = inner.pipeline(stages)?;
         let settings =
             PipelineSettings { collection: collection.to_owned(), context: self.settings.context.clone() };
-        Ok(Pipeline::assemble(stages, target, settings))
+        Ok(Pipeline::assemble(parsed, settings))
     }
 
     /// Compiles `stages`.
-    pub(super) fn pipeline(&self, stages: &RawArray) -> Result<(Vec<Stage>, Option<Target>), QueryError> {
+    pub(super) fn pipeline(&self, stages: &RawArray) -> Result<Parsed, QueryError> {
         let (mut compiled, mut target) = (Vec::new(), None);
         let stages = outlines(stages)?;
+        let fields = fields::needed(&stages);
         self.check_source(stages.first().map(|(name, _)| *name))?;
         for (index, (name, operand)) in stages.into_iter().enumerate() {
             if target.is_some() {
@@ -171,7 +181,7 @@ impl<'s> Parser<'s> {
                 Stage::parse(name, operand, self, &mut compiled)?;
             }
         }
-        Ok((compiled, target))
+        Ok(Parsed { stages: compiled, target, fields })
     }
 
     /// Refuses to take documents from where there are none.

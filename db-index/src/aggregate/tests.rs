@@ -26,8 +26,17 @@ impl Outside for Memory {
     type Error = QueryError;
 
     fn find(&self, find: PipelineFind) -> Result<Rows<QueryError>, QueryError> {
-        let documents = self.collections.get(&find.collection).cloned().unwrap_or_default();
-        let PipelineFind { filter, sort, skip, limit, fields, .. } = find;
+        let mut documents = self.collections.get(&find.collection).cloned().unwrap_or_default();
+        let PipelineFind { mut filter, mut sort, skip, limit, fields, .. } = find;
+        if let Some(fields) = &fields {
+            // Only what is asked for comes, so that tests see if more was needed.
+            documents.retain(|document| filter.matches(document).unwrap());
+            documents = sorted(std::mem::take(&mut sort), documents)?;
+            for document in &mut documents {
+                *document = only(fields, document);
+            }
+            filter = Filter::all();
+        }
         let leading = Leading { filter, sort, skip, limit, fields, open: Vec::new() };
         let rows = Box::new(documents.into_iter().map(Ok));
         leading.apply(rows, &QueryContext::default(), &Variables::default())
@@ -49,6 +58,24 @@ impl Outside for Memory {
     fn index_statistics(&self, _: &str) -> Result<Vec<RawDocumentBuf>, QueryError> {
         Ok(vec![rawdoc! {"name": "_id_"}])
     }
+}
+
+fn sorted(sort: crate::Sort, documents: Vec<RawDocumentBuf>) -> Result<Vec<RawDocumentBuf>, QueryError> {
+    let mut sorter = crate::Sorter::new(sort, None, PIPELINE_BYTES_MAX);
+    for document in documents {
+        sorter.push(&document, || document.clone())?;
+    }
+    Ok(sorter.into_sorted().collect())
+}
+
+fn only(fields: &[String], document: &RawDocumentBuf) -> RawDocumentBuf {
+    let mut kept = RawDocumentBuf::new();
+    for (name, value) in crate::order::elements(document) {
+        if fields.iter().any(|field| field == name.as_str()) {
+            kept.append(name, value);
+        }
+    }
+    kept
 }
 
 /// The stages as an array.

@@ -28,6 +28,38 @@ fn a_sort_after_a_limit_does_not_lead() {
     assert_eq!(rest, ["$match", "$sort"]);
 }
 
+#[test]
+fn the_fields_that_are_looked_at_are_told_where_they_can_be() {
+    let fields = |pipeline| leading(pipeline).0.fields.map(|fields| fields.join(" "));
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(fields(rawbson!([{"$match": {"a.b": 1}}])), None);
+    assert_eq!(
+        fields(
+            rawbson!([{"$match": {"$or": [{"a.b": 1}, {"$expr": {"$gt": ["$c.d", "$$ROOT.e"]}}]}}, {"$count": "n"}])
+        ),
+        some("a c e")
+    );
+    assert_eq!(fields(rawbson!([{"$count": "n"}])), some(""));
+    assert_eq!(
+        fields(
+            rawbson!([{"$sort": {"a": 1}}, {"$group": {"_id": "$b.c", "n": {"$top": {"sortBy": {"d": 1}, "output": "$e"}}}}])
+        ),
+        some("a b d e")
+    );
+    assert_eq!(fields(rawbson!([{"$group": {"_id": "$a", "all": {"$push": "$$ROOT"}}}])), None);
+    assert_eq!(fields(rawbson!([{"$group": {"_id": {"$getField": "a"}}}])), None);
+    assert_eq!(fields(rawbson!([{"$project": {"a.b": 1, "c": "$d", "_id": 0}}])), some("a c d"));
+    assert_eq!(fields(rawbson!([{"$project": {"a": {"b": {"$add": ["$c", 1]}}}}])), some("a c _id"));
+    assert_eq!(fields(rawbson!([{"$project": {"a": 0}}, {"$sortByCount": "$b"}])), some("b"));
+    assert_eq!(
+        fields(
+            rawbson!([{"$unwind": {"path": "$a.b", "includeArrayIndex": "i"}}, {"$replaceWith": {"c": "$d"}}])
+        ),
+        some("a i d")
+    );
+    assert_eq!(fields(rawbson!([{"$facet": {"a": []}}])), None);
+}
+
 fn any_stage() -> impl Strategy<Value = RawDocumentBuf> {
     prop_oneof![
         2 => (0..4_i32).prop_map(|bound| rawdoc! {"$match": {"a": {"$gte": bound}}}),
@@ -36,6 +68,8 @@ fn any_stage() -> impl Strategy<Value = RawDocumentBuf> {
         1 => (0..6_i32).prop_map(|count| rawdoc! {"$skip": count}),
         1 => (1..9_i32).prop_map(|count| rawdoc! {"$limit": count}),
         1 => Just(rawdoc! {"$set": {"b": "$a"}}),
+        1 => Just(rawdoc! {"$project": {"a": 1, "b": "$c"}}),
+        1 => Just(rawdoc! {"$group": {"_id": "$_id", "a": {"$push": "$b"}}}),
         1 => Just(rawdoc! {"$unwind": "$a"}),
     ]
 }
