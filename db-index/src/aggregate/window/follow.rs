@@ -41,7 +41,11 @@ impl Ranks {
     ) -> Result<Option<RawBson>, QueryError> {
         self.documents += 1;
         if self.kind == RankKind::DocumentNumber {
-            return Ok(Some(RawBson::Int64(self.documents)));
+            // An int as long as it fits, while ranks are longs throughout.
+            return Ok(Some(match i32::try_from(self.documents) {
+                Ok(number) => RawBson::Int32(number),
+                Err(_) => RawBson::Int64(self.documents),
+            }));
         }
         let key = sort.key(partition.document(at))?;
         if self.last.as_ref() != Some(&key) {
