@@ -6,8 +6,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redb::ReadableDatabase;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::apply::IndexBuild;
 use crate::collection::Collection;
 use crate::driver::worker::{self, Command, Published};
 use crate::driver::{PeerInput, PeerLink, PeerStatus, Peers};
@@ -294,6 +295,16 @@ impl Database {
         self.shared.published.expiry_interval_ms.store(millis, Ordering::Relaxed);
         // Where the queue is full the thread is awake, and plans anew when it is done.
         let _ = self.shared.commands.try_send(Command::Wake);
+    }
+
+    /// The index that is being built now on this peer, and how far that has come. Reads go on meanwhile; writes wait.
+    pub fn index_build(&self) -> Option<IndexBuild> {
+        self.shared.published.index_build.borrow().clone()
+    }
+
+    /// Tells of the index that is being built, as it goes on.
+    pub fn watch_index_build(&self) -> watch::Receiver<Option<IndexBuild>> {
+        self.shared.published.index_build.subscribe()
     }
 
     /// The peers that are connected now.

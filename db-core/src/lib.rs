@@ -26,6 +26,7 @@ mod ticket;
 mod view;
 mod write;
 
+pub use apply::IndexBuild;
 pub use bytes::Malformed;
 pub use collection::{
     BulkWriteResult, Collection, CollectionOptions, Count, Cursor, DeleteResult, Distinct, Find, FindOne,

@@ -31,6 +31,14 @@ pub const INDEXERS_MAX: usize = 256;
 /// Format: the most indexes of one collection, the one on `_id` not counted.
 pub const INDEXES_MAX: usize = 64;
 
+/// Format: how many bytes of documents and index entries one entry may read and write, each part being counted before the
+/// next is begun. What comes after that is rejected with `TransactionTooLarge` (257), on every peer alike.
+pub const ENTRY_WORK_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Format: how many passes over a whole collection or index (building or dropping one) an entry may ask for. Their cost
+/// goes by what is stored, not by what the entry says, so they are counted and not weighed.
+pub const ENTRY_SCANS_MAX: u32 = 256;
+
 /// How many bytes of own entries share a signature at the most, unless a single one is longer.
 pub const OWN_RUN_BYTES_MAX: usize = 1024 * 1024;
 
@@ -47,6 +55,7 @@ const _: () = {
     assert!(PAYLOAD_BYTES_MAX < RUN_BYTES_MAX);
     assert!(PAYLOAD_BYTES_MAX <= u32::MAX as usize);
     assert!(PARENTS_MAX * 32 < RUN_BYTES_MAX - PAYLOAD_BYTES_MAX);
+    assert!(ENTRY_SCANS_MAX as usize > INDEXES_MAX);
     assert!(GROUP_COMMIT_MAX <= RUN_ENTRIES_MAX);
     assert!(PARENTS_MAX <= u16::MAX as usize && RUN_ENTRIES_MAX <= u16::MAX as usize);
 };

@@ -1,13 +1,17 @@
 //! Collections and indexes: created and dropped at their place, covering the documents that are there.
 
+use std::collections::BTreeMap;
+
 use bson::{RawDocument, RawDocumentBuf};
 use db_index::{ErrorCode, IndexDefinition, MultikeyFields, QueryError};
 
-use super::{Applier, Mode, Outcome};
+use super::{Applier, IndexBuild, Mode, Outcome};
 use crate::error::{Error, Result};
 use crate::ids::WriterKey;
 use crate::limits;
-use crate::view::catalog::{CollectionMeta, CollectionOptions, IndexMeta, NextId, take_next_id};
+use crate::view::catalog::{
+    CollectionMeta, CollectionOptions, IndexMeta, NextId, document_count, take_next_id,
+};
 use crate::view::documents::{ChangeError, entries_of_index, id_types};
 use crate::view::journal::ViewWriter;
 use crate::view::{ReadView, keyspace};
@@ -17,8 +21,11 @@ const ILLEGAL_OPERATION: ErrorCode = ErrorCode(20);
 /// MongoDB's `NamespaceExists`.
 const NAMESPACE_EXISTS: ErrorCode = ErrorCode(48);
 
-/// How many index entries a build holds in memory before it writes them in key order.
+/// How many index entries a build holds in memory before it writes them in key order, and how many bytes.
 const BUILD_ENTRIES_MAX: usize = 100_000;
+const BUILD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many keys are read before they are deleted, and how many bytes of them.
+const DELETE_KEYS_MAX: usize = 10_000;
 
 impl Applier<'_> {
     pub(super) fn create_collection(
@@ -67,7 +74,10 @@ impl Applier<'_> {
                 outcome.reject(mode, 0, error);
                 return Ok(outcome);
             }
-            self.drop_collection(view, to, mode)?;
+            let dropped = self.drop_collection(view, to, mode)?;
+            if !dropped.rejected.is_empty() {
+                return Ok(dropped);
+            }
         }
         self.catalog.remove(view, from)?;
         self.catalog.store(view, to, CollectionMeta::clone(&meta))?;
@@ -85,6 +95,10 @@ impl Applier<'_> {
             outcome.reject(mode, 0, no_collection(name));
             return Ok(outcome);
         };
+        if let Err(too_much) = view.work().add_scan() {
+            outcome.reject(mode, 0, too_much);
+            return Ok(outcome);
+        }
         for index in &meta.indexes {
             delete_prefix(view, &keyspace::entries(index.id))?;
         }
@@ -137,6 +151,10 @@ impl Applier<'_> {
             outcome.reject(mode, 0, error);
             return Ok(outcome);
         };
+        if let Err(too_much) = view.work().add_scan() {
+            outcome.reject(mode, 0, too_much);
+            return Ok(outcome);
+        }
         delete_prefix(view, &keyspace::entries(index.id))?;
         let mut changed = CollectionMeta::clone(&meta);
         changed.indexes.retain(|index| index.definition.name() != name);
@@ -201,17 +219,73 @@ impl Applier<'_> {
             )
             .into());
         }
+        view.work().add_scan()?;
         let mut index = IndexMeta {
             id: take_next_id(view, NextId::Index)?,
             definition,
             multikey: MultikeyFields::default(),
             by: *author,
         };
-        build(view, &meta, &mut index)?;
+        self.build(view, collection, &meta, &mut index)?;
         let mut changed = CollectionMeta::clone(&meta);
         changed.indexes.push(index);
         self.catalog.store(view, collection, changed)?;
         Ok(())
+    }
+
+    /// Writes the entries of every document that is there, in batches of bounded memory.
+    fn build(
+        &self,
+        view: &mut ViewWriter<'_, '_>,
+        collection: &str,
+        meta: &CollectionMeta,
+        index: &mut IndexMeta,
+    ) -> Result<(), ChangeError> {
+        let prefix = keyspace::documents(meta.id);
+        let mut from = keyspace::prefix_bounds(&prefix);
+        let mut progress = IndexBuild {
+            collection: collection.to_owned(),
+            index: index.definition.name().to_owned(),
+            documents: 0,
+            documents_total: document_count(view, meta.id)?,
+        };
+        loop {
+            self.observer.index_build(&progress);
+            let mut batch = BTreeMap::new();
+            let (mut last, mut bytes) = (None, 0);
+            for item in view.range(from.clone())? {
+                let (key, document) = item.map_err(Error::from)?;
+                let document = RawDocument::from_bytes(document.value())
+                    .map_err(|_| Error::data("a stored document is damaged"))?;
+                let id_key = key.value().get(prefix.len()..).unwrap_or_default();
+                let entries = entries_of_index(index, id_key, &id_types(document), document)?;
+                index.multikey = index.multikey.union(entries.multikey);
+                progress.documents += 1;
+                for (key, types) in entries.entries {
+                    bytes += key.len() + types.len();
+                    batch.insert(key, (types, id_key.len()));
+                }
+                if batch.len() >= BUILD_ENTRIES_MAX || bytes >= BUILD_BYTES_MAX {
+                    last = Some(key.value().to_vec());
+                    break;
+                }
+            }
+            for (key, (types, id_bytes)) in batch {
+                if index.definition.is_unique() {
+                    let values = key.get(..key.len() - id_bytes).unwrap_or_default();
+                    if view.range(keyspace::prefix_bounds(values))?.next().is_some() {
+                        let name = index.definition.name();
+                        let message = format!("E11000 duplicate key among the documents: index={name}");
+                        return Err(QueryError::new(ErrorCode::DUPLICATE_KEY, message).into());
+                    }
+                }
+                view.put(&key, &types)?;
+            }
+            match last {
+                Some(last) => from.0 = std::ops::Bound::Excluded(last),
+                None => return Ok(()),
+            }
+        }
     }
 }
 
@@ -268,54 +342,18 @@ fn check_index_name(name: &str) -> Result<(), QueryError> {
     Ok(())
 }
 
-/// Writes the entries of every document that is there.
-fn build(
-    view: &mut ViewWriter<'_, '_>,
-    meta: &CollectionMeta,
-    index: &mut IndexMeta,
-) -> Result<(), ChangeError> {
-    let prefix = keyspace::documents(meta.id);
-    let mut from = keyspace::prefix_bounds(&prefix);
-    loop {
-        let mut batch = std::collections::BTreeMap::new();
-        let mut last = None;
-        for item in view.range(from.clone())? {
-            let (key, document) = item.map_err(Error::from)?;
-            let document = RawDocument::from_bytes(document.value())
-                .map_err(|_| Error::data("a stored document is damaged"))?;
-            let id_key = key.value().get(prefix.len()..).unwrap_or_default();
-            let entries = entries_of_index(index, id_key, &id_types(document), document)?;
-            index.multikey = index.multikey.union(entries.multikey);
-            batch.extend(entries.entries.into_iter().map(|(key, types)| (key, (types, id_key.len()))));
-            if batch.len() >= BUILD_ENTRIES_MAX {
-                last = Some(key.value().to_vec());
-                break;
-            }
-        }
-        for (key, (types, id_bytes)) in batch {
-            if index.definition.is_unique() {
-                let values = key.get(..key.len() - id_bytes).unwrap_or_default();
-                if view.range(keyspace::prefix_bounds(values))?.next().is_some() {
-                    let name = index.definition.name();
-                    let message = format!("E11000 duplicate key among the documents: index={name}");
-                    return Err(QueryError::new(ErrorCode::DUPLICATE_KEY, message).into());
-                }
-            }
-            view.put(&key, &types)?;
-        }
-        match last {
-            Some(last) => from.0 = std::ops::Bound::Excluded(last),
-            None => return Ok(()),
-        }
-    }
-}
-
 /// Deletes every key that begins with `prefix`, in batches of bounded memory.
 fn delete_prefix(view: &mut ViewWriter<'_, '_>, prefix: &[u8]) -> Result<()> {
     loop {
         let mut keys = Vec::new();
-        for item in view.range(keyspace::prefix_bounds(prefix))?.take(BUILD_ENTRIES_MAX) {
-            keys.push(item?.0.value().to_vec());
+        let mut bytes = 0;
+        for item in view.range(keyspace::prefix_bounds(prefix))?.take(DELETE_KEYS_MAX) {
+            let (key, _) = item?;
+            bytes += key.value().len();
+            keys.push(key.value().to_vec());
+            if bytes > BUILD_BYTES_MAX {
+                break;
+            }
         }
         if keys.is_empty() {
             return Ok(());

@@ -64,10 +64,33 @@ impl Outcome {
     }
 }
 
+/// How far the building of an index has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IndexBuild {
+    /// The collection.
+    pub collection: String,
+    /// The name of the index.
+    pub index: String,
+    /// How many documents have been read.
+    pub documents: u64,
+    /// How many there are to read.
+    pub documents_total: u64,
+}
+
+/// Who is told how far long work has come. What it does with it changes nothing.
+pub(crate) trait Observer: Send + Sync {
+    /// An index is being built.
+    fn index_build(&self, _build: &IndexBuild) {}
+}
+
+impl Observer for () {}
+
 /// What applying needs to know beside the operation.
 pub(crate) struct Applier<'a> {
     pub(crate) genesis: &'a Genesis,
     pub(crate) catalog: &'a mut CatalogCache,
+    pub(crate) observer: &'a dyn Observer,
 }
 
 /// Why application cannot go on at all.

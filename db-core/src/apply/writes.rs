@@ -30,18 +30,9 @@ impl Applier<'_> {
         let meta = self.catalog.collection_or_create(view, collection)?;
         let mut writer = CollectionWriter::new(collection, meta);
         let mut outcome = Outcome::default();
-        for (position, document) in documents.iter().enumerate() {
-            let inserted = insert_one(&mut writer, view, document);
-            match inserted {
-                Ok(()) => outcome.inserted += 1,
-                Err(ChangeError::Storage(error)) => return Err(error),
-                Err(ChangeError::Rejected(error)) => {
-                    if !outcome.reject(mode, position, error) {
-                        break;
-                    }
-                }
-            }
-        }
+        try_parts(view, documents, mode, &mut outcome, |view, document, outcome| {
+            insert_one(&mut writer, view, document).map(|()| outcome.inserted += 1)
+        })?;
         writer.finish(view, self.catalog)?;
         Ok(outcome)
     }
@@ -66,20 +57,14 @@ impl Applier<'_> {
             return Ok(outcome);
         };
         let mut writer = CollectionWriter::new(&operation.collection, meta);
-        for (position, id) in operation.ids.iter().enumerate() {
-            match update_one(&mut writer, view, id, &guard, &update) {
-                Ok(modified) => {
-                    outcome.matched += 1;
-                    outcome.modified += u64::from(modified);
-                }
-                Err(ChangeError::Storage(error)) => return Err(error),
-                Err(ChangeError::Rejected(error)) => {
-                    if !outcome.reject(mode, position, error) {
-                        break;
-                    }
-                }
-            }
-        }
+        let bytes = operation.guard.as_bytes().len() + operation.update.as_bytes().len();
+        try_parts(view, &operation.ids, mode, &mut outcome, |view, id, outcome| {
+            view.work().add(bytes);
+            let modified = update_one(&mut writer, view, id, &guard, &update)?;
+            outcome.matched += 1;
+            outcome.modified += u64::from(modified);
+            Ok(())
+        })?;
         writer.finish(view, self.catalog)?;
         Ok(outcome)
     }
@@ -105,21 +90,16 @@ impl Applier<'_> {
             Some(id) => writer.document(view, &id_key(id))?.is_some(),
             None => false,
         };
-        let changed = if exists {
-            update_one(&mut writer, view, upsert.id, &guard, &update).map(|modified| {
-                outcome.matched = 1;
-                outcome.modified = u64::from(modified);
-            })
-        } else {
-            insert_one(&mut writer, view, upsert.document).map(|()| outcome.upserted = true)
-        };
-        match changed {
-            Ok(()) => {}
-            Err(ChangeError::Storage(error)) => return Err(error),
-            Err(ChangeError::Rejected(error)) => {
-                outcome.reject(mode, 0, error);
+        try_parts(view, &[upsert], mode, &mut outcome, |view, upsert, outcome| {
+            view.work().add(upsert.guard.as_bytes().len() + upsert.update.as_bytes().len());
+            if !exists {
+                return insert_one(&mut writer, view, upsert.document).map(|()| outcome.upserted = true);
             }
-        }
+            let modified = update_one(&mut writer, view, upsert.id, &guard, &update)?;
+            outcome.matched = 1;
+            outcome.modified = u64::from(modified);
+            Ok(())
+        })?;
         writer.finish(view, self.catalog)?;
         Ok(outcome)
     }
@@ -133,6 +113,7 @@ impl Applier<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
+        let bytes = guard.as_bytes().len();
         let guard = match compile_guard(guard) {
             Ok(guard) => guard,
             Err(error) => {
@@ -143,20 +124,42 @@ impl Applier<'_> {
         // A document that is gone already is what a delete wants: no rejection.
         let Some(meta) = self.catalog.collection(view, collection)? else { return Ok(outcome) };
         let mut writer = CollectionWriter::new(collection, meta);
-        for (position, id) in ids.iter().enumerate() {
-            match delete_one(&mut writer, view, id, &guard) {
-                Ok(deleted) => outcome.deleted += u64::from(deleted),
-                Err(ChangeError::Storage(error)) => return Err(error),
-                Err(ChangeError::Rejected(error)) => {
-                    if !outcome.reject(mode, position, error) {
-                        break;
-                    }
-                }
-            }
-        }
+        try_parts(view, ids, mode, &mut outcome, |view, id, outcome| {
+            view.work().add(bytes);
+            let deleted = delete_one(&mut writer, view, id, &guard)?;
+            outcome.deleted += u64::from(deleted);
+            Ok(())
+        })?;
         writer.finish(view, self.catalog)?;
         Ok(outcome)
     }
+}
+
+/// Tries the parts of an operation one after the other, as long as the entry's work is not too much. What a part that does
+/// not hold changes is nothing.
+fn try_parts<T>(
+    view: &mut ViewWriter<'_, '_>,
+    parts: &[T],
+    mode: Mode,
+    outcome: &mut Outcome,
+    mut run: impl FnMut(&mut ViewWriter<'_, '_>, &T, &mut Outcome) -> Result<(), ChangeError>,
+) -> Result<()> {
+    for (position, part) in parts.iter().enumerate() {
+        let tried = match view.work().check() {
+            Ok(()) => run(view, part, outcome),
+            Err(too_much) => Err(too_much.into()),
+        };
+        match tried {
+            Ok(()) => {}
+            Err(ChangeError::Storage(error)) => return Err(error),
+            Err(ChangeError::Rejected(error)) => {
+                if !outcome.reject(mode, position, error) {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn insert_one(

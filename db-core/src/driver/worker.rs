@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::link::{PeerInput, PeerOutput};
 use super::peers::{PeerId, PeerStatus, Peers};
+use crate::apply::{IndexBuild, Observer};
 use crate::engine::{Engine, EngineStatus, Moment, Reply, Request};
 use crate::entry::VerifiedRun;
 use crate::error::{Error, ErrorKind, Result};
@@ -51,6 +52,8 @@ pub(crate) enum Command {
 pub(crate) struct Published {
     pub(crate) status: watch::Sender<EngineStatus>,
     pub(crate) peers: Mutex<Vec<PeerStatus>>,
+    /// The index that is being built, if there is one.
+    pub(crate) index_build: watch::Sender<Option<IndexBuild>>,
     /// How often to look for what has expired; others may change it.
     pub(crate) expiry_interval_ms: AtomicU64,
 }
@@ -60,18 +63,33 @@ impl Published {
         Self {
             status: watch::Sender::new(status),
             peers: Mutex::default(),
+            index_build: watch::Sender::new(None),
             expiry_interval_ms: AtomicU64::new(EXPIRY_INTERVAL_MS),
         }
     }
 }
 
+impl Observer for Published {
+    fn index_build(&self, build: &IndexBuild) {
+        tracing::info!(
+            collection = build.collection,
+            index = build.index,
+            documents = build.documents,
+            of = build.documents_total,
+            "an index is being built"
+        );
+        self.index_build.send_replace(Some(build.clone()));
+    }
+}
+
 /// Runs the thread's loop until it is told to stop or nobody can reach it any more.
 pub(crate) fn run(
-    engine: Engine,
+    mut engine: Engine,
     commands: mpsc::Receiver<Command>,
     peers: Peers,
     published: Arc<Published>,
 ) {
+    engine.set_observer(Arc::clone(&published) as Arc<dyn Observer>);
     let worker = Worker {
         engine,
         peers,
@@ -225,6 +243,7 @@ impl Worker {
                 let deleted = replies.last().and_then(|reply| Some(reply.as_ref().ok()?.outcome.deleted));
                 self.expires_more = deleted.is_some_and(|deleted| deleted > 0);
             }
+            self.published.index_build.send_if_modified(|build| build.take().is_some());
             // Who has its answer finds the status at least as new.
             self.publish_status();
             self.answer(done, replies, ingests);

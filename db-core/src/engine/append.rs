@@ -28,12 +28,12 @@ pub(crate) struct Moment {
 
 impl Batch<'_, '_> {
     /// Appends a payload whose operations have been run on the view, after everything that is stored, with what they
-    /// overwrote.
+    /// overwrote unless that is stored under the entry's number.
     pub(super) fn append(
         &mut self,
         author: WriterKey,
         operations: &Payload,
-        undo: Undo,
+        undo: Option<Undo>,
         moment: &Moment,
     ) -> Result<EntryHash> {
         let (node, standing) = self.write_entry(author, operations, moment)?;
@@ -48,9 +48,9 @@ impl Batch<'_, '_> {
         } else {
             // An entry that cannot name all heads may have its place before some of them: it is applied there.
             let (kept, entries) = (tail.kept, tail.entries.to_vec());
-            self.with_view(|view, applier| {
+            self.with_view(node.number.0, |view, applier| {
                 applier.catalog.clear();
-                view.undo(&undo.encode())
+                view.undo_entry(undo.as_ref())
             })?;
             self.apply_tail(kept, &entries)?;
         }

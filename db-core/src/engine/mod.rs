@@ -23,7 +23,7 @@ pub(crate) use ingest::IngestError;
 pub(crate) use request::{DeleteRequest, Reply, Request, Returning, UpdateRequest};
 pub(crate) use trial::with_id_in_front;
 
-use crate::apply::Applier;
+use crate::apply::{Applier, Observer};
 use crate::entry::founder_secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DatabaseId, WriterKey};
@@ -40,6 +40,7 @@ pub(crate) struct Engine {
     id: DatabaseId,
     secret: SigningKey,
     writer: WriterKey,
+    observer: Arc<dyn Observer>,
     /// None after a failed transaction: memory may be ahead of the disk, so everything is refused until reopened.
     state: Option<State>,
 }
@@ -72,14 +73,14 @@ impl Engine {
     pub(crate) fn open(database: Arc<Database>, identity: Identity, secret: SigningKey) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
         let writer = WriterKey::from_bytes(secret.verifying_key().to_bytes());
-        let mut engine = Self { database, identity, id, secret, writer, state: None };
+        let mut engine = Self { database, identity, id, secret, writer, observer: Arc::new(()), state: None };
         let transaction = engine.begin()?;
         let state = {
             let mut tables = Tables::open(&transaction)?;
             if let Some(stored) = tables.engine_state()? {
                 State::restore(&stored, &tables)?
             } else {
-                let mut view = ViewWriter::new(&mut tables.view);
+                let mut view = ViewWriter::new(&mut tables.view, &mut tables.undo, order::NO_ENTRY);
                 members::found(&mut view, &engine.identity.genesis)?;
                 let state = State::new(&engine.identity.genesis);
                 tables.put_engine_state(&state.encode())?;
@@ -91,6 +92,11 @@ impl Engine {
         // What was stored and not yet ordered when the process ended is ordered now.
         engine.run(|batch| batch.settle())?;
         Ok(engine)
+    }
+
+    /// Lets somebody see how far long work has come.
+    pub(crate) fn set_observer(&mut self, observer: Arc<dyn Observer>) {
+        self.observer = observer;
     }
 
     /// The key of this device's log.
@@ -181,13 +187,18 @@ impl Batch<'_, '_> {
             .then(|| founder_secret(&self.engine.identity.key))
     }
 
-    /// Runs `work` with the view open for writing and everything that applying needs.
+    /// Runs `work` with the view open for writing and everything that applying the entry of this number needs.
     fn with_view<T>(
         &mut self,
+        entry: u64,
         work: impl FnOnce(&mut ViewWriter<'_, '_>, &mut Applier<'_>) -> Result<T>,
     ) -> Result<T> {
-        let mut applier = Applier { genesis: &self.engine.identity.genesis, catalog: &mut self.catalog };
-        let mut view = ViewWriter::new(&mut self.tables.view);
+        let mut applier = Applier {
+            genesis: &self.engine.identity.genesis,
+            catalog: &mut self.catalog,
+            observer: &*self.engine.observer,
+        };
+        let mut view = ViewWriter::new(&mut self.tables.view, &mut self.tables.undo, entry);
         work(&mut view, &mut applier)
     }
 

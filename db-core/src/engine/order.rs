@@ -5,7 +5,13 @@ use super::state::{StoredPast, node_of, standing_of, touches_membership};
 use crate::apply::{EntryToApply, Stop};
 use crate::error::{Error, Result};
 use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing};
+use crate::view::journal::Undo;
 use crate::view::members;
+
+/// How many bytes of undo records a transaction holds in memory before they go to the table.
+const FRESH_UNDO_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The number of no entry: for what is read, or is there from the first moment.
+pub(super) const NO_ENTRY: u64 = u64::MAX;
 
 impl Batch<'_, '_> {
     /// Orders and applies everything that is stored.
@@ -55,7 +61,7 @@ impl Batch<'_, '_> {
             // What the part leaves of the tail may stand in another order now.
             self.state.is_unsettled = true;
             self.apply_part(&part)?;
-            let indexers = self.with_view(|view, _| members::indexers(view))?;
+            let indexers = self.with_view(NO_ENTRY, |view, _| members::indexers(view))?;
             let finished = self.state.linearizer.finish_part(&indexers, &StoredPast { tables: &self.tables });
             if let Err(broken) = finished {
                 return Ok(Err(broken));
@@ -76,10 +82,9 @@ impl Batch<'_, '_> {
         }
         // The part now is the beginning of the applied tail: it is confirmed, and needs no undo any more.
         let count = part.entries.len();
-        for offset in 0..count as u64 {
-            let position = self.state.base + offset;
-            if self.state.fresh_undo.remove(&position).is_none() {
-                self.tables.take_undo(position)?;
+        for number in &part.entries {
+            if self.take_fresh_undo(number.0).is_none() {
+                self.tables.remove_undo(number.0)?;
             }
         }
         self.state.applied.drain(..count.min(self.state.applied.len()));
@@ -95,10 +100,10 @@ impl Batch<'_, '_> {
     fn apply_to_tail(&mut self, number: EntryNumber) -> Result<()> {
         let record = self.tables.record(number.0)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
         let payload = self.tables.payload(number.0)?;
-        let undo = self.with_view(|view, applier| {
+        let undo = self.with_view(number.0, |view, applier| {
             let entry = EntryToApply { hash: record.hash, writer: record.header.writer, payload: &payload };
             match applier.apply_entry(view, &entry) {
-                Ok(()) => Ok(view.take_undo()),
+                Ok(()) => view.take_undo(),
                 Err(Stop::Storage(error)) => Err(error),
                 Err(Stop::UpgradeNeeded(what)) => Err(Error::data(format!("upgrade needed: {what}"))),
             }
@@ -106,16 +111,18 @@ impl Batch<'_, '_> {
         self.push_applied(number, undo)
     }
 
-    /// Notes that `number` is applied as the last of the tail.
-    pub(super) fn push_applied(
-        &mut self,
-        number: EntryNumber,
-        undo: crate::view::journal::Undo,
-    ) -> Result<()> {
+    /// Notes that `number` is applied as the last of the tail. Its undo record is given or stored already.
+    pub(super) fn push_applied(&mut self, number: EntryNumber, undo: Option<Undo>) -> Result<()> {
         let position = self.state.base + self.state.applied.len() as u64;
         self.state.applied.push(number);
         self.tables.put_ordered(position, number.0)?;
-        self.state.fresh_undo.insert(position, undo);
+        if let Some(undo) = undo {
+            self.state.fresh_undo_bytes += undo.bytes();
+            self.state.fresh_undo.insert(number.0, undo);
+            if self.state.fresh_undo_bytes > FRESH_UNDO_BYTES_MAX {
+                self.store_fresh_undo()?;
+            }
+        }
         self.state.unordered.remove(&number.0);
         self.state.applied_count += 1;
         Ok(())
@@ -130,17 +137,27 @@ impl Batch<'_, '_> {
         let first = self.state.base + kept as u64;
         while self.state.applied.len() > kept {
             let Some(number) = self.state.applied.pop() else { break };
-            let position = self.state.base + self.state.applied.len() as u64;
-            let record = match self.state.fresh_undo.remove(&position) {
-                Some(undo) => Some(undo.encode()),
-                None => self.tables.take_undo(position)?,
-            };
-            let record = record.ok_or_else(|| Error::data("an undo record is missing"))?;
-            self.with_view(|view, _| view.undo(&record))?;
+            let fresh = self.take_fresh_undo(number.0);
+            self.with_view(number.0, |view, _| view.undo_entry(fresh.as_ref()))?;
             self.state.unordered.insert(number.0);
             self.state.undone_count += 1;
         }
         self.tables.truncate_order(first)
+    }
+
+    /// Takes the undo record of an entry out, if it is not in the table.
+    fn take_fresh_undo(&mut self, number: u64) -> Option<Undo> {
+        let undo = self.state.fresh_undo.remove(&number)?;
+        self.state.fresh_undo_bytes = self.state.fresh_undo_bytes.saturating_sub(undo.bytes());
+        Some(undo)
+    }
+
+    fn store_fresh_undo(&mut self) -> Result<()> {
+        for (number, undo) in std::mem::take(&mut self.state.fresh_undo) {
+            self.tables.put_undo(number, &undo)?;
+        }
+        self.state.fresh_undo_bytes = 0;
+        Ok(())
     }
 
     /// Whether an applied entry beyond the first `kept` of the tail holds a change of members.
@@ -151,9 +168,7 @@ impl Batch<'_, '_> {
 
     /// Writes the undo records of this transaction that are still needed, and what is not ordered yet.
     pub(super) fn flush_undo(&mut self) -> Result<()> {
-        for (position, undo) in std::mem::take(&mut self.state.fresh_undo) {
-            self.tables.put_undo(position, &undo.encode())?;
-        }
+        self.store_fresh_undo()?;
         for number in self.state.unordered_stored.difference(&self.state.unordered) {
             self.tables.remove_unordered(*number)?;
         }
@@ -175,7 +190,7 @@ impl Batch<'_, '_> {
         self.catalog.clear();
         self.tables.clear_order_and_view()?;
         self.state.reset_order(&genesis);
-        self.with_view(|view, applier| members::found(view, applier.genesis))?;
+        self.with_view(NO_ENTRY, |view, applier| members::found(view, applier.genesis))?;
         for number in 0..self.state.next_number {
             let record =
                 self.tables.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))?;

@@ -36,8 +36,10 @@ pub(crate) struct State {
     /// Of the entries that are not confirmed, those that change members.
     pub(super) membership: BTreeSet<u64>,
     pub(super) forked: BTreeSet<WriterKey>,
-    /// Undo records of this transaction, by position; written at its end if they are still needed.
+    /// Undo records of this transaction, by entry number; written at its end if they are still needed, and before if they
+    /// grow too large together.
     pub(super) fresh_undo: BTreeMap<u64, Undo>,
+    pub(super) fresh_undo_bytes: usize,
     /// The run being appended.
     pub(super) open_run: Option<OpenRun>,
     pub(super) applied_count: u64,
@@ -73,6 +75,7 @@ impl State {
             membership: BTreeSet::new(),
             forked: BTreeSet::new(),
             fresh_undo: BTreeMap::new(),
+            fresh_undo_bytes: 0,
             open_run: None,
             applied_count: 0,
             undone_count: 0,

@@ -37,7 +37,8 @@ impl Batch<'_, '_> {
         self.settle()?;
         let me = self.writer();
         let founder_has_written = !self.tables.tips_of(&self.engine.identity.genesis.founder)?.is_empty();
-        let tried = self.with_view(|view, applier| {
+        let number = self.state.next_number();
+        let tried = self.with_view(number, |view, applier| {
             let mark = view.mark();
             let tried =
                 Trial { applier, me, moment, founder_has_written }.run(view, request).and_then(|tried| {
@@ -46,7 +47,7 @@ impl Batch<'_, '_> {
                 });
             match tried {
                 Ok((tried, payload)) => {
-                    let undo = view.take_undo();
+                    let undo = view.take_undo()?;
                     Ok(Ok((tried, payload, undo)))
                 }
                 Err(error) if is_fatal(&error) => Err(error),

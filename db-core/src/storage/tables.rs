@@ -10,7 +10,7 @@
 //! order      position                 -> entry number
 //! named      writer                   -> nothing     who stands in a stored change of members, in force or not
 //! unordered  entry number             -> nothing     stored, not yet ordered and applied
-//! undo       position                 -> what the entry there overwrote, for the tail only
+//! undo       entry number, part       -> what the part of the entry overwrote, for the tail only
 //! view       key                      -> value
 //! ```
 
@@ -20,6 +20,7 @@ use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, W
 
 use crate::error::Result;
 use crate::ids::WriterKey;
+use crate::view::journal::{Undo, UndoTable};
 use crate::view::{BytesTable, ViewSnapshot};
 
 pub(super) type WriterSeq = ([u8; 32], u64, u64);
@@ -34,7 +35,7 @@ pub(super) const TIPS: TableDefinition<'_, WriterNumber, (u64, [u8; 32])> = Tabl
 const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
 const UNORDERED: TableDefinition<'_, u64, ()> = TableDefinition::new("unordered");
 const NAMED: TableDefinition<'_, [u8; 32], ()> = TableDefinition::new("named");
-const UNDO: TableDefinition<'_, u64, &'static [u8]> = TableDefinition::new("undo");
+const UNDO: TableDefinition<'_, (u64, u32), &'static [u8]> = TableDefinition::new("undo");
 const VIEW: TableDefinition<'_, &'static [u8], &'static [u8]> = TableDefinition::new("view");
 
 /// Under which name of `meta` the database's identity stands.
@@ -53,7 +54,7 @@ pub(crate) struct Tables<'txn> {
     order: Table<'txn, u64, u64>,
     named: Table<'txn, [u8; 32], ()>,
     unordered: Table<'txn, u64, ()>,
-    undo: Table<'txn, u64, &'static [u8]>,
+    pub(crate) undo: UndoTable<'txn>,
     pub(crate) view: BytesTable<'txn>,
 }
 
@@ -138,14 +139,19 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    pub(crate) fn put_undo(&mut self, position: u64, record: &[u8]) -> Result<()> {
-        self.undo.insert(position, record)?;
+    /// Keeps the undo record of an entry that has but one part.
+    pub(crate) fn put_undo(&mut self, number: u64, undo: &Undo) -> Result<()> {
+        self.undo.insert((number, 0), &undo.encode()[..])?;
         Ok(())
     }
 
-    /// Takes the undo record of `position` out.
-    pub(crate) fn take_undo(&mut self, position: u64) -> Result<Option<Vec<u8>>> {
-        Ok(self.undo.remove(position)?.map(|record| record.value().to_vec()))
+    /// Forgets the undo record of an entry.
+    pub(crate) fn remove_undo(&mut self, number: u64) -> Result<()> {
+        let mut part = 0;
+        while self.undo.remove((number, part))?.is_some() {
+            part += 1;
+        }
+        Ok(())
     }
 }
 

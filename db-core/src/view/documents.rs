@@ -35,6 +35,9 @@ impl From<Error> for ChangeError {
     }
 }
 
+/// How many bytes of index entries are held back at the most.
+const PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// One collection being written to. Entries of indexes that need no check are held back and written in key order by
 /// [`CollectionWriter::finish`], which costs the B-tree far less than document by document.
 pub(crate) struct CollectionWriter {
@@ -42,6 +45,7 @@ pub(crate) struct CollectionWriter {
     meta: Arc<CollectionMeta>,
     /// Index entries to write (with their types) or to delete (none).
     pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pending_bytes: usize,
     /// Fields that have newly met an array, by position of the index.
     multikey: Vec<MultikeyFields>,
     count_difference: i64,
@@ -50,12 +54,22 @@ pub(crate) struct CollectionWriter {
 impl CollectionWriter {
     pub(crate) fn new(name: &str, meta: Arc<CollectionMeta>) -> Self {
         let multikey = vec![MultikeyFields::default(); meta.indexes.len()];
-        Self { name: name.to_owned(), meta, pending: BTreeMap::new(), multikey, count_difference: 0 }
+        Self {
+            name: name.to_owned(),
+            meta,
+            pending: BTreeMap::new(),
+            pending_bytes: 0,
+            multikey,
+            count_difference: 0,
+        }
     }
 
     /// The document with this `_id`.
-    pub(crate) fn document(&self, view: &impl ReadView, id_key: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(view.get(&keyspace::document(self.meta.id, id_key))?.map(|stored| stored.value().to_vec()))
+    pub(crate) fn document(&self, view: &mut ViewWriter<'_, '_>, id_key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let stored =
+            view.get(&keyspace::document(self.meta.id, id_key))?.map(|stored| stored.value().to_vec());
+        view.work().add(stored.as_ref().map_or(0, Vec::len));
+        Ok(stored)
     }
 
     /// Inserts a document.
@@ -70,7 +84,8 @@ impl CollectionWriter {
             let id = super::catalog::id_of(document).map(|id| format!("{id:?}")).unwrap_or_default();
             return Err(duplicate("_id_", &id).into());
         }
-        let entries = self.entries(id_key, document)?;
+        view.work().add(document.as_bytes().len());
+        let entries = self.entries(view, id_key, document)?;
         self.check_unique(view, id_key, &entries)?;
         self.put_entries(view, entries)?;
         view.put(&key, document.as_bytes())?;
@@ -86,8 +101,9 @@ impl CollectionWriter {
         old: &RawDocument,
         new: &RawDocument,
     ) -> Result<(), ChangeError> {
-        let mut removed = self.entries(id_key, old)?;
-        let mut added = self.entries(id_key, new)?;
+        view.work().add(new.as_bytes().len());
+        let mut removed = self.entries(view, id_key, old)?;
+        let mut added = self.entries(view, id_key, new)?;
         for (removed, added) in removed.iter_mut().zip(&mut added) {
             // What stays is neither deleted nor written again.
             removed.entries.retain(|key, types| match added.entries.get(key) {
@@ -113,7 +129,7 @@ impl CollectionWriter {
         id_key: &[u8],
         old: &RawDocument,
     ) -> Result<(), ChangeError> {
-        let removed = self.entries(id_key, old)?;
+        let removed = self.entries(view, id_key, old)?;
         self.delete_entries(view, removed)?;
         view.delete(&keyspace::document(self.meta.id, id_key))?;
         self.count_difference -= 1;
@@ -122,12 +138,7 @@ impl CollectionWriter {
 
     /// Writes what was held back: index entries, the number of documents, newly multikey fields.
     pub(crate) fn finish(mut self, view: &mut ViewWriter<'_, '_>, catalog: &mut CatalogCache) -> Result<()> {
-        for (key, types) in std::mem::take(&mut self.pending) {
-            match types {
-                Some(types) => view.put(&key, &types)?,
-                None => view.delete(&key)?,
-            }
-        }
+        self.write_pending(view)?;
         super::catalog::change_document_count(view, self.meta.id, self.count_difference)?;
         let widened = self
             .meta
@@ -145,10 +156,45 @@ impl CollectionWriter {
         Ok(())
     }
 
-    /// The entries of a document in every index, in the order of the indexes.
-    fn entries(&self, id_key: &[u8], document: &RawDocument) -> Result<Vec<EntriesOfIndex>, QueryError> {
+    /// The entries of a document in every index, in the order of the indexes. What they take counts as work of the entry.
+    fn entries(
+        &self,
+        view: &mut ViewWriter<'_, '_>,
+        id_key: &[u8],
+        document: &RawDocument,
+    ) -> Result<Vec<EntriesOfIndex>, QueryError> {
         let id_types = id_types(document);
-        self.meta.indexes.iter().map(|index| entries_of_index(index, id_key, &id_types, document)).collect()
+        let mut all = Vec::with_capacity(self.meta.indexes.len());
+        for index in &self.meta.indexes {
+            let entries = entries_of_index(index, id_key, &id_types, document)?;
+            view.work().add(entries.bytes());
+            view.work().check()?;
+            all.push(entries);
+        }
+        Ok(all)
+    }
+
+    /// Notes an index entry to write (with its types) or to delete (none).
+    fn hold_back(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        key: Vec<u8>,
+        types: Option<Vec<u8>>,
+    ) -> Result<()> {
+        self.pending_bytes += key.len() + types.as_ref().map_or(0, Vec::len);
+        self.pending.insert(key, types);
+        if self.pending_bytes > PENDING_BYTES_MAX { self.write_pending(view) } else { Ok(()) }
+    }
+
+    fn write_pending(&mut self, view: &mut ViewWriter<'_, '_>) -> Result<()> {
+        self.pending_bytes = 0;
+        for (key, types) in std::mem::take(&mut self.pending) {
+            match types {
+                Some(types) => view.put(&key, &types)?,
+                None => view.delete(&key)?,
+            }
+        }
+        Ok(())
     }
 
     /// Fails with `DuplicateKey` if another document holds one of the keys in a unique index.
@@ -176,13 +222,15 @@ impl CollectionWriter {
     }
 
     fn put_entries(&mut self, view: &mut ViewWriter<'_, '_>, entries: Vec<EntriesOfIndex>) -> Result<()> {
-        for (entries, multikey) in entries.into_iter().zip(&mut self.multikey) {
-            *multikey = multikey.union(entries.multikey);
+        for (position, entries) in entries.into_iter().enumerate() {
+            if let Some(multikey) = self.multikey.get_mut(position) {
+                *multikey = multikey.union(entries.multikey);
+            }
             for (key, types) in entries.entries {
                 if entries.unique {
                     view.put(&key, &types)?;
                 } else {
-                    self.pending.insert(key, Some(types));
+                    self.hold_back(view, key, Some(types))?;
                 }
             }
         }
@@ -195,7 +243,7 @@ impl CollectionWriter {
                 if entries.unique {
                     view.delete(&key)?;
                 } else {
-                    self.pending.insert(key, None);
+                    self.hold_back(view, key, None)?;
                 }
             }
         }
@@ -209,6 +257,12 @@ pub(crate) struct EntriesOfIndex {
     /// The fields that met an array in this document.
     pub(crate) multikey: MultikeyFields,
     pub(crate) entries: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl EntriesOfIndex {
+    fn bytes(&self) -> usize {
+        self.entries.iter().map(|(key, types)| key.len() + types.len()).sum()
+    }
 }
 
 /// The entries of a document in an index.
