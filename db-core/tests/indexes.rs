@@ -129,3 +129,30 @@ fn a_hashed_index_refuses_arrays() {
     assert_eq!(films.count_documents(doc! { "a": 1.0 }).run().unwrap(), 1);
     assert_eq!(films.list_indexes().unwrap()[1].keys, doc! { "a": "hashed" });
 }
+
+#[test]
+fn documents_expire_by_a_ttl_index_without_anybody_asking() {
+    let database = database();
+    let sessions = database.collection::<Document>("sessions");
+    let long_ago = bson::DateTime::from_millis(1_000);
+    sessions.insert_one(doc! { "_id": 1, "seen": long_ago }).run().unwrap();
+    sessions.insert_one(doc! { "_id": 2, "seen": bson::DateTime::MAX }).run().unwrap();
+    let ttl = IndexModel::new(doc! { "seen": 1 }).expire_after(std::time::Duration::from_mins(1));
+    sessions.create_index(ttl).run().unwrap();
+    database.set_expiry_interval(std::time::Duration::from_millis(5));
+    while sessions.estimated_document_count().unwrap() > 1 {
+        std::thread::yield_now();
+    }
+    assert_eq!(sessions.find_one(doc! {}).run().unwrap().unwrap().get_i32("_id").unwrap(), 2);
+}
+
+#[test]
+fn the_building_of_an_index_can_be_watched() {
+    let database = database();
+    let films = database.collection::<Document>("films");
+    films.insert_many((0..500).map(|n| doc! { "_id": n, "n": n })).run().unwrap();
+    let watch = database.watch_index_build();
+    films.create_index(doc! { "n": 1 }).run().unwrap();
+    assert!(watch.has_changed().unwrap(), "it was told of the build");
+    assert_eq!(database.index_build(), None, "which is over");
+}

@@ -96,8 +96,11 @@ pub(crate) fn expired(
 /// The entries of a TTL index whose date is so long ago at `now_ms` that their documents have expired; none of an index
 /// that has no such time. Of an array of dates it is the earliest that counts, as any of them is an entry.
 fn expired_range(index: &IndexMeta, now_ms: i64) -> Option<keyspace::KeyBounds> {
-    let seconds = index.expire_after_seconds()?;
+    let seconds = i64::from(index.definition.expire_after_seconds()?);
     let [field] = index.definition.fields() else { return None };
+    if !field.kind().is_plain() {
+        return None; // its keys are no dates
+    }
     let deadline = now_ms.saturating_sub(seconds.saturating_mul(1_000));
     let at = |ms: i64| {
         let mut key = keyspace::entries(index.id);

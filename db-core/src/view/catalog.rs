@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bson::spec::BinarySubtype;
 use bson::{Binary, RawBsonRef, RawDocument, RawDocumentBuf, rawdoc};
-use db_index::{ErrorCode, IndexDefinition, MultikeyFields, Number, QueryError};
+use db_index::{ErrorCode, IndexDefinition, MultikeyFields, QueryError};
 
 use super::journal::ViewWriter;
 use super::{ReadView, keyspace};
@@ -77,15 +77,6 @@ pub(crate) struct IndexMeta {
     pub(crate) multikey: MultikeyFields,
     /// Who created it.
     pub(crate) by: WriterKey,
-}
-
-impl IndexMeta {
-    /// How long after the date that it indexes a document expires; none of an index that is no TTL index.
-    pub(crate) fn expire_after_seconds(&self) -> Option<i64> {
-        let definition = self.definition.to_document();
-        let seconds = Number::from_raw(definition.get("expireAfterSeconds").ok()??)?.to_f64();
-        (seconds >= 0.0).then_some(seconds as i64)
-    }
 }
 
 impl CollectionMeta {

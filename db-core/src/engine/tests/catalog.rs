@@ -1,6 +1,6 @@
 //! Collections and indexes that change while they are there: names, options, expiry.
 
-use bson::{RawDocumentBuf, rawdoc};
+use bson::{DateTime, RawDocumentBuf, rawdoc};
 
 use super::*;
 use crate::view::catalog::{self, CollectionMeta};
@@ -106,4 +106,113 @@ fn the_options_of_a_collection_stay_with_it() {
     assert_eq!(meta(&b, "d").unwrap().options.collation, Some(collation));
     assert_eq!(a.digest(), b.digest());
     assert_eq!(a.call(create("d")).unwrap_err().code(), Some(48));
+}
+
+fn at(ms: i64) -> DateTime {
+    DateTime::from_millis(ms)
+}
+
+fn ttl(seconds: i32, direction: i32) -> RawDocumentBuf {
+    rawdoc! { "name": "t", "key": { "t": direction }, "expireAfterSeconds": seconds }
+}
+
+/// Looks for what has expired and deletes it; how many documents that were.
+fn expire(peer: &mut Peer) -> u64 {
+    let moment = peer.moment();
+    if !peer.engine.wants_expiry(&moment).unwrap() {
+        return 0;
+    }
+    peer.call(Request::Expire).unwrap().outcome.deleted
+}
+
+#[test]
+fn what_a_ttl_index_says_has_expired_is_deleted_and_nothing_else() {
+    for direction in [1, -1] {
+        let mut a = peer(1, &closed(1));
+        a.now_ms = 100_000;
+        a.create_index(ttl(10, direction)).unwrap();
+        let documents = [
+            rawdoc! { "_id": "old", "t": at(80_000) },
+            rawdoc! { "_id": "new", "t": at(95_000) },
+            rawdoc! { "_id": "one of many", "t": [at(95_000), at(1), "x"] },
+            rawdoc! { "_id": "before 1970", "t": at(-5) },
+            rawdoc! { "_id": "no date", "t": 5 },
+            rawdoc! { "_id": "nothing" },
+        ];
+        for document in documents {
+            a.insert(document).unwrap();
+        }
+        assert_eq!(expire(&mut a), 3);
+        let entries = a.engine.status().unwrap().entries;
+        assert_eq!(expire(&mut a), 0);
+        assert_eq!(a.engine.status().unwrap().entries, entries, "an idle database is silent");
+        let left: Vec<_> =
+            a.documents().iter().map(|document| document.get_str("_id").unwrap().to_owned()).collect();
+        assert_eq!(left, ["new", "no date", "nothing"]);
+        a.now_ms = 200_000;
+        assert_eq!(expire(&mut a), 1);
+        let mut b = peer(2, &closed(1));
+        b.receive(&a.runs());
+        assert_eq!(a.digest(), b.digest());
+    }
+}
+
+#[test]
+fn a_document_that_is_refreshed_meanwhile_stays_and_nothing_is_listed_as_rejected() {
+    let (mut a, mut b) = (peer(1, &open()), peer(2, &open()));
+    (a.now_ms, b.now_ms) = (100_000, 100_000);
+    a.create_index(ttl(10, 1)).unwrap();
+    a.insert(rawdoc! { "_id": "refreshed", "t": at(1) }).unwrap();
+    a.insert(rawdoc! { "_id": "left", "t": at(1) }).unwrap();
+    meet(&mut a, &mut b);
+    // b refreshes one document before a, which has not heard of it, deletes both.
+    b.update(rawdoc! { "_id": "refreshed" }, rawdoc! { "$set": { "t": at(99_000) } }).unwrap();
+    a.now_ms = 100_500;
+    assert_eq!(expire(&mut a), 2);
+    meet(&mut a, &mut b);
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+    assert_eq!(a.documents(), vec![rawdoc! { "_id": "refreshed", "t": at(99_000) }]);
+    assert!(meta(&a, catalog::REJECTED).is_none());
+}
+
+#[test]
+fn one_peer_alone_logs_expiry() {
+    let (mut a, mut b) = (peer(1, &open()), peer(2, &open()));
+    a.create_index(ttl(0, 1)).unwrap();
+    a.insert(rawdoc! { "_id": 1, "t": at(1) }).unwrap();
+    meet(&mut a, &mut b);
+    // Nobody has founded the database: it is who made the index.
+    let moment = b.moment();
+    assert!(!b.engine.wants_expiry(&moment).unwrap());
+    assert_eq!(b.call(Request::Expire).unwrap().entry, None);
+    assert!(a.engine.wants_expiry(&moment).unwrap());
+
+    let mut indexers = vec![writer_key(1), writer_key(2)];
+    indexers.sort_unstable();
+    a.call(Request::SetIndexers { writers: indexers.clone() }).unwrap();
+    meet(&mut a, &mut b);
+    let first_is_a = indexers[0] == writer_key(1);
+    let moment = a.moment();
+    assert_eq!(a.engine.wants_expiry(&moment).unwrap(), first_is_a);
+    assert_eq!(b.engine.wants_expiry(&moment).unwrap(), !first_is_a);
+    // The first is gone: the second does it.
+    let gone = Moment { gone: [indexers[0]].into(), ..moment };
+    assert!((if first_is_a { &b } else { &a }).engine.wants_expiry(&gone).unwrap());
+}
+
+#[test]
+fn what_expires_is_deleted_in_bounded_batches_and_by_the_time_that_the_index_now_says() {
+    let mut a = peer(1, &closed(1));
+    a.now_ms = 1_000_000;
+    a.create_index(ttl(10, 1)).unwrap();
+    let documents = (0..2_500).map(|id| rawdoc! { "_id": id, "t": at(900_000) }).collect();
+    a.call(Request::Insert { collection: "c".to_owned(), documents, ordered: true }).unwrap();
+    a.call(change("t", rawdoc! { "expireAfterSeconds": 500 })).unwrap();
+    assert_eq!(expire(&mut a), 0);
+    a.call(change("t", rawdoc! { "hidden": true, "expireAfterSeconds": 50_i64 })).unwrap();
+    assert!(meta(&a, "c").unwrap().index("t").unwrap().definition.is_hidden());
+    assert_eq!([expire(&mut a), expire(&mut a), expire(&mut a), expire(&mut a)], [1_000, 1_000, 500, 0]);
+    assert_eq!(a.call(change("t", rawdoc! { "expireAfterSeconds": "soon" })).unwrap_err().code(), Some(67));
+    a.call(change("t", rawdoc! { "hidden": false })).unwrap();
+    assert!(!meta(&a, "c").unwrap().index("t").unwrap().definition.is_hidden());
 }
