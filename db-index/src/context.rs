@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bson::RawBson;
 use bson::raw::RawDocument;
 
+use crate::collation::Collation;
 use crate::error::QueryError;
 use crate::expression::constant_variables;
 
@@ -17,6 +18,8 @@ pub struct QueryContext {
     pub now_ms: i64,
     /// The variables of the command's `let`, each with its value.
     pub variables: Vec<(String, RawBson)>,
+    /// How strings are compared; by their bytes if there is none.
+    pub collation: Option<Collation>,
     /// What `$rand` and `$sampleRate` draw from.
     pub chance: Chance,
 }
@@ -25,6 +28,15 @@ impl QueryContext {
     /// Surroundings at `now_ms`, without variables.
     pub fn at(now_ms: i64) -> Self {
         Self { now_ms, ..Self::default() }
+    }
+
+    /// The same with strings compared by a collation document; `{locale: "simple"}` is the comparison by bytes.
+    ///
+    /// # Errors
+    /// Those of [`Collation::parse`].
+    pub fn with_collation(mut self, collation: &RawDocument) -> Result<Self, QueryError> {
+        self.collation = Collation::parse(collation)?;
+        Ok(self)
     }
 
     /// The same with the variables of `let`: expressions that know no document.

@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 use bson::{RawBson, RawBsonRef, RawDocument};
 
 use crate::{
+    collation::Collation,
     error::{ErrorCode, QueryError},
-    key::{Direction, encode_value},
+    key::{Direction, encode_collated},
     path::{Leaf, Path, elements, walk_document},
 };
 
@@ -24,6 +25,8 @@ pub struct Distinct {
     /// By key, with the place at which the value was first met.
     seen: BTreeMap<Vec<u8>, (usize, RawBson)>,
     bytes: usize,
+    /// How strings are compared.
+    collation: Option<Collation>,
 }
 
 impl Distinct {
@@ -35,7 +38,13 @@ impl Distinct {
         if path.contains('\0') {
             return Err(QueryError::new(ErrorCode::NUL_IN_KEY, "a distinct key may not contain a null byte"));
         }
-        Ok(Self { path: Path::parse(path)?, seen: BTreeMap::new(), bytes: 0 })
+        Ok(Self { path: Path::parse(path)?, seen: BTreeMap::new(), bytes: 0, collation: None })
+    }
+
+    /// The same with strings by `collation`: the first of equal ones stands for them.
+    #[must_use]
+    pub fn by(self, collation: Option<&Collation>) -> Self {
+        Self { collation: collation.cloned(), ..self }
     }
 
     /// Takes the values of `document`.
@@ -43,10 +52,10 @@ impl Distinct {
     /// # Errors
     /// `QueryExceededMemoryLimit` (292) if the values found outgrow an answer of one document.
     pub fn add(&mut self, document: &RawDocument) -> Result<(), QueryError> {
-        let Self { path, seen, bytes } = self;
+        let Self { path, seen, bytes, collation } = self;
         let mut add = |value: RawBsonRef<'_>| {
             let mut key = Vec::new();
-            encode_value(value, Direction::Ascending, &mut key, &mut Vec::new());
+            encode_collated(value, Direction::Ascending, collation.as_ref(), &mut key, &mut Vec::new());
             let place = seen.len();
             if let std::collections::btree_map::Entry::Vacant(vacant) = seen.entry(key) {
                 *bytes += vacant.key().len();

@@ -4,6 +4,7 @@
 //! NaN apart; sorting and indexes use the total order of [`crate::order`].
 
 mod bits;
+mod collated;
 mod element;
 mod expression;
 mod facts;
@@ -13,10 +14,16 @@ mod pattern;
 mod schema;
 mod types;
 
-use bson::{RawBsonRef, RawDocument, RawDocumentBuf};
+use bson::{RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf, raw::cstr};
 
-use crate::{context::QueryContext, error::QueryError, guard};
+use crate::{
+    collation::Collation,
+    context::QueryContext,
+    error::{ErrorCode, QueryError},
+    guard,
+};
 
+pub(crate) use collated::Collated;
 pub use element::ElementFilter;
 pub(crate) use node::{Node, Predicate, Subject, Trace};
 pub(crate) use pattern::Pattern;
@@ -27,7 +34,12 @@ pub(crate) use types::truthy;
 pub struct Filter {
     source: RawDocumentBuf,
     root: Node,
+    /// How it compares strings.
+    collation: Option<Collation>,
 }
+
+/// The name under which a filter that is logged holds its collation.
+const COLLATION: &str = "$collation";
 
 impl Filter {
     /// Compiles `document`.
@@ -45,6 +57,18 @@ impl Filter {
     /// Those of [`Filter::parse`].
     pub fn parse_in(document: &RawDocument, context: &QueryContext) -> Result<Self, QueryError> {
         guard::check_document(document.as_bytes())?;
+        let own_context;
+        let context = match document.get(COLLATION) {
+            Ok(Some(RawBsonRef::Document(collation))) => {
+                own_context = context.clone().with_collation(collation)?;
+                &own_context
+            }
+            Ok(Some(_)) => {
+                let message = format!("{COLLATION} must be an object");
+                return Err(QueryError::new(ErrorCode::TYPE_MISMATCH, message));
+            }
+            _ => context,
+        };
         let root = parse::filter(document, context)?;
         let source = if root.has_expression() {
             let closed = expression::closed(document, context);
@@ -53,12 +77,33 @@ impl Filter {
         } else {
             document.to_owned()
         };
-        Ok(Self { source, root })
+        Ok(Self { source, root, collation: context.collation.clone() })
+    }
+
+    /// The filter that a document matches if it matches both.
+    ///
+    /// # Errors
+    /// Those of [`check_document`](crate::check_document), if together they are too large.
+    pub fn and(&self, other: &Self) -> Result<Self, QueryError> {
+        if other.is_empty() {
+            return Ok(self.clone());
+        }
+        if self.is_empty() {
+            return Ok(other.clone());
+        }
+        let mut clauses = RawArrayBuf::new();
+        clauses.push(&*self.source);
+        clauses.push(&*other.source);
+        let mut source = RawDocumentBuf::new();
+        source.append(cstr!("$and"), clauses);
+        guard::check_document(source.as_bytes())?;
+        let root = Node::And(vec![self.root.clone(), other.root.clone()]);
+        Ok(Self { source, root, collation: self.collation.clone().or_else(|| other.collation.clone()) })
     }
 
     /// The filter that every document matches.
     pub fn all() -> Self {
-        Self { source: RawDocumentBuf::new(), root: Node::And(Vec::new()) }
+        Self { source: RawDocumentBuf::new(), root: Node::And(Vec::new()), collation: None }
     }
 
     /// Compiles an `$elemMatch` on a field: the node finds the place of the element when tested on the field's value.
@@ -123,11 +168,18 @@ impl Filter {
     /// # Errors
     /// None in practice: the clauses were compiled before.
     pub fn replayable(&self) -> Result<Self, QueryError> {
-        if self.root.is_replayable() {
-            Ok(self.clone())
-        } else {
-            Self::parse(&facts::replayable(&self.source)?)
+        let is_replayable = self.root.is_replayable();
+        if is_replayable && (self.collation.is_none() || !self.root.is_collated()) {
+            return Ok(self.clone());
         }
+        let mut kept = if is_replayable { self.source.clone() } else { facts::replayable(&self.source)? };
+        if let Some(collation) = &self.collation
+            && !kept.is_empty()
+            && !matches!(kept.get(COLLATION), Ok(Some(_)))
+        {
+            kept.append(cstr!("$collation"), collation.to_document());
+        }
+        Self::parse(&kept)
     }
 
     /// The value that `_id` must equal, if the filter fixes it.

@@ -7,6 +7,7 @@ use bson::{
 };
 
 use crate::{
+    collation::Collation,
     error::{ErrorCode, QueryError},
     filter::Filter,
     key::{Direction, KeyError, skip_value},
@@ -158,9 +159,9 @@ impl IndexDefinition {
         self.options.expire_after_seconds
     }
 
-    /// The collation that its strings are ordered by, as it was given; none where they are ordered by their bytes.
-    pub fn collation(&self) -> Option<&RawDocument> {
-        self.options.collation.as_deref()
+    /// The collation that its strings are ordered by; none where they are ordered by their bytes.
+    pub fn collation(&self) -> Option<&Collation> {
+        self.options.collation.as_ref()
     }
 
     /// How `path` stands to the paths that the wildcard field `field` of this index holds.

@@ -29,6 +29,7 @@
 
 use bson::{RawArray, RawBsonRef, RawDocument};
 
+use crate::collation::Collation;
 use crate::order::{array_elements, binary_length, bracket, db_pointer_parts, elements};
 
 mod decode;
@@ -77,8 +78,20 @@ pub(crate) const TYPE_SYMBOL: u8 = 1;
 /// The value must have passed the guard: malformed inner bytes end the document they stand in, and recursion goes as deep
 /// as the value does.
 pub fn encode_value(value: RawBsonRef<'_>, direction: Direction, key: &mut Vec<u8>, types: &mut Vec<u8>) {
+    encode_collated(value, direction, None, key, types);
+}
+
+/// As [`encode_value`], with strings by `collation`: their place is taken by the collation's sort key, so that the value cannot be
+/// had back from the key. Equal strings have equal keys.
+pub fn encode_collated(
+    value: RawBsonRef<'_>,
+    direction: Direction,
+    collation: Option<&Collation>,
+    key: &mut Vec<u8>,
+    types: &mut Vec<u8>,
+) {
     let start = key.len();
-    put_value(value, key, types);
+    put_value(value, collation, key, types);
     invert(key, start, direction);
 }
 
@@ -152,13 +165,13 @@ fn invert(key: &mut [u8], start: usize, direction: Direction) {
     }
 }
 
-fn put_value(value: RawBsonRef<'_>, key: &mut Vec<u8>, types: &mut Vec<u8>) {
+fn put_value(value: RawBsonRef<'_>, collation: Option<&Collation>, key: &mut Vec<u8>, types: &mut Vec<u8>) {
     key.push(bracket(value) as u8);
-    put_body(value, key, types);
+    put_body(value, collation, key, types);
 }
 
 /// Appends the key of `value` without its bracket byte.
-fn put_body(value: RawBsonRef<'_>, key: &mut Vec<u8>, types: &mut Vec<u8>) {
+fn put_body(value: RawBsonRef<'_>, collation: Option<&Collation>, key: &mut Vec<u8>, types: &mut Vec<u8>) {
     match value {
         RawBsonRef::MinKey | RawBsonRef::MaxKey | RawBsonRef::Undefined => {}
         RawBsonRef::Null => types.push(TYPE_PLAIN),
@@ -167,20 +180,20 @@ fn put_body(value: RawBsonRef<'_>, key: &mut Vec<u8>, types: &mut Vec<u8>) {
         RawBsonRef::Double(value) => number::put_double(value, key, types),
         RawBsonRef::Decimal128(value) => number::put_decimal(value, key, types),
         RawBsonRef::String(text) => {
-            put_text(text, key);
+            put_collated(text, collation, key);
             types.push(TYPE_PLAIN);
         }
         RawBsonRef::Symbol(text) => {
-            put_text(text, key);
+            put_collated(text, collation, key);
             types.push(TYPE_SYMBOL);
         }
         RawBsonRef::JavaScriptCode(text) => put_text(text, key),
         RawBsonRef::JavaScriptCodeWithScope(code) => {
             put_text(code.code, key);
-            put_document(code.scope, key, types);
+            put_document(code.scope, collation, key, types);
         }
-        RawBsonRef::Document(document) => put_document(document, key, types),
-        RawBsonRef::Array(array) => put_array(array, key, types),
+        RawBsonRef::Document(document) => put_document(document, collation, key, types),
+        RawBsonRef::Array(array) => put_array(array, collation, key, types),
         RawBsonRef::Binary(binary) => {
             put_length(binary_length(binary.subtype, binary.bytes), key);
             key.push(binary.subtype.into());
@@ -210,20 +223,33 @@ fn put_body(value: RawBsonRef<'_>, key: &mut Vec<u8>, types: &mut Vec<u8>) {
     }
 }
 
-fn put_document(document: &RawDocument, key: &mut Vec<u8>, types: &mut Vec<u8>) {
+fn put_document(
+    document: &RawDocument,
+    collation: Option<&Collation>,
+    key: &mut Vec<u8>,
+    types: &mut Vec<u8>,
+) {
     for (name, value) in elements(document) {
         key.push(bracket(value) as u8);
         key.extend_from_slice(name.as_str().as_bytes());
         key.push(0);
-        put_body(value, key, types);
+        put_body(value, collation, key, types);
     }
     key.push(0);
 }
 
-fn put_array(array: &RawArray, key: &mut Vec<u8>, types: &mut Vec<u8>) {
+fn put_array(array: &RawArray, collation: Option<&Collation>, key: &mut Vec<u8>, types: &mut Vec<u8>) {
     for value in array_elements(array) {
-        put_value(value, key, types);
+        put_value(value, collation, key, types);
     }
+    key.push(0);
+}
+
+fn put_collated(text: &str, collation: Option<&Collation>, key: &mut Vec<u8>) {
+    let Some(collation) = collation else { return put_text(text, key) };
+    let mut sort_key = Vec::with_capacity(2 * text.len());
+    collation.sort_key(text, &mut sort_key);
+    put_escaped(&sort_key, key);
     key.push(0);
 }
 

@@ -4,6 +4,7 @@
 //! peer computes.
 
 mod aggregate;
+mod collation;
 mod context;
 mod decimal;
 mod distinct;
@@ -30,6 +31,7 @@ pub use aggregate::{
     Outside, PIPELINE_BYTES_MAX, PIPELINE_DEPTH_MAX, PIPELINE_STAGES_MAX, Pipeline, PipelineFind,
     PipelineSettings, Rows, Target,
 };
+pub use collation::Collation;
 pub use context::{Chance, QueryContext};
 pub use decimal::Decimal;
 pub use distinct::Distinct;
@@ -39,16 +41,18 @@ pub use expression::{
 };
 pub use filter::{ElementFilter, Filter};
 pub use guard::{check_document, check_storable};
-pub use index::{FieldKind, ID_INDEX_NAME, IndexDefinition, IndexEntries, IndexEntry, IndexField, MultikeyFields};
+pub use index::{
+    FieldKind, ID_INDEX_NAME, IndexDefinition, IndexEntries, IndexEntry, IndexField, MultikeyFields,
+};
 pub use key::{
-    Direction, KeyError, bracket_prefix, decode_field, decode_value, encode_missing, encode_string_prefix,
-    encode_value, join_types, prefix_end, skip_value, split_types, trim_types,
+    Direction, KeyError, bracket_prefix, decode_field, decode_value, encode_collated, encode_missing,
+    encode_string_prefix, encode_value, join_types, prefix_end, skip_value, split_types, trim_types,
 };
 pub use limits::{
     DEPTH_MAX, DOCUMENT_BYTES_MAX, ELEMENTS_MAX, INDEX_BYTES_PER_DOCUMENT_MAX, INDEX_FIELDS_MAX,
 };
 pub use number::Number;
-pub use order::{Bracket, bracket, compare, compare_arrays, compare_documents};
+pub use order::{Bracket, bracket, compare, compare_arrays, compare_collated, compare_documents};
 pub use plan::{
     Branch, Hint, IndexInfo, KeyFilter, KeyRange, Output, Plan, PlanRequest, Run, ScanDirection, Source,
     covered_document,

@@ -8,6 +8,7 @@ use bson::{
     RawArray, RawBsonRef, RawDocument, RawDocumentBuf, oid::ObjectId, raw::CStr, spec::BinarySubtype,
 };
 
+use crate::collation::Collation;
 use crate::number::Number;
 
 #[cfg(test)]
@@ -120,8 +121,44 @@ pub fn compare(a: RawBsonRef<'_>, b: RawBsonRef<'_>) -> Ordering {
     }
 }
 
+/// Compares two values in the total order with strings by `collation`. The recursion is as deep as the values.
+pub fn compare_collated(a: RawBsonRef<'_>, b: RawBsonRef<'_>, collation: Option<&Collation>) -> Ordering {
+    use RawBsonRef as V;
+    let Some(collation) = collation else { return compare(a, b) };
+    let within = |a: RawBsonRef<'_>, b: RawBsonRef<'_>| compare_collated(a, b, Some(collation));
+    match (a, b) {
+        (V::String(a) | V::Symbol(a), V::String(b) | V::Symbol(b)) => collation.compare(a, b),
+        (V::Document(a), V::Document(b)) => compare_documents_by(a, b, within),
+        (V::Array(a), V::Array(b)) => compare_arrays_by(a, b, within),
+        (V::JavaScriptCodeWithScope(a), V::JavaScriptCodeWithScope(b)) => {
+            let code = a.code.as_bytes().cmp(b.code.as_bytes());
+            code.then_with(|| compare_documents_by(a.scope, b.scope, within))
+        }
+        _ => compare(a, b),
+    }
+}
+
+/// Whether a collation makes a difference to the value: whether there is a string in it.
+pub(crate) fn holds_text(value: RawBsonRef<'_>) -> bool {
+    match value {
+        RawBsonRef::String(_) | RawBsonRef::Symbol(_) => true,
+        RawBsonRef::Document(document) => elements(document).any(|(_, value)| holds_text(value)),
+        RawBsonRef::Array(array) => array_elements(array).any(holds_text),
+        RawBsonRef::JavaScriptCodeWithScope(code) => elements(code.scope).any(|(_, value)| holds_text(value)),
+        _ => false,
+    }
+}
+
 /// Compares two documents in the total order: pair by pair, first the values' brackets, then the names, then the values.
 pub fn compare_documents(a: &RawDocument, b: &RawDocument) -> Ordering {
+    compare_documents_by(a, b, compare)
+}
+
+fn compare_documents_by(
+    a: &RawDocument,
+    b: &RawDocument,
+    compare: impl Fn(RawBsonRef<'_>, RawBsonRef<'_>) -> Ordering,
+) -> Ordering {
     let (mut left, mut right) = (elements(a), elements(b));
     loop {
         let ((left_key, left_value), (right_key, right_value)) = match (left.next(), right.next()) {
@@ -142,6 +179,14 @@ pub fn compare_documents(a: &RawDocument, b: &RawDocument) -> Ordering {
 
 /// Compares two arrays as whole values: element by element, then by length.
 pub fn compare_arrays(a: &RawArray, b: &RawArray) -> Ordering {
+    compare_arrays_by(a, b, compare)
+}
+
+fn compare_arrays_by(
+    a: &RawArray,
+    b: &RawArray,
+    compare: impl Fn(RawBsonRef<'_>, RawBsonRef<'_>) -> Ordering,
+) -> Ordering {
     let mut right = array_elements(b);
     for left_value in array_elements(a) {
         match right.next() {

@@ -11,8 +11,9 @@ use std::cmp::Ordering;
 use bson::{RawBsonRef, RawDocument};
 
 use crate::{
+    collation::Collation,
     error::{ErrorCode, QueryError},
-    key::{Direction, encode_value},
+    key::{Direction, encode_collated},
     number::Number,
     order,
     path::Path,
@@ -28,6 +29,8 @@ const KEYS_MAX: usize = 32;
 pub struct Sort {
     keys: Vec<(Path, Direction)>,
     natural: Option<Direction>,
+    /// How strings are compared.
+    collation: Option<Collation>,
 }
 
 /// The place of a document in a sort: keys of one sort compare as its documents do.
@@ -97,6 +100,17 @@ impl Sort {
         self.natural
     }
 
+    /// The same sort with strings by `collation`.
+    #[must_use]
+    pub fn by(self, collation: Option<&Collation>) -> Self {
+        Self { collation: collation.cloned(), ..self }
+    }
+
+    /// How strings are compared.
+    pub(crate) fn collation(&self) -> Option<&Collation> {
+        self.collation.as_ref()
+    }
+
     /// The paths and their directions, the first weighing most.
     pub(crate) fn keys(&self) -> &[(Path, Direction)] {
         &self.keys
@@ -107,7 +121,10 @@ impl Sort {
     /// # Errors
     /// `BadValue` (2) if two keys lead through different arrays of one document.
     pub fn compare_documents(&self, a: &RawDocument, b: &RawDocument) -> Result<Ordering, QueryError> {
-        let (a, b) = (values::sort_values(&self.keys, a)?, values::sort_values(&self.keys, b)?);
+        let (a, b) = (
+            values::sort_values(&self.keys, self.collation.as_ref(), a)?,
+            values::sort_values(&self.keys, self.collation.as_ref(), b)?,
+        );
         Ok(self.compare_values(&a, &b))
     }
 
@@ -117,15 +134,16 @@ impl Sort {
     /// `BadValue` (2) if two keys lead through different arrays of the document.
     pub fn key(&self, document: &RawDocument) -> Result<SortKey, QueryError> {
         let (mut bytes, mut types) = (Vec::with_capacity(16 * self.keys.len()), Vec::new());
-        for (value, (_, direction)) in values::sort_values(&self.keys, document)?.into_iter().zip(&self.keys)
+        for (value, (_, direction)) in
+            values::sort_values(&self.keys, self.collation.as_ref(), document)?.into_iter().zip(&self.keys)
         {
-            encode_value(value, *direction, &mut bytes, &mut types);
+            encode_collated(value, *direction, self.collation.as_ref(), &mut bytes, &mut types);
         }
         Ok(SortKey(bytes))
     }
 
     fn compare_values(&self, a: &[RawBsonRef<'_>], b: &[RawBsonRef<'_>]) -> Ordering {
-        compare_tuples(&self.keys, a, b)
+        compare_tuples(&self.keys, self.collation.as_ref(), a, b)
     }
 }
 
@@ -136,9 +154,14 @@ impl SortKey {
     }
 }
 
-fn compare_tuples(keys: &[(Path, Direction)], a: &[RawBsonRef<'_>], b: &[RawBsonRef<'_>]) -> Ordering {
+fn compare_tuples(
+    keys: &[(Path, Direction)],
+    collation: Option<&Collation>,
+    a: &[RawBsonRef<'_>],
+    b: &[RawBsonRef<'_>],
+) -> Ordering {
     for ((a, b), (_, direction)) in a.iter().zip(b).zip(keys) {
-        let order = order::compare(*a, *b);
+        let order = order::compare_collated(*a, *b, collation);
         if order.is_ne() {
             return if *direction == Direction::Ascending { order } else { order.reverse() };
         }

@@ -7,6 +7,7 @@ use bson::RawBsonRef;
 use super::error;
 use super::node::Scope;
 use super::value::Value;
+use crate::collation::Collation;
 use crate::error::QueryError;
 use crate::number::Number;
 use crate::order;
@@ -96,7 +97,8 @@ pub(super) fn contains<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Ou
         );
     };
     scope.step(items.len().saturating_mul(1 + value.bulk()))?;
-    Ok(Value::bool(items.iter().any(|item| item.compare(value).is_eq())))
+    let collation = scope.collation;
+    Ok(Value::bool(items.iter().any(|item| item.compare_in(value, collation).is_eq())))
 }
 
 /// The bounds of a search: start and end, from the third argument on.
@@ -136,8 +138,8 @@ pub(super) fn index_of<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Ou
     };
     let (start, end) = search_bounds("$indexOfArray", 9_711_600, arguments, items.len())?;
     scope.step(items.len().saturating_mul(1 + wanted.bulk()))?;
-    let found =
-        items.get(start..end).and_then(|range| range.iter().position(|item| item.compare(wanted).is_eq()));
+    let is_wanted = |item: &Value<'_>| item.compare_in(wanted, scope.collation).is_eq();
+    let found = items.get(start..end).and_then(|range| range.iter().position(is_wanted));
     Ok(Value::int(found.map_or(-1, |place| (start + place) as i32)))
 }
 
@@ -393,13 +395,14 @@ pub(super) fn sort<'a>(scope: &mut Scope<'a>, input: &Value<'a>, by: &SortBy) ->
         );
     };
     scope.step(items.iter().fold(4 * items.len(), |steps, item| steps.saturating_add(4 * item.bulk())))?;
+    let collation = scope.collation;
     let mut keyed = Vec::with_capacity(items.len());
     for item in items.iter() {
         let keys = match by {
             SortBy::Whole { .. } => vec![item.clone()],
             SortBy::Fields(fields) => fields
                 .iter()
-                .map(|(path, descending)| Ok(sort_key(&item.at(path)?, *descending)))
+                .map(|(path, descending)| Ok(sort_key(&item.at(path)?, *descending, collation)))
                 .collect::<Result<_, QueryError>>()?,
         };
         keyed.push((keys, item.clone()));
@@ -410,7 +413,7 @@ pub(super) fn sort<'a>(scope: &mut Scope<'a>, input: &Value<'a>, by: &SortBy) ->
                 SortBy::Whole { descending } => *descending,
                 SortBy::Fields(fields) => fields.get(place).is_some_and(|(_, descending)| *descending),
             };
-            let ordering = if descending { b.compare(a) } else { a.compare(b) };
+            let ordering = if descending { b.compare_in(a, collation) } else { a.compare_in(b, collation) };
             if ordering.is_ne() {
                 return ordering;
             }
@@ -421,15 +424,15 @@ pub(super) fn sort<'a>(scope: &mut Scope<'a>, input: &Value<'a>, by: &SortBy) ->
 }
 
 /// The least or greatest element of an array stands for it; null for missing.
-fn sort_key<'a>(value: &Value<'a>, descending: bool) -> Value<'a> {
+fn sort_key<'a>(value: &Value<'a>, descending: bool, collation: Option<&Collation>) -> Value<'a> {
     if value.is_missing() {
         return Value::NULL;
     }
     let Some(items) = value.items() else { return value.clone() };
     let extreme = if descending {
-        items.iter().max_by(|a, b| a.compare(b))
+        items.iter().max_by(|a, b| a.compare_in(b, collation))
     } else {
-        items.iter().min_by(|a, b| a.compare(b))
+        items.iter().min_by(|a, b| a.compare_in(b, collation))
     };
     extreme.cloned().unwrap_or(Value::Raw(RawBsonRef::Undefined))
 }

@@ -42,5 +42,5 @@ impl<'a> Value<'a> {
 }
 
 fn scope<'a>() -> Scope<'a> {
-    Scope::new(Value::Missing, 0)
+    Scope::new(Value::Missing, 0, None)
 }

@@ -16,8 +16,8 @@ use crate::error::QueryError;
 use crate::number::Number;
 
 pub(super) use format::{from_text, to_text};
-pub(super) use units::{add, difference, subtract, truncate};
 pub(crate) use units::{Unit, shift};
+pub(super) use units::{add, difference, subtract, truncate};
 
 type Outcome<'a> = Result<Value<'a>, QueryError>;
 

@@ -11,7 +11,7 @@ type Outcome<'a> = Result<Value<'a>, QueryError>;
 fn compare<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Result<Ordering, QueryError> {
     let [a, b] = arguments else { return Ok(Ordering::Equal) };
     scope.step(a.bulk().min(b.bulk()))?;
-    Ok(a.compare(b))
+    Ok(a.compare_in(b, scope.collation))
 }
 
 pub(super) fn cmp<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {

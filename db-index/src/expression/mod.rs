@@ -29,6 +29,7 @@ use bson::raw::RawDocument;
 use bson::{RawBson, RawBsonRef};
 
 use self::node::{Node, Scope};
+use crate::collation::Collation;
 use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 
@@ -45,6 +46,7 @@ pub struct Expression {
     root: Node,
     /// The names of the variables that the caller gives, in the order of their values.
     variables: Vec<Box<str>>,
+    collation: Option<Collation>,
 }
 
 impl Expression {
@@ -56,7 +58,7 @@ impl Expression {
     /// arguments, those of field paths, and those of the operators' operands.
     pub fn parse(expression: RawBsonRef<'_>, variables: &[&str]) -> Result<Self, QueryError> {
         let variables: Vec<Box<str>> = variables.iter().map(|name| (*name).into()).collect();
-        Ok(Self { root: parse::expression(expression, &variables, None)?, variables })
+        Ok(Self { root: parse::expression(expression, &variables, None)?, variables, collation: None })
     }
 
     /// As [`Expression::parse`], in surroundings that are known: the variables of the context, `$$NOW` and what is computed of
@@ -70,7 +72,8 @@ impl Expression {
         context: &QueryContext,
     ) -> Result<Self, QueryError> {
         let variables: Vec<Box<str>> = variables.iter().map(|name| (*name).into()).collect();
-        Ok(Self { root: parse::expression(expression, &variables, Some(context))?, variables })
+        let root = parse::expression(expression, &variables, Some(context))?;
+        Ok(Self { root, variables, collation: context.collation.clone() })
     }
 
     /// The value of the expression for `document`, with a value for each of its variables.
@@ -96,7 +99,7 @@ impl Expression {
         variables: &[Value<'a>],
         now_ms: i64,
     ) -> Result<Value<'a>, QueryError> {
-        let mut scope = Scope::new(root, now_ms);
+        let mut scope = Scope::new(root, now_ms, self.collation.as_ref());
         scope.variables.extend(
             self.variables
                 .iter()
@@ -106,6 +109,11 @@ impl Expression {
         self.root.evaluate(&mut scope)
     }
 
+    /// How strings are compared.
+    pub(crate) fn collation(&self) -> Option<&Collation> {
+        self.collation.as_ref()
+    }
+
     /// Whether every platform and version computes alike: whether it may be part of a logged filter.
     pub(crate) fn is_replayable(&self) -> bool {
         replay::is_replayable(&self.root)
@@ -113,10 +121,11 @@ impl Expression {
 
     /// The conditions that all must hold for the expression to be true.
     pub(crate) fn conjuncts(self) -> Vec<Self> {
-        let variables = self.variables;
+        let Self { root, variables, collation } = self;
         let mut conditions = Vec::new();
-        flatten(self.root, &mut conditions);
-        conditions.into_iter().map(|root| Self { root, variables: variables.clone() }).collect()
+        flatten(root, &mut conditions);
+        let whole = |root| Self { root, variables: variables.clone(), collation: collation.clone() };
+        conditions.into_iter().map(whole).collect()
     }
 
     /// The comparison of a field with constants, if it is nothing else.

@@ -8,6 +8,7 @@ use super::array::{self, SortBy};
 use super::error;
 use super::table::{Named, Operator};
 use super::value::Value;
+use crate::collation::Collation;
 use crate::context::Chance;
 use crate::error::QueryError;
 
@@ -80,21 +81,23 @@ pub(super) enum Node {
 pub(super) struct Scope<'a> {
     pub(super) variables: Vec<Value<'a>>,
     pub(super) now_ms: i64,
+    /// How strings are compared.
+    pub(super) collation: Option<&'a Collation>,
     steps: u64,
     bytes: usize,
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(root: Value<'a>, now_ms: i64) -> Self {
-        Self { variables: vec![root], now_ms, steps: 0, bytes: 0 }
+    pub(super) fn new(root: Value<'a>, now_ms: i64, collation: Option<&'a Collation>) -> Self {
+        Self { variables: vec![root], now_ms, collation, steps: 0, bytes: 0 }
     }
 
     /// For what is computed of constants when an expression is compiled: with little to spend.
-    pub(super) fn cheap() -> Self {
+    pub(super) fn cheap(collation: Option<&'a Collation>) -> Self {
         const STEPS: u64 = 1000;
         const BYTES: usize = 100_000;
         let (steps, bytes) = (EXPRESSION_STEPS_MAX - STEPS, EXPRESSION_BYTES_MAX - BYTES);
-        Self { variables: Vec::new(), now_ms: 0, steps, bytes }
+        Self { variables: Vec::new(), now_ms: 0, collation, steps, bytes }
     }
 
     /// Counts work that is done within one operator.

@@ -8,6 +8,7 @@ use super::error;
 use super::node::{Node, Scope, constant};
 use super::table::{self, Named, Operator};
 use super::value::Value;
+use crate::collation::Collation;
 use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 use crate::order;
@@ -48,7 +49,7 @@ impl Parser<'_> {
             RawBsonRef::Array(array) => {
                 let nodes: Vec<Node> =
                     order::array_elements(array).map(|item| self.value(item)).collect::<Result<_, _>>()?;
-                Ok(folded(Node::Array(nodes)))
+                Ok(self.folded(Node::Array(nodes)))
             }
             literal => Ok(constant(literal)),
         };
@@ -112,7 +113,7 @@ impl Parser<'_> {
             check_object_field(name)?;
             nodes.push((name.into(), self.value(value)?));
         }
-        Ok(folded(Node::Object(nodes)))
+        Ok(self.folded(Node::Object(nodes)))
     }
 
     fn operator(&mut self, name: &str, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
@@ -137,15 +138,20 @@ impl Parser<'_> {
             "$sortArray" => self.sort_array(operand)?,
             "$rand" => self.random(operand)?,
             _ => {
-                if let Some(operator) = table::operator(name) {
-                    folded(self.call(operator, operand)?)
+                let node = if let Some(operator) = table::operator(name) {
+                    self.call(operator, operand)?
                 } else if let Some(named) = table::named_operator(name) {
-                    folded(self.call_named(named, operand)?)
+                    self.call_named(named, operand)?
                 } else {
                     return error(168, format!("unrecognized expression '{name}'"));
-                }
+                };
+                self.folded(node)
             }
         })
+    }
+
+    fn folded(&self, node: Node) -> Node {
+        folded(node, self.context.and_then(|context| context.collation.as_ref()))
     }
 
     /// The arguments of an operator: the elements of an array, or one value.
@@ -473,7 +479,7 @@ impl Parser<'_> {
 }
 
 /// The node's value as a constant, if it is made of constants alone and cheap; what fails is left to the evaluation.
-fn folded(node: Node) -> Node {
+fn folded(node: Node, collation: Option<&Collation>) -> Node {
     let is_constant = |node: &Node| matches!(node, Node::Constant(_));
     let all = match &node {
         Node::Object(fields) => fields.iter().all(|(_, node)| is_constant(node)),
@@ -486,7 +492,7 @@ fn folded(node: Node) -> Node {
     if !all {
         return node;
     }
-    let value = node.evaluate(&mut Scope::cheap()).and_then(|value| value.to_raw_bson());
+    let value = node.evaluate(&mut Scope::cheap(collation)).and_then(|value| value.to_raw_bson());
     match value {
         Ok(Some(value)) => Node::Constant(value),
         Ok(None) => Node::Missing,

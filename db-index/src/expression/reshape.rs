@@ -11,6 +11,7 @@ use super::node::{Node, Scope};
 use super::parse::check_variable_name;
 use super::value::{Field, Value};
 use super::{Expression, error};
+use crate::collation::Collation;
 use crate::context::QueryContext;
 use crate::error::QueryError;
 
@@ -21,6 +22,7 @@ pub struct Reshape {
     /// The computed values, evaluated once for each document.
     computed: Vec<Node>,
     variables: Vec<Box<str>>,
+    collation: Option<Collation>,
 }
 
 #[derive(Debug, Clone)]
@@ -84,7 +86,7 @@ impl Reshape {
         variables: &[Value<'a>],
         now_ms: i64,
     ) -> Result<Value<'a>, QueryError> {
-        let mut scope = Scope::new(root.clone(), now_ms);
+        let mut scope = Scope::new(root.clone(), now_ms, self.collation.as_ref());
         scope.variables.extend(
             self.variables
                 .iter()

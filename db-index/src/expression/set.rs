@@ -3,6 +3,7 @@
 use super::error;
 use super::node::Scope;
 use super::value::Value;
+use crate::collation::Collation;
 use crate::error::QueryError;
 
 type Outcome<'a> = Result<Value<'a>, QueryError>;
@@ -11,8 +12,8 @@ type Outcome<'a> = Result<Value<'a>, QueryError>;
 fn sorted_set<'a>(scope: &mut Scope<'a>, items: &[Value<'a>]) -> Result<Vec<Value<'a>>, QueryError> {
     scope.step(items.iter().fold(items.len(), |steps, item| steps.saturating_add(item.bulk())))?;
     let mut values: Vec<Value<'a>> = items.iter().map(null_for_missing).collect();
-    values.sort_by(Value::compare);
-    values.dedup_by(|later, first| later.compare(first).is_eq());
+    values.sort_by(|a, b| a.compare_in(b, scope.collation));
+    values.dedup_by(|later, first| later.compare_in(first, scope.collation).is_eq());
     Ok(values)
 }
 
@@ -20,8 +21,8 @@ fn null_for_missing<'a>(value: &Value<'a>) -> Value<'a> {
     if value.is_missing() { Value::NULL } else { value.clone() }
 }
 
-fn holds(set: &[Value<'_>], value: &Value<'_>) -> bool {
-    set.binary_search_by(|candidate| candidate.compare(value)).is_ok()
+fn holds(set: &[Value<'_>], value: &Value<'_>, collation: Option<&Collation>) -> bool {
+    set.binary_search_by(|candidate| candidate.compare_in(value, collation)).is_ok()
 }
 
 pub(super) fn union<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
@@ -59,7 +60,7 @@ pub(super) fn intersection<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -
         let set = sorted_set(scope, &items)?;
         common = Some(match common {
             None => set,
-            Some(common) => common.into_iter().filter(|value| holds(&set, value)).collect(),
+            Some(common) => common.into_iter().filter(|value| holds(&set, value, scope.collation)).collect(),
         });
     }
     scope.array(common.unwrap_or_default())
@@ -88,15 +89,15 @@ pub(super) fn difference<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> 
     let mut kept = Vec::new();
     for value in left.iter() {
         scope.step(1)?;
-        if !holds(&right, value) && taken.insert(Ordered(value.clone())) {
+        if !holds(&right, value, scope.collation) && taken.insert(Ordered(value.clone(), scope.collation)) {
             kept.push(value.clone());
         }
     }
     scope.array(kept)
 }
 
-/// A value that sorts by the total order.
-pub(super) struct Ordered<'a>(pub(super) Value<'a>);
+/// A value that sorts by the total order, with strings by the collation.
+struct Ordered<'a>(Value<'a>, Option<&'a Collation>);
 
 impl PartialEq for Ordered<'_> {
     fn eq(&self, other: &Self) -> bool {
@@ -114,7 +115,7 @@ impl PartialOrd for Ordered<'_> {
 
 impl Ord for Ordered<'_> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.compare(&other.0)
+        self.0.compare_in(&other.0, self.1)
     }
 }
 
@@ -133,8 +134,8 @@ pub(super) fn equals<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outc
         match &first {
             None => first = Some(set),
             Some(first) => {
-                equal &=
-                    first.len() == set.len() && first.iter().zip(&set).all(|(a, b)| a.compare(b).is_eq());
+                equal &= first.len() == set.len()
+                    && first.iter().zip(&set).all(|(a, b)| a.compare_in(b, scope.collation).is_eq());
             }
         }
     }
@@ -157,7 +158,7 @@ pub(super) fn is_subset<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> O
     };
     let right = sorted_set(scope, &right)?;
     scope.step(left.len())?;
-    Ok(Value::bool(left.iter().all(|value| holds(&right, value))))
+    Ok(Value::bool(left.iter().all(|value| holds(&right, value, scope.collation))))
 }
 
 pub(super) fn all_true<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {

@@ -6,6 +6,7 @@ use super::arithmetic::Total;
 use super::array::some_of;
 use super::node::Scope;
 use super::value::Value;
+use crate::collation::Collation;
 use crate::decimal::Decimal;
 use crate::error::QueryError;
 use crate::number::Number;
@@ -51,7 +52,8 @@ pub(super) fn avg<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome
 
 pub(super) fn min<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     let operands = operands(scope, arguments)?;
-    let least = operands.iter().filter(|value| !value.is_nullish()).min_by(|a, b| a.compare(b));
+    let present = operands.iter().filter(|value| !value.is_nullish());
+    let least = present.min_by(|a, b| a.compare_in(b, scope.collation));
     Ok(least.cloned().unwrap_or(Value::NULL))
 }
 
@@ -59,7 +61,7 @@ pub(super) fn max<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome
     let mut greatest: Option<Value<'a>> = None;
     for value in operands(scope, arguments)?.iter().filter(|value| !value.is_nullish()) {
         // The first of equal ones stays.
-        if greatest.as_ref().is_none_or(|greatest| value.compare(greatest).is_gt()) {
+        if greatest.as_ref().is_none_or(|greatest| value.compare_in(greatest, scope.collation).is_gt()) {
             greatest = Some(value.clone());
         }
     }
@@ -67,16 +69,23 @@ pub(super) fn max<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome
 }
 
 pub(super) fn min_n<'a>(scope: &mut Scope<'a>, arguments: &[Option<Value<'a>>]) -> Outcome<'a> {
-    some_of(scope, "$minN", arguments, |items, n| extremes(items, n, false))
+    let collation = scope.collation;
+    some_of(scope, "$minN", arguments, |items, n| extremes(items, n, false, collation))
 }
 
 pub(super) fn max_n<'a>(scope: &mut Scope<'a>, arguments: &[Option<Value<'a>>]) -> Outcome<'a> {
-    some_of(scope, "$maxN", arguments, |items, n| extremes(items, n, true))
+    let collation = scope.collation;
+    some_of(scope, "$maxN", arguments, |items, n| extremes(items, n, true, collation))
 }
 
-fn extremes<'a>(items: &[Value<'a>], n: usize, greatest: bool) -> Vec<Value<'a>> {
+fn extremes<'a>(
+    items: &[Value<'a>],
+    n: usize,
+    greatest: bool,
+    collation: Option<&Collation>,
+) -> Vec<Value<'a>> {
     let mut items: Vec<Value<'a>> = items.iter().filter(|item| !item.is_nullish()).cloned().collect();
-    items.sort_by(|a, b| if greatest { b.compare(a) } else { a.compare(b) });
+    items.sort_by(|a, b| if greatest { b.compare_in(a, collation) } else { a.compare_in(b, collation) });
     items.truncate(n);
     items
 }

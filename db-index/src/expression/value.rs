@@ -8,6 +8,7 @@ use bson::raw::RawDocumentBuf;
 use bson::spec::{BinarySubtype, ElementType};
 use bson::{DateTime, RawBson, RawBsonRef};
 
+use crate::collation::Collation;
 use crate::error::{ErrorCode, QueryError};
 use crate::limits::DEPTH_MAX;
 use crate::number::Number;
@@ -266,19 +267,24 @@ impl<'a> Value<'a> {
 
     /// The total order of all values.
     pub(crate) fn compare(&self, other: &Value<'_>) -> Ordering {
+        self.compare_in(other, None)
+    }
+
+    /// The total order of all values with strings by `collation`.
+    pub(crate) fn compare_in(&self, other: &Value<'_>, collation: Option<&Collation>) -> Ordering {
         if let (Self::Raw(a), Value::Raw(b)) = (self, other) {
-            return order::compare(*a, *b);
+            return order::compare_collated(*a, *b, collation);
         }
         let by_bracket = self.bracket().cmp(&other.bracket());
         if by_bracket.is_ne() {
             return by_bracket;
         }
         if let (Some(a), Some(b)) = (self.text_like(), other.text_like()) {
-            return a.cmp(b);
+            return collation.map_or_else(|| a.cmp(b), |collation| collation.compare(a, b));
         }
         if let (Some(a), Some(b)) = (self.items(), other.items()) {
             for (a, b) in a.iter().zip(b.iter()) {
-                let ordering = a.compare(b);
+                let ordering = a.compare_in(b, collation);
                 if ordering.is_ne() {
                     return ordering;
                 }
@@ -291,7 +297,7 @@ impl<'a> Value<'a> {
                     .bracket()
                     .cmp(&b.bracket())
                     .then_with(|| a_key.as_bytes().cmp(b_key.as_bytes()))
-                    .then_with(|| a.compare(b));
+                    .then_with(|| a.compare_in(b, collation));
                 if ordering.is_ne() {
                     return ordering;
                 }

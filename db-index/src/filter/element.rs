@@ -3,6 +3,7 @@
 use bson::{RawBson, RawBsonRef, RawDocument};
 
 use crate::{
+    collation::Collation,
     context::QueryContext,
     error::{ErrorCode, QueryError},
     filter::{
@@ -23,7 +24,7 @@ pub struct ElementFilter {
 #[derive(Debug, Clone)]
 enum Condition {
     /// The element equals the value.
-    Equal(RawBson),
+    Equal(RawBson, Option<Collation>),
     /// The element is an object that matches the query.
     Object(Filter),
     /// The element would match as the only field of a document.
@@ -36,15 +37,15 @@ impl ElementFilter {
     ///
     /// # Errors
     /// Those of [`Filter::parse`].
-    pub fn parse_pull(operand: RawBsonRef<'_>) -> Result<Self, QueryError> {
+    pub fn parse_pull(operand: RawBsonRef<'_>, context: &QueryContext) -> Result<Self, QueryError> {
         let condition = match operand {
             RawBsonRef::Document(query) if !is_operator_document(query) || is_logical(query) => {
-                Condition::Object(without_expressions(Filter::parse(query)?, "a $pull")?)
+                Condition::Object(without_expressions(Filter::parse_in(query, context)?, "a $pull")?)
             }
             RawBsonRef::Document(_) | RawBsonRef::RegularExpression(_) => {
-                Condition::Wrapped(parse::condition("", operand, &QueryContext::default())?)
+                Condition::Wrapped(parse::condition("", operand, context)?)
             }
-            value => Condition::Equal(RawBson::from(value)),
+            value => Condition::Equal(RawBson::from(value), context.collation.clone()),
         };
         Ok(Self { condition })
     }
@@ -55,8 +56,11 @@ impl ElementFilter {
     /// # Errors
     /// `FailedToParse` (9) if it names no identifier or more than one, `BadValue` (2) for an identifier that is not
     /// alphanumeric from a lower-case letter on; those of [`Filter::parse`].
-    pub fn parse_array_filter(document: &RawDocument) -> Result<(String, Self), QueryError> {
-        let filter = without_expressions(Filter::parse(document)?, "arrayFilters")?;
+    pub fn parse_array_filter(
+        document: &RawDocument,
+        context: &QueryContext,
+    ) -> Result<(String, Self), QueryError> {
+        let filter = without_expressions(Filter::parse_in(document, context)?, "arrayFilters")?;
         let mut identifier = None;
         name_of(filter.root(), &mut identifier)?;
         let Some(identifier) = identifier else {
@@ -77,7 +81,9 @@ impl ElementFilter {
     /// Whether `element` satisfies the condition.
     pub fn matches(&self, element: RawBsonRef<'_>) -> bool {
         match (&self.condition, element) {
-            (Condition::Equal(value), element) => order::compare(value.as_raw_bson_ref(), element).is_eq(),
+            (Condition::Equal(value, collation), element) => {
+                order::compare_collated(value.as_raw_bson_ref(), element, collation.as_ref()).is_eq()
+            }
             (Condition::Object(filter), RawBsonRef::Document(document)) => {
                 filter.root().matches(Subject::Document(document), &mut Trace::default())
             }
@@ -91,7 +97,7 @@ impl ElementFilter {
     /// Whether every platform and version answers alike, so that an update with this condition may be replayed.
     pub fn is_replayable(&self) -> bool {
         match &self.condition {
-            Condition::Equal(_) => true,
+            Condition::Equal(..) => true,
             Condition::Object(filter) => filter.root().is_replayable(),
             Condition::Wrapped(node) => node.is_replayable(),
         }

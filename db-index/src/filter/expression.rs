@@ -4,6 +4,7 @@ use bson::raw::RawDocumentBuf;
 use bson::{RawArrayBuf, RawBson, RawBsonRef, RawDocument};
 
 use crate::{
+    collation::Collation,
     context::QueryContext,
     error::QueryError,
     expression::{Comparison, Expression},
@@ -34,6 +35,16 @@ impl ExpressionTest {
     /// The comparison of a field with a constant, if the test is nothing else.
     pub(crate) fn comparison(&self) -> Option<&Comparison> {
         self.comparison.as_ref()
+    }
+
+    /// How the strings of the expression are compared.
+    pub(crate) fn collation(&self) -> Option<&Collation> {
+        self.expression.collation()
+    }
+
+    pub(super) fn suits(&self, own: Option<&Collation>) -> bool {
+        let plain = |comparison: &Comparison| !comparison.operands.iter().any(is_text);
+        self.collation() == own || self.comparison.as_ref().is_none_or(plain)
     }
 
     pub(super) fn is_replayable(&self) -> bool {
@@ -137,6 +148,10 @@ fn literal(value: RawBson) -> RawDocumentBuf {
     let mut document = RawDocumentBuf::new();
     document.append(bson::raw::cstr!("$literal"), value);
     document
+}
+
+fn is_text(operand: &RawBson) -> bool {
+    order::holds_text(operand.as_raw_bson_ref())
 }
 
 #[cfg(test)]

@@ -15,13 +15,25 @@ use crate::{
 
 /// The value that every matching document has as `_id`.
 pub(super) fn id_equality(root: &Node) -> Option<RawBsonRef<'_>> {
-    let mut found = None;
-    visit_equalities(root, &mut |path, value| {
-        if found.is_none() && path.is("_id") {
-            found = Some(value);
+    match root {
+        Node::And(nodes) => nodes.iter().find_map(id_equality),
+        Node::Or(nodes) => match nodes.as_slice() {
+            [only] => id_equality(only),
+            _ => None,
+        },
+        Node::Field { path, predicate: Predicate::Eq(value) } if path.is("_id") => {
+            Some(value.as_raw_bson_ref())
         }
-    });
-    found
+        Node::Field { path, predicate: Predicate::In(members) }
+            if path.is("_id") && !members.has_patterns() =>
+        {
+            match members.values() {
+                [only] => Some(only.as_raw_bson_ref()),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 /// All equalities, checked against one another.
@@ -64,6 +76,12 @@ fn visit_equalities<'a>(node: &'a Node, visit: &mut impl FnMut(&'a Path, RawBson
         Node::Field { path, predicate: Predicate::In(members) } => {
             if let ([only], false) = (members.values(), members.has_patterns()) {
                 visit(path, only.as_raw_bson_ref());
+            }
+        }
+        // The collation is about finding: what is not found is made as it was asked for.
+        Node::Field { path, predicate: Predicate::Collated(collated) } => {
+            if let Some(value) = collated.fact() {
+                visit(path, value);
             }
         }
         _ => {}

@@ -6,9 +6,13 @@ use std::ops::ControlFlow;
 use bson::{RawBson, RawBsonRef, RawDocument};
 
 use crate::{
+    collation::Collation,
     context::Chance,
     error::QueryError,
-    filter::{bits::BitTest, expression::ExpressionTest, pattern::Pattern, schema::Schema, types::TypeSet},
+    filter::{
+        bits::BitTest, collated::Collated, expression::ExpressionTest, pattern::Pattern, schema::Schema,
+        types::TypeSet,
+    },
     number::Number,
     order::{self, Bracket},
     path::{Candidate, Flow, Leaf, Path, elements, walk_document, walk_value},
@@ -62,6 +66,8 @@ pub(crate) enum Predicate {
     Lte(RawBson),
     /// `$in`.
     In(Members),
+    /// One of these by a collation, with a string in the operand.
+    Collated(Box<Collated>),
     /// `$exists: true`. (`$exists: false` is its negation.)
     Exists,
     /// `$type`.
@@ -224,6 +230,33 @@ impl Node {
         }
     }
 
+    /// Whether a collation makes a difference to the answer.
+    pub(crate) fn is_collated(&self) -> bool {
+        match self {
+            Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().any(Self::is_collated),
+            Self::Not(node) => node.is_collated(),
+            Self::Always(_) | Self::Schema(_) | Self::Sample { .. } => false,
+            Self::Expression(test) => test.collation().is_some(),
+            Self::Field { predicate, .. } => match predicate {
+                Predicate::Collated(_) => true,
+                Predicate::ElemMatchValue(node) | Predicate::ElemMatchObject(node) => node.is_collated(),
+                _ => false,
+            },
+        }
+    }
+
+    /// Whether an index whose strings are ordered by `own` tells of the condition what it tells of others: whether no string
+    /// in it is compared in another way.
+    pub(crate) fn suits(&self, own: Option<&Collation>) -> bool {
+        match self {
+            Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().all(|node| node.suits(own)),
+            Self::Not(node) => node.suits(own),
+            Self::Always(_) | Self::Schema(_) | Self::Sample { .. } => true,
+            Self::Expression(test) => test.suits(own),
+            Self::Field { predicate, .. } => predicate.suits(own),
+        }
+    }
+
     /// Whether every platform and version answers alike: no regular expressions and no schemas.
     pub(crate) fn is_replayable(&self) -> bool {
         match self {
@@ -235,6 +268,7 @@ impl Node {
             Self::Field { predicate, .. } => match predicate {
                 Predicate::Regex(_) => false,
                 Predicate::In(members) => !members.has_patterns(),
+                Predicate::Collated(collated) => !collated.has_patterns(),
                 Predicate::ElemMatchValue(node) | Predicate::ElemMatchObject(node) => node.is_replayable(),
                 _ => true,
             },
@@ -243,6 +277,24 @@ impl Node {
 }
 
 impl Predicate {
+    fn suits(&self, own: Option<&Collation>) -> bool {
+        let plain = |operand: &RawBson| own.is_none() || !order::holds_text(operand.as_raw_bson_ref());
+        match self {
+            Self::Eq(operand)
+            | Self::Gt(operand)
+            | Self::Gte(operand)
+            | Self::Lt(operand)
+            | Self::Lte(operand) => plain(operand),
+            Self::In(members) => {
+                members.values().iter().all(plain) && (own.is_none() || !members.has_patterns())
+            }
+            Self::Collated(collated) => own == Some(collated.collation()) && !collated.has_patterns(),
+            Self::Regex(_) => own.is_none(),
+            Self::ElemMatchValue(node) | Self::ElemMatchObject(node) => node.suits(own),
+            Self::Exists | Self::Type(_) | Self::Size(_) | Self::Mod { .. } | Self::Bits(_) => true,
+        }
+    }
+
     /// What the walk does with an array at the end of the path.
     fn leaf(&self) -> Leaf {
         match self {
@@ -272,6 +324,7 @@ impl Predicate {
             Self::Lt(operand) => within(value, operand.as_raw_bson_ref(), false, Ordering::is_lt),
             Self::Lte(operand) => within(value, operand.as_raw_bson_ref(), true, Ordering::is_le),
             Self::In(members) => members.contain(value),
+            Self::Collated(collated) => collated.holds(value),
             Self::Exists => value.is_some(),
             Self::Type(types) => value.is_some_and(|value| types.contains(value)),
             Self::Size(size) => match value {

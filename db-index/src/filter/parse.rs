@@ -3,10 +3,14 @@
 use bson::{RawArray, RawBson, RawBsonRef, RawDocument};
 
 use crate::{
+    collation::Collation,
     context::QueryContext,
     error::{ErrorCode, QueryError},
+    expression::Relation,
     filter::{
+        COLLATION,
         bits::{BitQuestion, BitTest},
+        collated::Collated,
         expression,
         node::{Members, Node, Predicate},
         pattern::Pattern,
@@ -15,6 +19,7 @@ use crate::{
     },
     limits::DEPTH_MAX,
     number::Number,
+    order,
     path::{Path, elements, fields},
 };
 
@@ -79,6 +84,7 @@ impl<'c> Parser<'c> {
             let (name, value) = element.map_err(|error| invalid(&error))?;
             nodes.push(match name.as_str() {
                 "$comment" => continue,
+                COLLATION if depth == 0 => continue, // see `Filter::parse_in`
                 name if name.starts_with('$') => self.top_operator(name, value, depth)?,
                 name => self.field(name, value, depth)?,
             });
@@ -197,14 +203,11 @@ impl<'c> Parser<'c> {
                 refuse_regex(path, name, operand)?;
                 return Ok(self.equality(path, operand)?.negated());
             }
-            "$gt" => Predicate::Gt(comparable(path, name, operand)?),
-            "$gte" => Predicate::Gte(comparable(path, name, operand)?),
-            "$lt" => Predicate::Lt(comparable(path, name, operand)?),
-            "$lte" => Predicate::Lte(comparable(path, name, operand)?),
-            "$in" => Predicate::In(self.members(name, operand)?),
+            "$gt" | "$gte" | "$lt" | "$lte" => self.range(name, comparable(path, name, operand)?),
+            "$in" => self.members(name, operand)?,
             "$nin" => {
                 let members = self.members(name, operand)?;
-                return Ok(self.leaf(path, Predicate::In(members))?.negated());
+                return Ok(self.leaf(path, members)?.negated());
             }
             "$exists" => {
                 let node = self.leaf(path, Predicate::Exists)?;
@@ -228,7 +231,34 @@ impl<'c> Parser<'c> {
 
     fn equality(&mut self, path: &Path, value: RawBsonRef<'_>) -> Result<Node, QueryError> {
         refuse_undefined(value)?;
-        self.leaf(path, Predicate::Eq(RawBson::from(value)))
+        let predicate = match self.collation_of(value) {
+            Some(collation) => Collated::predicate(collation, Relation::Equal, value.into()),
+            None => Predicate::Eq(value.into()),
+        };
+        self.leaf(path, predicate)
+    }
+
+    /// The collation by which a comparison with `operand` is made, if there are strings to compare.
+    fn collation_of(&self, operand: RawBsonRef<'_>) -> Option<&'c Collation> {
+        self.context.collation.as_ref().filter(|_| order::holds_text(operand))
+    }
+
+    fn range(&self, name: &str, operand: RawBson) -> Predicate {
+        if let Some(collation) = self.collation_of(operand.as_raw_bson_ref()) {
+            let relation = match name {
+                "$gt" => Relation::Greater,
+                "$gte" => Relation::GreaterOrEqual,
+                "$lt" => Relation::Less,
+                _ => Relation::LessOrEqual,
+            };
+            return Collated::predicate(collation, relation, operand);
+        }
+        match name {
+            "$gt" => Predicate::Gt(operand),
+            "$gte" => Predicate::Gte(operand),
+            "$lt" => Predicate::Lt(operand),
+            _ => Predicate::Lte(operand),
+        }
     }
 
     fn leaf(&mut self, path: &Path, predicate: Predicate) -> Result<Node, QueryError> {
@@ -306,7 +336,7 @@ impl<'c> Parser<'c> {
         Ok(Predicate::ElemMatchObject(Box::new(node)))
     }
 
-    fn members(&mut self, name: &str, operand: RawBsonRef<'_>) -> Result<Members, QueryError> {
+    fn members(&mut self, name: &str, operand: RawBsonRef<'_>) -> Result<Predicate, QueryError> {
         let RawBsonRef::Array(list) = operand else {
             return Err(QueryError::bad_value(format!("{name} needs an array")));
         };
@@ -329,7 +359,10 @@ impl<'c> Parser<'c> {
                 }
             }
         }
-        Ok(Members::new(values, patterns))
+        Ok(match self.collation_of(operand) {
+            Some(collation) => Collated::members(collation, values, patterns),
+            None => Predicate::In(Members::new(values, patterns)),
+        })
     }
 
     fn pattern(

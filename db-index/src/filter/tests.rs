@@ -355,7 +355,8 @@ fn a_pull_operand_is_a_value_a_query_or_operators() {
     let holds = |operand: Bson, element: Bson| {
         let document = rawdoc! {"o": bson::RawBson::try_from(operand).unwrap(),
         "e": bson::RawBson::try_from(element).unwrap()};
-        let operand = ElementFilter::parse_pull(document.get("o").unwrap().unwrap()).unwrap();
+        let operand =
+            ElementFilter::parse_pull(document.get("o").unwrap().unwrap(), &QueryContext::default()).unwrap();
         operand.matches(document.get("e").unwrap().unwrap())
     };
     assert!(holds(bson::bson!(1), bson::bson!(1.0)));
@@ -374,7 +375,9 @@ fn a_pull_operand_is_a_value_a_query_or_operators() {
 
 #[test]
 fn an_array_filter_is_for_one_identifier() {
-    let parse = |document: bson::Document| ElementFilter::parse_array_filter(&raw(&document));
+    let parse = |document: bson::Document| {
+        ElementFilter::parse_array_filter(&raw(&document), &QueryContext::default())
+    };
     let holds = |document, element: bson::Document| {
         parse(document).unwrap().1.matches(raw(&element).get("e").unwrap().unwrap())
     };
@@ -505,7 +508,7 @@ proptest! {
             let _ = filter.equality_facts();
             let _ = filter.replayable();
         }
-        let _ = ElementFilter::parse_array_filter(&query);
+        let _ = ElementFilter::parse_array_filter(&query, &QueryContext::default());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bson::{RawArray, RawBsonRef, RawDocument};
 use super::{FieldKind, IndexDefinition, IndexField};
 use crate::{
     error::{ErrorCode, QueryError},
-    key::{encode_missing, encode_value, trim_types},
+    key::{encode_collated, encode_missing, trim_types},
     limits::INDEX_BYTES_PER_DOCUMENT_MAX,
     order::array_elements,
 };
@@ -236,6 +236,7 @@ impl<'a> Builder<'a> {
         let first = FieldKey { key: Vec::with_capacity(16 * places.len()), types: Vec::new() };
         let mut keys = vec![first];
         let mut own = self.own.iter();
+        let collation = self.definition.collation();
         for (value, field) in values() {
             if field.kind().is_many_keyed() {
                 let added = own.next().map(|keys| keys.keys.as_slice()).unwrap_or_default();
@@ -244,8 +245,10 @@ impl<'a> Builder<'a> {
             }
             for FieldKey { key, types } in &mut keys {
                 match (field.kind(), value) {
-                    (FieldKind::Hashed, value) => hashed::encode(value, key, types),
-                    (_, Some(value)) => encode_value(value, field.direction(), key, types),
+                    (FieldKind::Hashed, value) => hashed::encode(value, collation, key, types),
+                    (_, Some(value)) => {
+                        encode_collated(value, field.direction(), collation, key, types);
+                    }
                     (_, None) => encode_missing(field.direction(), key, types),
                 }
             }

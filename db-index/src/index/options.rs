@@ -4,6 +4,7 @@ use bson::{RawBsonRef, RawDocument, RawDocumentBuf, raw::cstr};
 
 use super::{partial::PartialFilter, wildcard::WildcardProjection};
 use crate::{
+    collation::Collation,
     error::{ErrorCode, QueryError},
     number::Number,
     order::elements,
@@ -18,7 +19,7 @@ pub(super) struct Options {
     pub(super) hidden: bool,
     pub(super) partial: Option<PartialFilter>,
     pub(super) expire_after_seconds: Option<i32>,
-    pub(super) collation: Option<RawDocumentBuf>,
+    pub(super) collation: Option<Collation>,
     pub(super) wildcard_projection: Option<WildcardProjection>,
 }
 
@@ -33,6 +34,9 @@ impl Options {
         let mut options = Self::default();
         for (name, value) in elements(document) {
             options.read(name.as_str(), value)?;
+        }
+        if let Ok(Some(RawBsonRef::Document(filter))) = document.get("partialFilterExpression") {
+            options.partial = Some(PartialFilter::parse(filter, options.collation.as_ref())?);
         }
         if options.sparse && options.partial.is_some() {
             return Err(cannot_create("cannot mix \"partialFilterExpression\" and \"sparse\" options"));
@@ -58,7 +62,7 @@ impl Options {
             document.append(cstr!("hidden"), true);
         }
         if let Some(collation) = &self.collation {
-            document.append(cstr!("collation"), collation.as_ref());
+            document.append(cstr!("collation"), collation.to_document());
         }
         if let Some(projection) = &self.wildcard_projection {
             document.append(cstr!("wildcardProjection"), projection.to_document());
@@ -93,13 +97,9 @@ impl Options {
                 RawBsonRef::Boolean(hidden) => self.hidden = hidden,
                 _ => return Err(wrong_type(option, "a boolean")),
             },
-            "partialFilterExpression" => match value {
-                RawBsonRef::Document(filter) => self.partial = Some(PartialFilter::parse(filter)?),
-                _ => return Err(wrong_type(option, "an object")),
-            },
             "expireAfterSeconds" => self.expire_after_seconds = Some(expire_after_seconds(value)?),
             "collation" => match value {
-                RawBsonRef::Document(collation) => self.collation = parse_collation(collation)?,
+                RawBsonRef::Document(collation) => self.collation = Collation::parse(collation)?,
                 _ => return Err(wrong_type(option, "an object")),
             },
             "wildcardProjection" => match value {
@@ -113,7 +113,8 @@ impl Options {
                 Some(_) => return Err(cannot_create("the version of an index ('v') must be 1 or 2")),
                 None => return Err(wrong_type(option, "a number")),
             },
-            "storageEngine" => match value {
+            // The filter of a partial index is compiled when the collation is known.
+            "storageEngine" | "partialFilterExpression" => match value {
                 RawBsonRef::Document(_) => {}
                 _ => return Err(wrong_type(option, "an object")),
             },
@@ -146,19 +147,6 @@ fn expire_after_seconds(value: RawBsonRef<'_>) -> Result<i32, QueryError> {
             i32::MAX
         ))
     })
-}
-
-/// A collation that orders otherwise than bytes do.
-fn parse_collation(collation: &RawDocument) -> Result<Option<RawDocumentBuf>, QueryError> {
-    match collation.get("locale") {
-        Ok(Some(RawBsonRef::String("simple"))) => Ok(None),
-        Ok(Some(RawBsonRef::String(_))) => Ok(Some(collation.to_owned())),
-        Ok(Some(_)) => Err(wrong_type("collation.locale", "a string")),
-        _ => Err(QueryError::new(
-            ErrorCode::COLLATION_WITHOUT_LOCALE,
-            "BSON field 'collation.locale' is missing but a required field",
-        )),
-    }
 }
 
 fn flag(option: &str, value: RawBsonRef<'_>) -> Result<bool, QueryError> {

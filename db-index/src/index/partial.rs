@@ -4,6 +4,8 @@ use bson::{RawBsonRef, RawDocument};
 
 use super::options::cannot_create;
 use crate::{
+    collation::Collation,
+    context::QueryContext,
     error::{ErrorCode, QueryError},
     filter::{Filter, Node, Predicate},
     path::{elements, fields},
@@ -19,14 +21,15 @@ impl PartialFilter {
     ///
     /// # Errors
     /// `CannotCreateIndex` (67) for another operator, 224 for `$expr`, and those of [`Filter::parse`].
-    pub(super) fn parse(document: &RawDocument) -> Result<Self, QueryError> {
+    pub(super) fn parse(document: &RawDocument, collation: Option<&Collation>) -> Result<Self, QueryError> {
         if uses_expressions(document) {
             return Err(QueryError::new(
                 ErrorCode::QUERY_FEATURE_NOT_ALLOWED,
                 "$expr is not allowed in the partialFilterExpression of an index",
             ));
         }
-        let filter = Filter::parse(document)?;
+        let context = QueryContext { collation: collation.cloned(), ..QueryContext::default() };
+        let filter = Filter::parse_in(document, &context)?;
         check(filter.root())?;
         Ok(Self(filter))
     }
@@ -78,6 +81,7 @@ fn is_allowed(predicate: &Predicate) -> bool {
         | Predicate::Exists
         | Predicate::Type(_) => true,
         Predicate::In(members) => !members.has_patterns(),
+        Predicate::Collated(collated) => !collated.has_patterns(),
         _ => false,
     }
 }

@@ -7,9 +7,10 @@ use bson::{RawBson, RawBsonRef};
 
 use super::interval::{Cut, Interval, IntervalSet};
 use crate::{
+    collation::Collation,
     expression::{Comparison, Relation},
-    filter::{Node, Predicate},
-    key::Bracket,
+    filter::{Collated, Node, Predicate},
+    key::{Bracket, Direction, encode_collated},
     number::Number,
     order::{array_elements, bracket},
     path::Part,
@@ -67,9 +68,9 @@ pub(crate) fn node_bounds<'a>(node: &'a Node, path: &[&str], keys: Keys) -> Opti
         }
         Node::Not(inner) => negated_bounds(inner, path, keys),
         Node::Nor(nodes) => all_bounds(nodes.iter().map(|node| negated_bounds(node, path, keys)), keys),
-        Node::Expression(test) => {
-            test.comparison().and_then(|comparison| comparison_bounds(comparison, path, keys))
-        }
+        Node::Expression(test) => test
+            .comparison()
+            .and_then(|comparison| comparison_bounds(comparison, test.collation(), path, keys)),
         Node::Always(true) | Node::Schema(_) | Node::Sample { .. } => None,
         Node::Always(false) => Some(bounds(IntervalSet::empty(), true)),
     }
@@ -153,6 +154,7 @@ pub(super) fn predicate_bounds(predicate: &Predicate, keys: Keys) -> Bounds<'_> 
             let patterns = members.has_patterns().then(|| brackets([Bracket::String, Bracket::Regex]));
             bounds(IntervalSet::union_of(sets.chain(patterns)), exact)
         }
+        Predicate::Collated(collated) => collated_bounds(collated, keys),
         Predicate::Regex(pattern) => {
             let strings = match pattern.prefix() {
                 Some(prefix) => IntervalSet::string_prefix(prefix),
@@ -194,35 +196,94 @@ fn element_bounds(node: &Node) -> Option<IntervalSet> {
 /// The keys of the values that stand so to the constants of an expression, which compares whole values by the total order and
 /// puts a missing one below null: the index has the key of null for it. Where arrays were met, the keys are those of elements
 /// and say nothing.
-fn comparison_bounds<'a>(comparison: &Comparison, path: &[&str], keys: Keys) -> Option<Bounds<'a>> {
+fn comparison_bounds<'a>(
+    comparison: &Comparison,
+    collation: Option<&Collation>,
+    path: &[&str],
+    keys: Keys,
+) -> Option<Bounds<'a>> {
     if keys != Keys::Single || !comparison.path.iter().map(|part| &**part).eq(path.iter().copied()) {
         return None;
     }
     if comparison.relation == Relation::In {
         let members = comparison.operands.iter().map(RawBson::as_raw_bson_ref);
-        let points =
-            members.map(|member| comparison_set(Relation::Equal, member)).collect::<Option<Vec<_>>>()?;
+        let points = members
+            .map(|member| comparison_set(Relation::Equal, member, collation))
+            .collect::<Option<Vec<_>>>()?;
         return Some(bounds(IntervalSet::union_of(points), false));
     }
     let operand = comparison.operands.first()?.as_raw_bson_ref();
-    Some(bounds(comparison_set(comparison.relation, operand)?, false))
+    Some(bounds(comparison_set(comparison.relation, operand, collation)?, false))
 }
 
-fn comparison_set(relation: Relation, operand: RawBsonRef<'_>) -> Option<IntervalSet> {
+fn comparison_set(
+    relation: Relation,
+    operand: RawBsonRef<'_>,
+    collation: Option<&Collation>,
+) -> Option<IntervalSet> {
     let (least, most) = (Cut::before(Vec::new()), Cut::after(Vec::new()));
     let is_null = match bracket(operand) {
         Bracket::Array | Bracket::Undefined => return None,
         other => other == Bracket::Null,
     };
-    let (below, above) = (Cut::before_value(operand), Cut::after_value(operand));
+    let key = collated_key(operand, collation);
+    let (below, above) = (Cut::before(key.clone()), Cut::after(key));
     Some(match relation {
-        Relation::Equal => IntervalSet::point(operand),
+        Relation::Equal => IntervalSet::between(below, above),
         Relation::Greater => IntervalSet::between(above, most),
         Relation::GreaterOrEqual => IntervalSet::between(below, most),
         Relation::Less if !is_null => IntervalSet::between(least, below),
         Relation::Less | Relation::LessOrEqual => IntervalSet::between(least, above),
         Relation::In => return None,
     })
+}
+
+/// The bounds in an index of the same collation.
+fn collated_bounds<'a>(collated: &Collated, keys: Keys) -> Bounds<'a> {
+    let key = |operand| collated_key(operand, Some(collated.collation()));
+    let point = |operand| {
+        let key = key(operand);
+        IntervalSet::between(Cut::before(key.clone()), Cut::after(key))
+    };
+    let operands = collated.operands().iter().map(RawBson::as_raw_bson_ref);
+    if matches!(collated.relation(), Relation::Equal | Relation::In) {
+        let mut exact = !collated.has_patterns();
+        let mut sets = Vec::new();
+        for operand in operands {
+            sets.push(point(operand));
+            if let RawBsonRef::Array(array) = operand
+                && keys != Keys::Element
+            {
+                // As with the plain equality: the index has the elements of the array.
+                sets.push(point(array_elements(array).next().unwrap_or(RawBsonRef::Undefined)));
+                exact = false;
+            }
+            exact &= !matches!(operand, RawBsonRef::Null | RawBsonRef::Undefined) || keys == Keys::Single;
+        }
+        if collated.has_patterns() {
+            sets.push(brackets([Bracket::String, Bracket::Regex]));
+        }
+        return bounds(IntervalSet::union_of(sets), exact);
+    }
+    let Some(operand) = operands.into_iter().next() else { return bounds(IntervalSet::empty(), true) };
+    let bracket = bracket(operand);
+    if bracket == Bracket::Array && keys == Keys::Many {
+        return bounds(IntervalSet::full(), false);
+    }
+    let (lowest, highest) = (Cut::before_bracket(bracket), Cut::after_bracket(bracket));
+    let set = match collated.relation() {
+        Relation::GreaterOrEqual => IntervalSet::between(Cut::before(key(operand)), highest),
+        Relation::Greater => IntervalSet::between(Cut::after(key(operand)), highest),
+        Relation::LessOrEqual => IntervalSet::between(lowest, Cut::after(key(operand))),
+        _ => IntervalSet::between(lowest, Cut::before(key(operand))),
+    };
+    bounds(set, true)
+}
+
+fn collated_key(value: RawBsonRef<'_>, collation: Option<&Collation>) -> Vec<u8> {
+    let mut key = Vec::new();
+    encode_collated(value, Direction::Ascending, collation, &mut key, &mut Vec::new());
+    key
 }
 
 fn equality_bounds<'a>(operand: RawBsonRef<'_>, keys: Keys) -> Bounds<'a> {

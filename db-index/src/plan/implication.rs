@@ -10,6 +10,7 @@
 
 use super::bounds::{Keys, predicate_bounds};
 use crate::{
+    expression::Relation,
     filter::{Node, Predicate},
     order::bracket,
     path::Path,
@@ -91,6 +92,19 @@ fn predicate_implies(given: &Predicate, wanted: &Predicate) -> bool {
         (Predicate::In(members), wanted) if !members.has_patterns() && is_comparison(wanted) => {
             members.values().iter().all(|value| wanted.holds(Some(value.as_raw_bson_ref()), &mut None))
                 && (!given.holds(None, &mut None) || wanted.holds(None, &mut None))
+        }
+        // Equal values are equal by every collation.
+        (Predicate::Eq(operand), wanted @ Predicate::Collated(_)) => {
+            wanted.holds(Some(operand.as_raw_bson_ref()), &mut None)
+        }
+        (Predicate::Collated(given), wanted @ Predicate::Collated(other))
+            if given.collation() == other.collation() && !given.has_patterns() =>
+        {
+            matches!(given.relation(), Relation::Equal | Relation::In)
+                && given
+                    .operands()
+                    .iter()
+                    .all(|operand| wanted.holds(Some(operand.as_raw_bson_ref()), &mut None))
         }
         (given, wanted) if is_comparison(given) && is_comparison(wanted) => {
             let (given, wanted) =

@@ -65,6 +65,7 @@ pub(super) fn scan(
         holds_all && (!definition.is_sparse() || requires_a_field(conjuncts, definition, &bounds));
     let (run_fields, mut direction, mut is_sorted) =
         match sort_service(request.sort, definition, &bounds, multikey) {
+            _ if request.sort.collation() != definition.collation() => (0, ScanDirection::Forward, false),
             Service::None => (0, ScanDirection::Forward, false),
             Service::Ordered(direction) => (0, direction, true),
             Service::Runs(fields, direction) => (fields, direction, true),
@@ -85,9 +86,16 @@ pub(super) fn scan(
     let intervals = bounds.iter().enumerate().skip(fields_in_ranges).filter(|(_, set)| !set.is_full());
     let intervals = intervals.map(|(field, set)| (field, set.clone())).collect();
     let open = conjuncts.iter().zip(&satisfied).filter(|(_, satisfied)| !**satisfied).map(|(node, _)| *node);
-    let (mut key_filter, undecided) = KeyFilter::new(definition, multikey, intervals, open);
+    let (decidable, mut undecidable): (Vec<&Node>, Vec<&Node>) =
+        open.partition(|_| definition.collation().is_none());
+    let (mut key_filter, undecided) = KeyFilter::new(definition, multikey, intervals, decidable);
+    undecidable.extend(undecided);
+    let undecided = undecidable;
     let mut tests_documents = !undecided.is_empty();
-    let mut covered = !tests_documents && multikey.is_empty() && covers(definition, request.output);
+    // The keys of a collation do not give their strings back.
+    let gives_values = definition.collation().is_none() || matches!(request.output, Output::Count);
+    let mut covered =
+        !tests_documents && multikey.is_empty() && gives_values && covers(definition, request.output);
     if source == Source::Documents {
         // The document is at hand with its key.
         tests_documents |= key_filter.take().is_some();
@@ -106,6 +114,7 @@ fn field_bounds(
     multikey: MultikeyFields,
 ) -> (Vec<IntervalSet>, Vec<bool>) {
     let mut satisfied = vec![false; conjuncts.len()];
+    let suits: Vec<bool> = conjuncts.iter().map(|node| node.suits(definition.collation())).collect();
     // Once a field with many keys is bounded, another one may be only by conditions on the same element: otherwise the two
     // may be met by different elements, of which there is no common entry.
     let mut bounded: Option<Option<*const Node>> = None;
@@ -119,6 +128,7 @@ fn field_bounds(
         let found = conjuncts
             .iter()
             .enumerate()
+            .filter(|(number, _)| suits.get(*number).is_some_and(|suits| *suits))
             .filter_map(|(number, node)| Some((number, node_bounds(node, &path, keys)?)));
         if !many {
             return found.fold(IntervalSet::full(), |sum, (number, bounds)| {
@@ -303,6 +313,10 @@ pub(super) fn node_selectivity(node: &Node) -> f64 {
             Predicate::Eq(_) => POINT,
             Predicate::In(members) => (POINT * members.values().len() as f64).min(1.0),
             Predicate::Gt(_) | Predicate::Gte(_) | Predicate::Lt(_) | Predicate::Lte(_) => HALF_OPEN,
+            Predicate::Collated(collated) => match collated.relation() {
+                Relation::Equal | Relation::In => (POINT * collated.operands().len() as f64).min(1.0),
+                _ => HALF_OPEN,
+            },
             Predicate::ElemMatchValue(node) | Predicate::ElemMatchObject(node) => node_selectivity(node),
             _ => OTHER,
         },

@@ -9,6 +9,8 @@ use crate::{
     testing::{array_of, document_of, small_document, small_value},
 };
 
+mod collation;
+
 /// A collection in memory, read the way that plans say.
 #[derive(Default)]
 struct Collection {
@@ -531,7 +533,7 @@ fn scalar() -> impl Strategy<Value = RawBson> {
     prop_oneof![
         6 => (0..3_i32).prop_map(RawBson::Int32),
         1 => select(vec![1.0, 1.5, f64::NAN]).prop_map(RawBson::Double),
-        1 => select(vec!["a", "ab", "b"]).prop_map(|text| RawBson::String(text.to_owned())),
+        1 => select(vec!["a", "A", "ab", "b", "B"]).prop_map(|text| RawBson::String(text.to_owned())),
         1 => Just(RawBson::Null),
         1 => select(vec![RawBson::MinKey, RawBson::MaxKey]),
     ]

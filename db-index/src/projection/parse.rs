@@ -236,7 +236,7 @@ impl Parser<'_> {
                 format!("cannot use $elemMatch projection on a nested field: '{path}'"),
             ));
         }
-        let node = Filter::element_match(path, operand, &QueryContext::default())?;
+        let node = Filter::element_match(path, operand, self.context)?;
         self.elem_match = true;
         self.add(path, Node::ElemMatch(node))
     }

@@ -3,6 +3,7 @@
 use bson::{RawArray, RawBsonRef, RawDocument};
 
 use crate::{
+    collation::Collation,
     error::QueryError,
     key::Direction,
     path::{Part, Path, elements, field},
@@ -21,12 +22,13 @@ enum Place<'a> {
 /// One value for each of `keys`, the least combination that the document has.
 pub(super) fn sort_values<'a>(
     keys: &'a [(Path, Direction)],
+    collation: Option<&Collation>,
     document: &'a RawDocument,
 ) -> Result<Vec<RawBsonRef<'a>>, QueryError> {
     let start = RawBsonRef::Document(document);
     let places = keys.iter().map(|(path, _)| advance(Some(start), path.parts())).collect();
     let mut best = None;
-    expand(keys, places, &mut best)?;
+    expand(keys, collation, places, &mut best)?;
     Ok(best.unwrap_or_default())
 }
 
@@ -34,6 +36,7 @@ pub(super) fn sort_values<'a>(
 /// stand in one another.
 fn expand<'a>(
     keys: &[(Path, Direction)],
+    collation: Option<&Collation>,
     places: Vec<Place<'a>>,
     best: &mut Option<Vec<RawBsonRef<'a>>>,
 ) -> Result<(), QueryError> {
@@ -45,7 +48,7 @@ fn expand<'a>(
                 Place::Before(..) => RawBsonRef::Null,
             })
             .collect();
-        if best.as_ref().is_none_or(|best| compare_tuples(keys, &values, best).is_lt()) {
+        if best.as_ref().is_none_or(|best| compare_tuples(keys, collation, &values, best).is_lt()) {
             *best = Some(values);
         }
         return Ok(());
@@ -53,10 +56,11 @@ fn expand<'a>(
     let mut empty = true;
     for element in elements(array) {
         empty = false;
-        expand(keys, places.iter().map(|place| enter(*place, Some(element))).collect(), best)?;
+        let within = places.iter().map(|place| enter(*place, Some(element))).collect();
+        expand(keys, collation, within, best)?;
     }
     if empty {
-        expand(keys, places.into_iter().map(|place| enter(place, None)).collect(), best)?;
+        expand(keys, collation, places.into_iter().map(|place| enter(place, None)).collect(), best)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use bson::RawBsonRef;
 use bson::raw::RawDocumentBuf;
 
+use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 use crate::filter::ElementFilter;
 
@@ -19,7 +20,7 @@ pub(super) struct ArrayFilters {
 }
 
 impl ArrayFilters {
-    pub(super) fn parse(documents: &[RawDocumentBuf]) -> Result<Self, QueryError> {
+    pub(super) fn parse(documents: &[RawDocumentBuf], context: &QueryContext) -> Result<Self, QueryError> {
         if documents.len() > ARRAY_FILTERS_MAX {
             return Err(QueryError::bad_value(format!(
                 "an update may have at most {ARRAY_FILTERS_MAX} array filters"
@@ -27,7 +28,7 @@ impl ArrayFilters {
         }
         let mut filters: Vec<(String, ElementFilter)> = Vec::with_capacity(documents.len());
         for document in documents {
-            let (identifier, filter) = ElementFilter::parse_array_filter(document)?;
+            let (identifier, filter) = ElementFilter::parse_array_filter(document, context)?;
             if filters.iter().any(|(known, _)| *known == identifier) {
                 return Err(QueryError::new(
                     ErrorCode::FAILED_TO_PARSE,
@@ -42,6 +43,10 @@ impl ArrayFilters {
     /// Whether an element is one that filter `number` means.
     pub(super) fn matches(&self, number: usize, element: RawBsonRef<'_>) -> bool {
         self.filters.get(number).is_some_and(|(_, filter)| filter.matches(element))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.filters.is_empty()
     }
 
     /// Whether every platform and version picks the same elements.

@@ -23,6 +23,7 @@ use self::array_filters::ArrayFilters;
 use self::operators::Surroundings;
 use self::parse::Operators;
 use self::pipeline::Pipeline;
+use crate::collation::Collation;
 use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 use crate::guard;
@@ -39,6 +40,8 @@ pub struct Update {
     source: RawDocumentBuf,
     array_filters: Vec<RawDocumentBuf>,
     kind: Kind,
+    /// How strings are compared.
+    collation: Option<Collation>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,7 +59,7 @@ pub struct UpdateOptions {
     pub array_filters: Vec<RawDocumentBuf>,
     /// Whether the update is meant for all matching documents, which a replacement cannot be.
     pub multi: bool,
-    /// What the stages of a pipeline may look at.
+    /// How strings are compared, and what else the stages of a pipeline may look at.
     pub context: QueryContext,
 }
 
@@ -90,13 +93,19 @@ impl Update {
     pub fn parse(document: &RawDocument, options: &UpdateOptions) -> Result<Self, QueryError> {
         let first = Elements::of_document(document).next().transpose()?;
         let kind = if first.is_some_and(|first| first.key.starts_with('$')) {
-            let filters = ArrayFilters::parse(&options.array_filters)?;
-            Kind::Operators(Box::new(parse::operators(document, filters)?))
+            let filters = ArrayFilters::parse(&options.array_filters, &options.context)?;
+            Kind::Operators(Box::new(parse::operators(document, filters, &options.context)?))
         } else {
             replace::check(document, options)?;
             Kind::Replacement
         };
-        Ok(Self { source: document.to_owned(), array_filters: options.array_filters.clone(), kind })
+        let collation = options.context.collation.clone();
+        Ok(Self {
+            source: document.to_owned(),
+            array_filters: options.array_filters.clone(),
+            kind,
+            collation,
+        })
     }
 
     /// Compiles an update that may be of any type, as it arrives in a command.
@@ -133,7 +142,7 @@ impl Update {
         // The bytes of an array are those of a document with the indexes for names.
         let source =
             RawDocumentBuf::from_bytes(stages.as_bytes().to_vec()).map_err(|error| malformed(&error))?;
-        Ok(Self { source, array_filters: Vec::new(), kind })
+        Ok(Self { source, array_filters: Vec::new(), kind, collation: context.collation.clone() })
     }
 
     /// Applies the update to a document that has passed the guard ([`crate::check_document`]).
@@ -169,7 +178,11 @@ impl Update {
         let pass = rewrite::Pass {
             leaves: &operators.leaves,
             filters: &operators.filters,
-            surroundings: Surroundings { now_ms: context.now_ms, renamed },
+            surroundings: Surroundings {
+                now_ms: context.now_ms,
+                renamed,
+                collation: self.collation.as_ref(),
+            },
             positional: context.positional,
             dollar_fields: context.is_insert,
             writer: Writer::with_capacity(document.as_bytes().len() + self.source.as_bytes().len()),

@@ -7,6 +7,7 @@ use super::array_filters::{ArrayFilters, Usage};
 use super::operators::{Leaf, Operator, arithmetic, field, pull, push, set};
 use super::path::{self, Part};
 use super::tree::{Builder, Fields};
+use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 use crate::limits::DEPTH_MAX;
 use crate::raw::{Element, Elements, type_name};
@@ -29,8 +30,12 @@ pub(super) struct Operators {
 }
 
 /// Compiles a document of update operators.
-pub(super) fn operators(document: &RawDocument, filters: ArrayFilters) -> Result<Operators, QueryError> {
-    let mut parser = Parser::default();
+pub(super) fn operators(
+    document: &RawDocument,
+    filters: ArrayFilters,
+    context: &QueryContext,
+) -> Result<Operators, QueryError> {
+    let mut parser = Parser { leaves: Vec::new(), rename_sources: Vec::new(), context };
     for modifier in Elements::of_document(document) {
         let modifier = modifier?;
         let kind = Kind::named(modifier.key)?;
@@ -119,17 +124,18 @@ impl Kind {
     }
 }
 
-#[derive(Default)]
-struct Parser {
+struct Parser<'c> {
+    context: &'c QueryContext,
     leaves: Vec<Leaf>,
     rename_sources: Vec<Box<str>>,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn field(&mut self, kind: Kind, given: &Element<'_>) -> Result<(), QueryError> {
         let path = given.key;
         // Paths are checked before operands: the tree is built only once all operators stand.
         path::parse(path)?;
+        let collation = self.context.collation.as_ref();
         let operator = match kind {
             Kind::Set | Kind::SetOnInsert => Operator::Set(arithmetic::operand(given)),
             Kind::Unset => Operator::Unset,
@@ -140,11 +146,11 @@ impl Parser {
             Kind::Bit => Operator::Bit(arithmetic::parse_bit(path, given)?),
             Kind::CurrentDate => Operator::CurrentDate(field::parse_date_kind(path, given)?),
             Kind::Rename => return self.rename(given),
-            Kind::Push => Operator::Push(push::parse(path, given)?),
-            Kind::AddToSet => Operator::AddToSet(set::parse_add(path, given)?),
+            Kind::Push => Operator::Push(push::parse(path, given, collation)?),
+            Kind::AddToSet => Operator::AddToSet(set::parse_add(path, given, collation)?),
             Kind::Pop => Operator::Pop(set::parse_pop(path, given)?),
-            Kind::Pull => Operator::Pull(pull::parse_condition(given)?),
-            Kind::PullAll => Operator::PullAll(pull::parse_values(path, given)?),
+            Kind::Pull => Operator::Pull(pull::parse_condition(given, self.context)?),
+            Kind::PullAll => Operator::PullAll(pull::parse_values(path, given, collation)?),
         };
         self.leaves.push(Leaf { path: path.into(), operator, insert_only: kind == Kind::SetOnInsert });
         Ok(())

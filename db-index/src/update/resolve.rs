@@ -2,8 +2,9 @@
 
 use bson::spec::ElementType;
 
-use super::operators::{Operator, field};
+use super::operators::{Leaf, Operator, field};
 use super::{Kind, Update, UpdateContext, UpdateOptions};
+use crate::context::QueryContext;
 use crate::error::QueryError;
 use crate::raw::{Elements, Writer};
 
@@ -47,7 +48,11 @@ impl Update {
             }
         }
         writer.close(root);
-        let options = UpdateOptions { array_filters: self.array_filters.clone(), ..UpdateOptions::default() };
+        let options = UpdateOptions {
+            array_filters: self.array_filters.clone(),
+            context: QueryContext { collation: self.collation.clone(), ..QueryContext::default() },
+            ..UpdateOptions::default()
+        };
         Self::parse(&writer.into_document(), &options)
     }
 
@@ -59,7 +64,11 @@ impl Update {
             Kind::Replacement => return true,
             Kind::Pipeline(_) => return false,
         };
-        operators.filters.is_replayable()
+        // What is logged holds no collation.
+        let by_collation = self.collation.is_some()
+            && (!operators.filters.is_empty() || operators.leaves.iter().any(Leaf::compares));
+        !by_collation
+            && operators.filters.is_replayable()
             && operators.leaves.iter().all(|leaf| match &leaf.operator {
                 Operator::CurrentDate(_) => false,
                 Operator::Pull(condition) => condition.is_replayable(),

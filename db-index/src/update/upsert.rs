@@ -40,7 +40,7 @@ pub fn upsert_document(
     let pass = rewrite::Pass {
         leaves: &leaves,
         filters: &super::ArrayFilters::default(),
-        surroundings: Surroundings { now_ms: context.now_ms, renamed: Vec::new() },
+        surroundings: Surroundings { now_ms: context.now_ms, renamed: Vec::new(), collation: None },
         positional: None,
         dollar_fields: true,
         writer: Writer::with_capacity(256),

@@ -51,7 +51,8 @@ pub(super) fn stage(
         other => return error(40324, format!("unrecognized pipeline stage name: '{other}'")),
     };
     let computed = parser.computed;
-    Ok(Reshape { kind, computed, variables })
+    let collation = context.and_then(|context| context.collation.clone());
+    Ok(Reshape { kind, computed, variables, collation })
 }
 
 struct Parser<'v> {

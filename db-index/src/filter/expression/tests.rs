@@ -69,9 +69,9 @@ fn expressions_stand_at_the_top_only() {
     assert_eq!(refused(doc! {"$expr": {"$nonsense": 1}}), 168);
     assert_eq!(refused(doc! {"$expr": "$$nobody"}), 17276);
     let filters = raw(&doc! {"x": 1, "$expr": true});
-    assert_eq!(code(ElementFilter::parse_array_filter(&filters)), 224);
+    assert_eq!(code(ElementFilter::parse_array_filter(&filters, &at(0))), 224);
     let pulled = raw(&doc! {"$expr": true});
-    assert_eq!(code(ElementFilter::parse_pull(bson::RawBsonRef::Document(&pulled))), 224);
+    assert_eq!(code(ElementFilter::parse_pull(bson::RawBsonRef::Document(&pulled), &at(0))), 224);
 }
 
 #[test]

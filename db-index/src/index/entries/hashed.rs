@@ -2,13 +2,19 @@
 
 use bson::RawBsonRef;
 
-use crate::key::{Direction, encode_missing, encode_value};
+use crate::collation::Collation;
+use crate::key::{Direction, encode_collated, encode_missing, encode_value};
 
 /// Appends the hash of `value`, as a long; a missing value has that of null.
-pub(super) fn encode(value: Option<RawBsonRef<'_>>, key: &mut Vec<u8>, types: &mut Vec<u8>) {
+pub(super) fn encode(
+    value: Option<RawBsonRef<'_>>,
+    collation: Option<&Collation>,
+    key: &mut Vec<u8>,
+    types: &mut Vec<u8>,
+) {
     let (mut own, mut own_types) = (Vec::new(), Vec::new());
     match value {
-        Some(value) => encode_value(value, Direction::Ascending, &mut own, &mut own_types),
+        Some(value) => encode_collated(value, Direction::Ascending, collation, &mut own, &mut own_types),
         None => encode_missing(Direction::Ascending, &mut own, &mut own_types),
     }
     encode_value(RawBsonRef::Int64(hash_key(&own)), Direction::Ascending, key, types);

@@ -10,7 +10,7 @@ use super::{FieldKey, FieldKeys, IndexDefinition, IndexField};
 use crate::{
     error::QueryError,
     index::wildcard::Reach,
-    key::{Direction, encode_value},
+    key::{Direction, encode_collated, encode_value},
     limits::INDEX_BYTES_PER_DOCUMENT_MAX,
     path::{elements, fields},
 };
@@ -90,7 +90,8 @@ impl<'a> Walk<'a> {
         let mut key = FieldKey::default();
         let path = self.path.join(".");
         encode_value(RawBsonRef::String(&path), Direction::Ascending, &mut key.key, &mut key.types);
-        encode_value(value, Direction::Ascending, &mut key.key, &mut key.types);
+        let collation = self.definition.collation();
+        encode_collated(value, Direction::Ascending, collation, &mut key.key, &mut key.types);
         self.bytes += key.key.len() + key.types.len();
         if self.bytes > INDEX_BYTES_PER_DOCUMENT_MAX {
             return Err(self.definition.keys_too_long());

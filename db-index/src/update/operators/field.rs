@@ -6,6 +6,7 @@ use bson::RawBsonRef;
 use bson::spec::ElementType;
 
 use super::Change;
+use crate::collation::Collation;
 use crate::error::QueryError;
 use crate::order;
 use crate::raw::{Element, Elements, Item, Operand, Writer, type_name};
@@ -13,26 +14,29 @@ use crate::raw::{Element, Elements, Item, Operand, Writer, type_name};
 pub(super) fn min(
     operand: &Operand,
     element: &Element<'_>,
+    collation: Option<&Collation>,
     writer: &mut Writer,
 ) -> Result<Change, QueryError> {
-    set_if(Ordering::Less, operand, element, writer)
+    set_if(Ordering::Less, operand, element, collation, writer)
 }
 
 pub(super) fn max(
     operand: &Operand,
     element: &Element<'_>,
+    collation: Option<&Collation>,
     writer: &mut Writer,
 ) -> Result<Change, QueryError> {
-    set_if(Ordering::Greater, operand, element, writer)
+    set_if(Ordering::Greater, operand, element, collation, writer)
 }
 
 fn set_if(
     wanted: Ordering,
     operand: &Operand,
     element: &Element<'_>,
+    collation: Option<&Collation>,
     writer: &mut Writer,
 ) -> Result<Change, QueryError> {
-    if order::compare(operand.value()?, element.value()?) != wanted {
+    if order::compare_collated(operand.value()?, element.value()?, collation) != wanted {
         return Ok(Change::Kept);
     }
     writer.element(element.key, operand.item());

@@ -11,6 +11,7 @@ use self::field::DateKind;
 use self::pull::Condition;
 use self::push::Push;
 use self::set::End;
+use crate::collation::Collation;
 use crate::error::{ErrorCode, QueryError};
 use crate::limits::DEPTH_MAX;
 use crate::number::Number;
@@ -65,6 +66,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) now_ms: i64,
     /// The values that the `$rename`s move, by number; `None` where there is nothing to move.
     pub(super) renamed: Vec<Option<Element<'a>>>,
+    /// How strings are compared.
+    pub(super) collation: Option<&'a Collation>,
 }
 
 impl Leaf {
@@ -86,6 +89,19 @@ impl Leaf {
         })
     }
 
+    /// Whether it compares values, so that a collation makes a difference.
+    pub(super) fn compares(&self) -> bool {
+        match &self.operator {
+            Operator::Min(_)
+            | Operator::Max(_)
+            | Operator::AddToSet(_)
+            | Operator::Pull(_)
+            | Operator::PullAll(_) => true,
+            Operator::Push(push) => push.sorts(),
+            _ => false,
+        }
+    }
+
     /// Applies the operator to an existing element. `within_array` says whether an array lies anywhere above it.
     pub(super) fn on_existing(
         &self,
@@ -99,8 +115,8 @@ impl Leaf {
             Operator::Unset | Operator::RenameFrom => Ok(Change::Removed),
             Operator::Inc(operand) => arithmetic::inc(&self.path, *operand, element, writer),
             Operator::Mul(operand) => arithmetic::mul(&self.path, *operand, element, writer),
-            Operator::Min(operand) => field::min(operand, element, writer),
-            Operator::Max(operand) => field::max(operand, element, writer),
+            Operator::Min(operand) => field::min(operand, element, surroundings.collation, writer),
+            Operator::Max(operand) => field::max(operand, element, surroundings.collation, writer),
             Operator::Bit(operations) => arithmetic::bit(&self.path, operations, element, writer),
             Operator::CurrentDate(kind) => Ok(field::set_date(*kind, surroundings.now_ms, element, writer)),
             Operator::RenameTo(number) => match surroundings.renamed.get(*number).and_then(Option::as_ref) {
@@ -109,10 +125,14 @@ impl Leaf {
                 Some(moved) => Ok(write_if_new(element, moved.item(), writer)),
             },
             Operator::Push(push) => push::apply(push, &self.path, element, writer),
-            Operator::AddToSet(operands) => set::add(operands, &self.path, element, writer),
+            Operator::AddToSet(operands) => {
+                set::add(operands, &self.path, element, surroundings.collation, writer)
+            }
             Operator::Pop(end) => set::pop(*end, &self.path, element, writer),
             Operator::Pull(condition) => pull::pull(condition, &self.path, element, writer),
-            Operator::PullAll(operands) => pull::pull_all(operands, &self.path, element, writer),
+            Operator::PullAll(operands) => {
+                pull::pull_all(operands, &self.path, element, surroundings.collation, writer)
+            }
         }
     }
 

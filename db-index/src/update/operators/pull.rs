@@ -4,6 +4,8 @@ use bson::RawBsonRef;
 
 use super::push::write_array;
 use super::{Change, expect_array, set};
+use crate::collation::Collation;
+use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 use crate::filter::ElementFilter;
 use crate::raw::{Element, Elements, Operand, Writer, array_items, type_name};
@@ -12,12 +14,19 @@ use crate::raw::{Element, Elements, Operand, Writer, array_items, type_name};
 pub(in crate::update) type Condition = ElementFilter;
 
 /// The operand of `$pull`: a value, a query on object elements, or operators on the element.
-pub(in crate::update) fn parse_condition(given: &Element<'_>) -> Result<Condition, QueryError> {
-    ElementFilter::parse_pull(given.value()?)
+pub(in crate::update) fn parse_condition(
+    given: &Element<'_>,
+    context: &QueryContext,
+) -> Result<Condition, QueryError> {
+    ElementFilter::parse_pull(given.value()?, context)
 }
 
 /// The operand of `$pullAll`: the values to take out.
-pub(in crate::update) fn parse_values(path: &str, given: &Element<'_>) -> Result<Vec<Operand>, QueryError> {
+pub(in crate::update) fn parse_values(
+    path: &str,
+    given: &Element<'_>,
+    collation: Option<&Collation>,
+) -> Result<Vec<Operand>, QueryError> {
     let RawBsonRef::Array(values) = given.value()? else {
         return Err(QueryError::bad_value(format!(
             "$pullAll needs an array for '{path}', not a value of type {}",
@@ -25,7 +34,7 @@ pub(in crate::update) fn parse_values(path: &str, given: &Element<'_>) -> Result
         )));
     };
     let values: Vec<Operand> = array_items(values)?.into_iter().map(Operand::of).collect();
-    set::sort_values(&values)
+    set::sort_values(&values, collation)
 }
 
 pub(super) fn pull(
@@ -41,9 +50,10 @@ pub(super) fn pull_all(
     values: &[Operand],
     path: &str,
     element: &Element<'_>,
+    collation: Option<&Collation>,
     writer: &mut Writer,
 ) -> Result<Change, QueryError> {
-    remove_if("$pullAll", path, element, writer, |value| set::contains(values, value))
+    remove_if("$pullAll", path, element, writer, |value| set::contains(values, value, collation))
 }
 
 fn remove_if(

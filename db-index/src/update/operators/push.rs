@@ -8,6 +8,7 @@ use bson::{RawArray, RawBsonRef};
 
 use super::arithmetic::{operand, whole_number};
 use super::{Change, expect_array};
+use crate::collation::Collation;
 use crate::error::{ErrorCode, QueryError};
 use crate::order;
 use crate::raw::{Element, Elements, Item, Operand, Writer, array_items, malformed, type_name};
@@ -19,6 +20,7 @@ pub(in crate::update) struct Push {
     position: Option<i64>,
     sort: Option<Sort>,
     slice: Option<i64>,
+    collation: Option<Collation>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,15 +41,28 @@ impl Push {
     pub(super) fn values(&self) -> &[Operand] {
         &self.values
     }
+
+    /// Whether it sorts the array.
+    pub(in crate::update) fn sorts(&self) -> bool {
+        self.sort.is_some()
+    }
 }
 
 /// The operand of `$push`: a value, or a document with `$each` and its modifiers.
-pub(in crate::update) fn parse(path: &str, given: &Element<'_>) -> Result<Push, QueryError> {
+pub(in crate::update) fn parse(
+    path: &str,
+    given: &Element<'_>,
+    collation: Option<&Collation>,
+) -> Result<Push, QueryError> {
     let modifiers = match given.value()? {
         RawBsonRef::Document(document) if has_each(document)? => document,
-        _ => return Ok(Push { values: vec![operand(given)], position: None, sort: None, slice: None }),
+        _ => {
+            let values = vec![operand(given)];
+            return Ok(Push { values, position: None, sort: None, slice: None, collation: None });
+        }
     };
-    let mut push = Push { values: Vec::new(), position: None, sort: None, slice: None };
+    let collation = collation.cloned();
+    let mut push = Push { values: Vec::new(), position: None, sort: None, slice: None, collation };
     for element in Elements::of_document(modifiers) {
         let element = element?;
         match element.key {
@@ -183,7 +198,7 @@ fn arrange<'a>(push: &'a Push, mut items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>
     let at = insertion_point(push.position, items.len());
     items.splice(at..at, push.values.iter().map(Operand::item));
     if let Some(sort) = &push.sort {
-        items = sorted(sort, items)?;
+        items = sorted(sort, items, push.collation.as_ref())?;
     }
     if let Some(slice) = push.slice {
         let keep = usize::try_from(slice.unsigned_abs()).unwrap_or(usize::MAX).min(items.len());
@@ -202,7 +217,11 @@ fn insertion_point(position: Option<i64>, length: usize) -> usize {
     if position < 0 { length.saturating_sub(distance) } else { distance.min(length) }
 }
 
-fn sorted<'a>(sort: &Sort, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, QueryError> {
+fn sorted<'a>(
+    sort: &Sort,
+    items: Vec<Item<'a>>,
+    collation: Option<&Collation>,
+) -> Result<Vec<Item<'a>>, QueryError> {
     // The values are decoded out of one scratch array, so that each item is read once and not at every comparison.
     let mut scratch = Writer::with_capacity(items.iter().map(|item| item.bytes.len() + 12).sum());
     let root = scratch.open_root();
@@ -215,7 +234,7 @@ fn sorted<'a>(sort: &Sort, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, QueryE
     for (element, item) in Elements::of_document(&scratch).zip(items) {
         keyed.push((sort_key(sort, element?.value()?)?, item));
     }
-    keyed.sort_by(|(a, _), (b, _)| compare_keys(sort, a, b));
+    keyed.sort_by(|(a, _), (b, _)| compare_keys(sort, a, b, collation));
     Ok(keyed.into_iter().map(|(_, item)| item).collect())
 }
 
@@ -247,7 +266,12 @@ fn value_at<'a>(value: RawBsonRef<'a>, parts: &[String]) -> Result<RawBsonRef<'a
     Ok(value)
 }
 
-fn compare_keys(sort: &Sort, a: &[RawBsonRef<'_>], b: &[RawBsonRef<'_>]) -> Ordering {
+fn compare_keys(
+    sort: &Sort,
+    a: &[RawBsonRef<'_>],
+    b: &[RawBsonRef<'_>],
+    collation: Option<&Collation>,
+) -> Ordering {
     for (index, (a, b)) in a.iter().zip(b).enumerate() {
         let direction = match sort {
             Sort::Whole(direction) => *direction,
@@ -256,8 +280,8 @@ fn compare_keys(sort: &Sort, a: &[RawBsonRef<'_>], b: &[RawBsonRef<'_>]) -> Orde
             }
         };
         let ordering = match direction {
-            Direction::Ascending => order::compare(*a, *b),
-            Direction::Descending => order::compare(*b, *a),
+            Direction::Ascending => order::compare_collated(*a, *b, collation),
+            Direction::Descending => order::compare_collated(*b, *a, collation),
         };
         if ordering.is_ne() {
             return ordering;

@@ -7,6 +7,7 @@ use bson::RawBsonRef;
 use super::arithmetic::{operand, whole_number};
 use super::push::{append, write_array};
 use super::{Change, expect_array};
+use crate::collation::Collation;
 use crate::error::{ErrorCode, QueryError};
 use crate::order;
 use crate::raw::{Element, Elements, Operand, Writer, array_items, type_name};
@@ -15,7 +16,11 @@ use crate::raw::{Element, Elements, Operand, Writer, array_items, type_name};
 const PAIRS_BY_SCAN_MAX: usize = 4096;
 
 /// The operand of `$addToSet`: a value, or a document that begins with `$each`. Duplicates are dropped here.
-pub(in crate::update) fn parse_add(path: &str, given: &Element<'_>) -> Result<Vec<Operand>, QueryError> {
+pub(in crate::update) fn parse_add(
+    path: &str,
+    given: &Element<'_>,
+    collation: Option<&Collation>,
+) -> Result<Vec<Operand>, QueryError> {
     let RawBsonRef::Document(document) = given.value()? else { return Ok(vec![operand(given)]) };
     let mut elements = Elements::of_document(document);
     let each = match elements.next().transpose()? {
@@ -38,18 +43,21 @@ pub(in crate::update) fn parse_add(path: &str, given: &Element<'_>) -> Result<Ve
         )));
     }
     let values: Vec<Operand> = array_items(values)?.into_iter().map(Operand::of).collect();
-    without_duplicates(values)
+    without_duplicates(values, collation)
 }
 
 /// Keeps the first of equal values.
-fn without_duplicates(values: Vec<Operand>) -> Result<Vec<Operand>, QueryError> {
+fn without_duplicates(
+    values: Vec<Operand>,
+    collation: Option<&Collation>,
+) -> Result<Vec<Operand>, QueryError> {
     let decoded: Vec<RawBsonRef<'_>> = values.iter().map(Operand::value).collect::<Result<_, _>>()?;
     let mut by_value: Vec<(usize, RawBsonRef<'_>)> = decoded.iter().copied().enumerate().collect();
-    by_value.sort_by(|(_, a), (_, b)| order::compare(*a, *b));
+    by_value.sort_by(|(_, a), (_, b)| order::compare_collated(*a, *b, collation));
     let mut repeated = vec![false; values.len()];
     for pair in by_value.windows(2) {
         if let [(_, a), (later, b)] = pair
-            && order::compare(*a, *b).is_eq()
+            && order::compare_collated(*a, *b, collation).is_eq()
             && let Some(flag) = repeated.get_mut(*later)
         {
             *flag = true;
@@ -62,6 +70,7 @@ pub(super) fn add(
     values: &[Operand],
     path: &str,
     element: &Element<'_>,
+    collation: Option<&Collation>,
     writer: &mut Writer,
 ) -> Result<Change, QueryError> {
     let array = expect_array(element, "$addToSet", path, ErrorCode::BAD_VALUE)?;
@@ -71,15 +80,15 @@ pub(super) fn add(
     }
     let by_scan = present.len().saturating_mul(values.len()) <= PAIRS_BY_SCAN_MAX;
     if !by_scan {
-        present.sort_by(|a, b| order::compare(*a, *b));
+        present.sort_by(|a, b| order::compare_collated(*a, *b, collation));
     }
     let mut new = Vec::new();
     for value in values {
         let wanted = value.value()?;
         let found = if by_scan {
-            present.iter().any(|present| order::compare(*present, wanted).is_eq())
+            present.iter().any(|present| order::compare_collated(*present, wanted, collation).is_eq())
         } else {
-            present.binary_search_by(|present| order::compare(*present, wanted)).is_ok()
+            present.binary_search_by(|present| order::compare_collated(*present, wanted, collation)).is_ok()
         };
         if !found {
             new.push(value.clone());
@@ -131,23 +140,30 @@ pub(super) fn pop(
 }
 
 /// Sorts values so that [`contains`] can search them.
-pub(super) fn sort_values(values: &[Operand]) -> Result<Vec<Operand>, QueryError> {
+pub(super) fn sort_values(
+    values: &[Operand],
+    collation: Option<&Collation>,
+) -> Result<Vec<Operand>, QueryError> {
     let decoded: Vec<RawBsonRef<'_>> = values.iter().map(Operand::value).collect::<Result<_, _>>()?;
     let mut places: Vec<usize> = (0..values.len()).collect();
     places.sort_by(|a, b| match (decoded.get(*a), decoded.get(*b)) {
-        (Some(a), Some(b)) => order::compare(*a, *b),
+        (Some(a), Some(b)) => order::compare_collated(*a, *b, collation),
         _ => Ordering::Equal,
     });
     Ok(places.into_iter().filter_map(|place| values.get(place).cloned()).collect())
 }
 
 /// Whether sorted `values` hold one that equals `wanted`.
-pub(super) fn contains(values: &[Operand], wanted: RawBsonRef<'_>) -> Result<bool, QueryError> {
+pub(super) fn contains(
+    values: &[Operand],
+    wanted: RawBsonRef<'_>,
+    collation: Option<&Collation>,
+) -> Result<bool, QueryError> {
     let (mut low, mut high) = (0, values.len());
     while low < high {
         let middle = low.midpoint(high);
         let Some(value) = values.get(middle) else { break };
-        match order::compare(value.value()?, wanted) {
+        match order::compare_collated(value.value()?, wanted, collation) {
             Ordering::Less => low = middle + 1,
             Ordering::Greater => high = middle,
             Ordering::Equal => return Ok(true),
