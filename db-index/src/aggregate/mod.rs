@@ -42,7 +42,7 @@ pub use target::{MergeMatched, MergePipeline, MergeTarget, MergeUnmatched, OutTa
 /// The most bytes that a stage may hold: MongoDB's default.
 pub const PIPELINE_BYTES_MAX: usize = 100 * 1024 * 1024;
 
-/// The most stages of a pipeline.
+/// The most stages of a pipeline, those of pipelines within it included.
 pub const PIPELINE_STAGES_MAX: usize = 1000;
 
 /// How deep pipelines may stand in `$lookup`, `$unionWith` and `$facet` of one another.

@@ -1,5 +1,8 @@
 //! From BSON to stages.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use bson::raw::RawDocument;
 use bson::{RawArray, RawBsonRef};
 
@@ -78,6 +81,9 @@ pub(super) struct Parser<'s> {
     names: Vec<String>,
     within: Within,
     depth: usize,
+    /// How many stages there are so far, in this pipeline and those around and within it: each is an adapter that calls the
+    /// one before it.
+    count: Rc<Cell<usize>>,
 }
 
 impl<'s> Parser<'s> {
@@ -88,6 +94,7 @@ impl<'s> Parser<'s> {
             names: Vec::new(),
             within: Within::Command,
             depth: 1,
+            count: Rc::default(),
         }
     }
 
@@ -153,8 +160,14 @@ impl<'s> Parser<'s> {
             );
         }
         let names = [&self.names, more].concat();
-        let inner =
-            Parser { settings: self.settings, collection: collection.to_owned(), names, within, depth };
+        let inner = Parser {
+            settings: self.settings,
+            collection: collection.to_owned(),
+            names,
+            within,
+            depth,
+            count: Rc::clone(&self.count),
+        };
         let parsed = inner.pipeline(stages)?;
         let settings =
             PipelineSettings { collection: collection.to_owned(), context: self.settings.context.clone() };
@@ -178,7 +191,10 @@ impl<'s> Parser<'s> {
             if matches!(name, "$out" | "$merge") {
                 target = Some(Target::parse(name, operand, self)?);
             } else {
+                let before = compiled.len();
                 Stage::parse(name, operand, self, &mut compiled)?;
+                self.count.set(self.count.get() + compiled.len() - before);
+                check_length(self.count.get())?;
             }
         }
         Ok(Parsed { stages: compiled, target, fields })
@@ -235,14 +251,19 @@ fn outlines(stages: &RawArray) -> Result<Vec<(&str, RawBsonRef<'_>)>, QueryError
             return error(40324, format!("Unrecognized pipeline stage name: '{name}'"));
         }
         outlines.push((name, operand));
-        if outlines.len() > PIPELINE_STAGES_MAX {
-            return error(
-                7_749_501,
-                format!("Pipeline length must be no longer than {PIPELINE_STAGES_MAX} stages"),
-            );
-        }
+        check_length(outlines.len())?;
     }
     Ok(outlines)
+}
+
+fn check_length(stages: usize) -> Result<(), QueryError> {
+    if stages > PIPELINE_STAGES_MAX {
+        return error(
+            7_749_501,
+            format!("Pipeline length must be no longer than {PIPELINE_STAGES_MAX} stages"),
+        );
+    }
+    Ok(())
 }
 
 /// The name and the operand of a stage.

@@ -4,7 +4,6 @@ mod bucket;
 mod parse;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use bson::raw::{RawDocument, RawDocumentBuf};
@@ -39,6 +38,8 @@ struct Groups {
     /// In the order in which they were met.
     met: Vec<(RawBson, Vec<Accumulator>)>,
     bytes: usize,
+    /// The bytes of the `_id` at hand, and what the order ignores of it.
+    key: (Vec<u8>, Vec<u8>),
 }
 
 impl Group {
@@ -54,7 +55,8 @@ impl Group {
     ) -> Rows<O::Error> {
         let stage = Arc::clone(self);
         lazily(move || {
-            let mut groups = Groups { places: BTreeMap::new(), met: Vec::new(), bytes: 0 };
+            let mut groups =
+                Groups { places: BTreeMap::new(), met: Vec::new(), bytes: 0, key: Default::default() };
             for document in input {
                 let document = document?;
                 let variables = context.variables.values();
@@ -114,26 +116,28 @@ impl Groups {
             (None, Value::Raw(id)) => *id,
             _ => RawBsonRef::Null,
         };
-        let mut key = Vec::with_capacity(24);
-        encode_value(id, Direction::Ascending, &mut key, &mut Vec::new());
-        let place = match self.places.entry(key) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(vacant) => {
-                let fields = match id {
-                    RawBsonRef::Document(fields) => Some(fields),
-                    _ => None,
-                };
-                let accumulators: Vec<Accumulator> = stage
-                    .fields
-                    .iter()
-                    .map(|(_, field)| field.start(fields, variables, now_ms))
-                    .collect::<Result<_, _>>()?;
-                // An `_id` takes about the bytes of its key.
-                let own: usize = accumulators.iter().map(Accumulator::memory).sum();
-                self.bytes += GROUP_BYTES + 2 * vacant.key().len() + own;
-                self.met.push((id.into(), accumulators));
-                *vacant.insert(self.met.len() - 1)
-            }
+        let (key, types) = &mut self.key;
+        key.clear();
+        types.clear();
+        encode_value(id, Direction::Ascending, key, types);
+        let place = if let Some(place) = self.places.get(key.as_slice()) {
+            *place
+        } else {
+            let fields = match id {
+                RawBsonRef::Document(fields) => Some(fields),
+                _ => None,
+            };
+            let accumulators: Vec<Accumulator> = stage
+                .fields
+                .iter()
+                .map(|(_, field)| field.start(fields, variables, now_ms))
+                .collect::<Result<_, _>>()?;
+            // An `_id` takes about the bytes of its key.
+            let own: usize = accumulators.iter().map(Accumulator::memory).sum();
+            self.bytes += GROUP_BYTES + 2 * key.len() + own;
+            self.met.push((id.into(), accumulators));
+            self.places.insert(key.clone(), self.met.len() - 1);
+            self.met.len() - 1
         };
         let Some((_, accumulators)) = self.met.get_mut(place) else { return Ok(()) };
         for ((_, field), accumulator) in stage.fields.iter().zip(accumulators) {

@@ -115,6 +115,37 @@ fn pipelines_nest_so_deep_and_no_deeper() {
 }
 
 #[test]
+fn the_longest_pipeline_runs_on_a_small_stack() {
+    for stage in [
+        rawdoc! {"$unwind": "$a"},
+        rawdoc! {"$sample": {"size": 1}},
+        rawdoc! {"$redact": "$$KEEP"},
+        rawdoc! {"$group": {"_id": "$_id", "a": {"$first": "$a"}}},
+        rawdoc! {"$lookup": {"from": "there", "pipeline": [], "as": "b"}},
+    ] {
+        let mut pipeline = bson::RawArrayBuf::new();
+        for _ in 0..PIPELINE_STAGES_MAX / 2 {
+            pipeline.push(stage.clone());
+            pipeline.push(rawdoc! {"$match": {"a": 1}});
+        }
+        let run = move || run(RawBson::Array(pipeline), &[("here", vec![rawdoc! {"_id": 1, "a": 1}])]);
+        let thread = std::thread::Builder::new().stack_size(6 << 18).spawn(run).unwrap();
+        assert_eq!(thread.join().unwrap().unwrap().len(), 1, "{stage:?}");
+    }
+}
+
+#[test]
+fn pipelines_within_one_another_count_together() {
+    let inner = |count: usize| {
+        let mut pipeline = bson::RawArrayBuf::new();
+        (0..count).for_each(|_| pipeline.push(rawdoc! {"$sortByCount": "$a"}));
+        rawbson!([{"$unionWith": {"coll": "a", "pipeline": pipeline.clone()}}, {"$unionWith": {"coll": "a", "pipeline": pipeline}}])
+    };
+    assert!(Pipeline::parse(&stages(inner(200)), &settings()).is_ok());
+    assert_eq!(refused(inner(300)), 7_749_501);
+}
+
+#[test]
 fn documents_cannot_grow_without_bound() {
     let mut pipeline = bson::RawArrayBuf::new();
     for _ in 0..40 {
