@@ -7,7 +7,6 @@
 //! Time, chance and variables are in [`PipelineSettings`]; nothing else decides what comes out. Stages that must hold
 //! documents do so within [`PIPELINE_BYTES_MAX`] each; stages that need not hold none.
 
-#[allow(dead_code, reason = "windows come to take the rest of it")]
 mod accumulator;
 mod edit;
 mod fields;

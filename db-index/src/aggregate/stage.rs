@@ -9,7 +9,7 @@ use super::outside::{CollectionStatistics, Context, Outside, Rows};
 use super::parse::{Parser, error, type_name};
 use super::stages::limit::{parse_limit, parse_skip};
 use super::stages::{
-    count, facet::Facet, graph_lookup::GraphLookup, group::Group, limit, lookup::Lookup, matching::Match,
+    bucket_auto::BucketAuto, count, densify::Densify, facet::Facet, fill, graph_lookup::GraphLookup, group::Group, limit, lookup::Lookup, matching::Match,
     redact::Redact, sample, sort::SortStage, source, transform, union::Union, unwind::Unwind,
 };
 use super::window::WindowStage;
@@ -35,6 +35,8 @@ pub(super) enum Stage {
     Union(Arc<Union>),
     Redact(Arc<Redact>),
     Sample(u64),
+    BucketAuto(Arc<BucketAuto>),
+    Densify(Arc<Densify>),
     /// `$setWindowFields`.
     Window(Arc<WindowStage>),
     Documents(Arc<Expression>),
@@ -98,6 +100,12 @@ impl Stage {
             "$group" => Self::Group(Arc::new(Group::parse(operand, parser)?)),
             "$lookup" => Self::Lookup(Arc::new(Lookup::parse(operand, parser)?)),
             "$sample" => Self::Sample(sample::parse(operand)?),
+            "$bucketAuto" => Self::BucketAuto(Arc::new(BucketAuto::parse(operand, parser)?)),
+            "$densify" => Self::Densify(Arc::new(Densify::parse(operand, parser)?)),
+            "$fill" => {
+                stages.extend(fill::parse(operand, parser)?);
+                return Ok(());
+            }
             "$setWindowFields" => Self::Window(Arc::new(WindowStage::parse(operand, parser)?)),
             "$redact" => Self::Redact(Arc::new(Redact::parse(operand, parser)?)),
             "$sortByCount" => {
@@ -129,6 +137,8 @@ impl Stage {
             Self::Facet(facet) => facet.run(input, context),
             Self::Lookup(lookup) => lookup.run(input, context),
             Self::Sample(size) => sample::run(*size, context.query.chance, input),
+            Self::BucketAuto(buckets) => buckets.run(input, context),
+            Self::Densify(densify) => densify.run(input),
             Self::Window(window) => window.run(input, context),
             Self::Redact(redact) => redact.run(input, context),
             Self::Union(union) => union.run(input, context),
@@ -158,6 +168,8 @@ impl Stage {
             Self::Facet(_) => "$facet",
             Self::Lookup(_) => "$lookup",
             Self::Sample(_) => "$sample",
+            Self::BucketAuto(_) => "$bucketAuto",
+            Self::Densify(_) => "$densify",
             Self::Window(_) => "$setWindowFields",
             Self::Redact(_) => "$redact",
             Self::Union(_) => "$unionWith",

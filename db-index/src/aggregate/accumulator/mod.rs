@@ -130,6 +130,11 @@ impl AccumulatorExpression {
         &self.kind
     }
 
+    /// Whether the `n`, if there is one, does not depend on the group.
+    pub(super) fn has_constant_count(&self) -> bool {
+        self.count.as_ref().is_none_or(|count| count.constant().is_some())
+    }
+
     /// How many values are wanted where there is no group, for those that take an `n`.
     ///
     /// # Errors
@@ -204,10 +209,7 @@ impl Accumulator {
         variables: &[Value<'_>],
         now_ms: i64,
     ) -> Result<(), QueryError> {
-        // What is complete needs no more values.
-        if self.state.is_complete() {
-            return Ok(());
-        }
+        // Also where the value no longer counts: that it cannot be computed is an error all the same.
         let key = expression.sort_key(document)?;
         match &expression.argument {
             Some(argument) => self.state.add(&argument.evaluate(document, variables, now_ms)?, key),

@@ -71,7 +71,7 @@ pub(super) enum State {
     LastN(VecDeque<RawBson>, usize, usize),
     MinN(Best<Owned>),
     MaxN(Best<Owned>),
-    End(Best<SortKey>, bool),
+    End(Best<SortKey>),
     EndN(Best<SortKey>),
     List(&'static str, Vec<RawBson>, usize),
     Set(&'static str, Set),
@@ -96,7 +96,7 @@ impl State {
             Kind::LastN => Self::LastN(VecDeque::new(), count, 0),
             Kind::MinN => Self::MinN(Best::new(count, false)),
             Kind::MaxN => Self::MaxN(Best::new(count, true)),
-            Kind::End { bottom, .. } => Self::End(Best::new(1, *bottom), *bottom),
+            Kind::End { bottom, .. } => Self::End(Best::new(1, *bottom)),
             Kind::EndN { bottom, .. } => Self::EndN(Best::new(count, *bottom)),
             Kind::Push => Self::List("$push", Vec::new(), 0),
             Kind::ConcatArrays => Self::List("$concatArrays", Vec::new(), 0),
@@ -105,15 +105,6 @@ impl State {
             Kind::MergeObjects => Self::Merged(Merged::default()),
             Kind::Percentile { points, method } => Self::Percentile(Vec::new(), points.clone(), *method),
             Kind::Median { method } => Self::Median(Vec::new(), *method),
-        }
-    }
-
-    /// Whether no further value changes anything.
-    pub(super) fn is_complete(&self) -> bool {
-        match self {
-            Self::First(_, seen) => *seen,
-            Self::FirstN(values, count, _) => values.len() >= *count,
-            _ => false,
         }
     }
 
@@ -161,7 +152,7 @@ impl State {
                     best.add(Owned(value_or_null(value)?), || Ok::<_, QueryError>(None))?;
                 }
             }
-            Self::End(best, _) | Self::EndN(best) => {
+            Self::End(best) | Self::EndN(best) => {
                 if let Some(key) = key {
                     best.add(key, || value_or_null(value).map(Some))?;
                 }
@@ -219,7 +210,7 @@ impl State {
             Self::LastN(values, ..) => array(refs(values))?,
             Self::MinN(best) => array(best.entries().map(|(key, _)| key.0.as_raw_bson_ref()))?,
             Self::MaxN(best) => array(best.entries().rev().map(|(key, _)| key.0.as_raw_bson_ref()))?,
-            Self::End(best, _) => {
+            Self::End(best) => {
                 best.entries().next().and_then(|(_, value)| value.cloned()).unwrap_or(RawBson::Null)
             }
             Self::EndN(best) => array(
@@ -242,7 +233,7 @@ impl State {
                 }
                 Self::FirstN(_, _, bytes) | Self::LastN(_, _, bytes) | Self::List(_, _, bytes) => *bytes,
                 Self::MinN(best) | Self::MaxN(best) => best.bytes(),
-                Self::End(best, _) | Self::EndN(best) => best.bytes(),
+                Self::End(best) | Self::EndN(best) => best.bytes(),
                 Self::Set(_, set) => set.bytes(),
                 Self::Merged(merged) => merged.bytes(),
                 Self::Percentile(numbers, ..) | Self::Median(numbers, _) => 8 * numbers.len(),

@@ -1,7 +1,10 @@
 //! The stages, a file each.
 
+pub(super) mod bucket_auto;
 pub(super) mod count;
+pub(super) mod densify;
 pub(super) mod facet;
+pub(super) mod fill;
 pub(super) mod graph_lookup;
 pub(super) mod group;
 pub(super) mod limit;

@@ -260,3 +260,37 @@ fn what_does_not_parse_has_its_code() {
         assert_eq!(code(stage.clone()), expected, "{stage}");
     }
 }
+
+#[test]
+fn fill_sets_what_is_missing() {
+    let documents = [
+        doc! { "_id": 1, "p": "a", "v": 1 },
+        doc! { "_id": 2, "p": "a", "v": null },
+        doc! { "_id": 3, "p": "a", "v": 5 },
+        doc! { "_id": 4, "p": "b" },
+    ];
+    let fill = |stage: Bson| aggregate(bson!({ "$fill": stage }), &documents);
+    let values = |stage: Bson| -> Vec<Bson> {
+        fill(stage).unwrap().iter().map(|document| document.get("v").unwrap().clone()).collect()
+    };
+    let linear = bson!({ "sortBy": { "_id": 1 }, "partitionByFields": ["p"], "output": { "v": { "method": "linear" } } });
+    assert_eq!(values(linear), [bson!(1), bson!(3.0), bson!(5), Bson::Null]);
+    let carried = bson!({ "sortBy": { "_id": 1 }, "output": { "v": { "method": "locf" } } });
+    assert_eq!(values(carried), bson_ints(&[1, 1, 5, 5]));
+    assert_eq!(values(bson!({ "output": { "v": { "value": "$_id" } } })), bson_ints(&[1, 2, 5, 4]));
+    for (stage, expected) in [
+        (bson!(1), 9),
+        (bson!({ "output": {} }), 6_050_203),
+        (bson!({ "output": { "v": 1 } }), 6_050_200),
+        (bson!({ "output": { "v": { "method": "locf", "value": 1 } } }), 6_050_201),
+        (bson!({ "output": { "v": { "method": "x" } } }), 6_050_202),
+        (
+            bson!({ "partitionBy": "$p", "partitionByFields": ["p"], "output": { "v": { "value": 1 } } }),
+            6_050_204,
+        ),
+        (bson!({ "output": { "v": { "method": "linear" } } }), 605_001),
+        (bson!({}), 40414),
+    ] {
+        assert_eq!(fill(stage.clone()).unwrap_err().code.0, expected, "{stage}");
+    }
+}
