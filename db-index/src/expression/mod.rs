@@ -15,6 +15,7 @@ mod logic;
 mod node;
 mod object;
 mod parse;
+pub(crate) mod percentile;
 mod replay;
 mod reshape;
 mod set;

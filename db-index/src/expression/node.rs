@@ -6,6 +6,7 @@ use bson::{RawBson, RawBsonRef};
 
 use super::array::{self, SortBy};
 use super::error;
+use super::percentile;
 use super::table::{Named, Operator};
 use super::value::Value;
 use crate::collation::Collation;
@@ -74,6 +75,12 @@ pub(super) enum Node {
     SortArray {
         input: Box<Node>,
         by: SortBy,
+    },
+    /// `$percentile`, or `$median` without points.
+    Percentile {
+        input: Box<Node>,
+        points: Option<Vec<f64>>,
+        method: percentile::Method,
     },
 }
 
@@ -271,6 +278,10 @@ impl Node {
             Self::SortArray { input, by } => {
                 let input = input.evaluate(scope)?;
                 array::sort(scope, &input, by)
+            }
+            Self::Percentile { input, points, method } => {
+                let input = input.evaluate(scope)?;
+                percentile::evaluate(scope, &input, points.as_deref(), *method)
             }
         }
     }

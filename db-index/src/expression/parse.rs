@@ -6,6 +6,7 @@ use bson::{RawBson, RawBsonRef};
 use super::array::SortBy;
 use super::error;
 use super::node::{Node, Scope, constant};
+use super::percentile::{self, Specification};
 use super::table::{self, Named, Operator};
 use super::value::Value;
 use crate::collation::Collation;
@@ -136,6 +137,7 @@ impl Parser<'_> {
             "$filter" => self.filter(operand)?,
             "$reduce" => self.reduce(operand)?,
             "$sortArray" => self.sort_array(operand)?,
+            "$median" | "$percentile" => self.percentile(name, operand)?,
             "$rand" => self.random(operand)?,
             _ => {
                 let node = if let Some(operator) = table::operator(name) {
@@ -475,6 +477,23 @@ impl Parser<'_> {
         };
         let Some(by) = by else { return error(2_942_503, "$sortArray requires 'sortBy' to be specified") };
         Ok(Node::SortArray { input: Box::new(self.value(input)?), by: SortBy::parse(by)? })
+    }
+
+    fn percentile(&mut self, name: &str, operand: RawBsonRef<'_>) -> Result<Node, QueryError> {
+        let RawBsonRef::Document(operand) = operand else {
+            let code = if name == "$median" { 7_436_201 } else { 7_436_200 };
+            return error(code, "specification must be an object");
+        };
+        let given = Specification::parse(name, operand)?;
+        let input = Box::new(self.value(given.input)?);
+        let points = match given.points {
+            None => None,
+            Some(points) => Some(match self.value(points)? {
+                Node::Constant(points) => percentile::points(Some(&points))?,
+                _ => percentile::points(None)?,
+            }),
+        };
+        Ok(Node::Percentile { input, points, method: given.method })
     }
 }
 

@@ -90,6 +90,6 @@ pub(super) fn is_replayable(node: &Node) -> bool {
         Node::Reduce { input, initial, body, .. } => {
             [input, initial, body].into_iter().all(|node| is_replayable(node))
         }
-        Node::SortArray { input, .. } => is_replayable(input),
+        Node::SortArray { input, .. } | Node::Percentile { input, .. } => is_replayable(input),
     }
 }

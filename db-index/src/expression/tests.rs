@@ -396,3 +396,21 @@ fn many_pieces_are_counted() {
     let error = try_evaluate(bson!({"$size": {"$split": ["$t", ","]}}), doc! {"t": text}).unwrap_err();
     assert!(matches!(error.code.0, 50 | 146), "{error}");
 }
+
+#[test]
+fn percentiles_of_arrays_and_of_numbers() {
+    let median = |input: Bson, method: &str| bson!({"$median": {"input": input, "method": method}});
+    check(median(bson!("$a"), "approximate"), Bson::Double(2.0));
+    check(median(bson!([1, 2, "x", f64::NAN]), "continuous"), Bson::Double(1.5));
+    check(median(bson!("$n"), "discrete"), Bson::Double(5.0));
+    check(median(bson!("$s"), "discrete"), Bson::Null);
+    let percentile = |p: Bson| bson!({"$percentile": {"input": "$a", "p": p, "method": "approximate"}});
+    check(percentile(bson!([0, 0.5, 1])), bson!([1.0, 2.0, 3.0]));
+    check(bson!({"$percentile": {"input": [], "p": [0.1], "method": "discrete"}}), bson!([null]));
+    check_refused(bson!({"$median": 1}), 7_436_201);
+    check_refused(bson!({"$percentile": 1}), 7_436_200);
+    check_refused(bson!({"$percentile": {"input": 1, "method": "discrete"}}), 40414);
+    check_refused(percentile(bson!("$a")), 7_750_300);
+    check_refused(percentile(bson!([2])), 7_750_303);
+    check_refused(median(bson!(1), "x"), 2);
+}

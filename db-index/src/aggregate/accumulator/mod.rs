@@ -6,7 +6,6 @@
 mod collect;
 mod numeric;
 mod parse;
-mod percentile;
 mod pick;
 mod state;
 
@@ -18,12 +17,12 @@ use bson::{RawBson, RawBsonRef};
 
 use self::state::State;
 use crate::error::{ErrorCode, QueryError};
+use crate::expression::percentile::Method as PercentileMethod;
 use crate::expression::{Expression, Value};
 use crate::number::Number;
 use crate::sort::{Sort, SortKey};
 
 pub(super) use self::collect::array;
-pub(super) use self::percentile::{Method as PercentileMethod, percentile_between};
 pub(super) use self::state::{Owned, held_bytes};
 
 /// The most bytes that one accumulator may hold: MongoDB's default.

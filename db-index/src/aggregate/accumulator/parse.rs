@@ -3,11 +3,9 @@
 use bson::RawBsonRef;
 use bson::raw::RawDocument;
 
-use super::percentile::Method;
 use super::{AccumulatorExpression, Compile, Kind, error};
 use crate::error::QueryError;
-use crate::expression::Expression;
-use crate::number::Number;
+use crate::expression::percentile::{self, Specification};
 use crate::order;
 use crate::raw::type_name;
 use crate::sort::Sort;
@@ -77,7 +75,7 @@ pub(super) fn accumulator(
         "$minN" => return counted(Kind::MinN, 5_787_900, operand, compile),
         "$maxN" => return counted(Kind::MaxN, 5_787_900, operand, compile),
         "$top" | "$bottom" | "$topN" | "$bottomN" => return end(name, operand, compile),
-        "$median" | "$percentile" => return percentile(name, operand, compile),
+        "$median" | "$percentile" => return quantile(name, operand, compile),
         _ => return error(15952, format!("unknown group operator '{name}'")),
     };
     Ok(AccumulatorExpression { kind, argument: Some(compile(operand)?), count: None })
@@ -155,67 +153,17 @@ fn specification(operand: RawBsonRef<'_>, code: i32) -> Result<&RawDocument, Que
 }
 
 /// `{input, method}` of `$median`, `{input, p, method}` of `$percentile`.
-fn percentile(
+fn quantile(
     name: &str,
     operand: RawBsonRef<'_>,
     compile: Compile<'_>,
 ) -> Result<AccumulatorExpression, QueryError> {
-    let median = name == "$median";
-    let document = specification(operand, if median { 7_436_100 } else { 7_429_703 })?;
-    let (mut input, mut points, mut method) = (None, None, None);
-    for (key, value) in order::elements(document) {
-        match (key.as_str(), value) {
-            ("input", value) => input = Some(value),
-            ("p", value) if !median => points = Some(value),
-            ("method", RawBsonRef::String(text)) => method = Some(Method::parse(text)?),
-            ("method", other) => {
-                let found = type_name(other.element_type());
-                return error(
-                    14,
-                    format!("BSON field '{name}.method' is the wrong type '{found}', expected type 'string'"),
-                );
-            }
-            (other, _) => return error(40415, format!("BSON field '{name}.{other}' is an unknown field.")),
-        }
-    }
-    let absent =
-        |field: &str| error(40414, format!("BSON field '{name}.{field}' is missing but a required field"));
-    let Some(input) = input else { return absent("input") };
-    if !median && points.is_none() {
-        return absent("p");
-    }
-    let Some(method) = method else { return absent("method") };
+    let code = if name == "$median" { 7_436_100 } else { 7_429_703 };
+    let Specification { input, points, method } = Specification::parse(name, specification(operand, code)?)?;
     let input = compile(input)?;
     let kind = match points {
-        Some(points) => Kind::Percentile { points: percentile_points(&compile(points)?)?, method },
+        Some(points) => Kind::Percentile { points: percentile::points(compile(points)?.constant())?, method },
         None => Kind::Median { method },
     };
     Ok(AccumulatorExpression { kind, argument: Some(input), count: None })
-}
-
-/// The percentiles that are asked for: an array of numbers from 0 to 1 that knows no document.
-fn percentile_points(points: &Expression) -> Result<Vec<f64>, QueryError> {
-    const MESSAGE: &str =
-        "The $percentile 'p' field must be an array of numbers from [0.0, 1.0], but found: ";
-    let Some(points) = points.constant() else {
-        return error(7_750_300, "The $percentile 'p' field must be an array of constant values");
-    };
-    let found = type_name(points.element_type());
-    let RawBsonRef::Array(points) = points.as_raw_bson_ref() else {
-        return error(7_750_301, format!("{MESSAGE}{found}"));
-    };
-    let mut numbers = Vec::new();
-    for point in order::array_elements(points) {
-        let Some(number) = Number::from_raw(point).map(Number::to_f64) else {
-            return error(7_750_302, format!("{MESSAGE}{}", type_name(point.element_type())));
-        };
-        if !(0.0..=1.0).contains(&number) {
-            return error(7_750_303, format!("{MESSAGE}{number}"));
-        }
-        numbers.push(number);
-    }
-    if numbers.is_empty() {
-        return error(7_750_301, format!("{MESSAGE}an empty array"));
-    }
-    Ok(numbers)
 }

@@ -7,11 +7,11 @@ use bson::{RawBson, RawBsonRef};
 
 use super::collect::{Merged, Set, array};
 use super::numeric::{Deviation, Sum};
-use super::percentile::{Method, median, percentiles};
 use super::pick::Best;
 use super::{ACCUMULATOR_BYTES_MAX, Kind, error};
 use crate::error::{ErrorCode, QueryError};
 use crate::expression::Value;
+use crate::expression::percentile::{Method, median, percentiles};
 use crate::order;
 use crate::sort::SortKey;
 

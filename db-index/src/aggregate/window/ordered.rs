@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use bson::{RawBson, RawBsonRef};
 
 use super::slide::{Held, Slide};
-use crate::aggregate::accumulator::{Input, Owned, PercentileMethod, array, held_bytes, percentile_between};
+use crate::aggregate::accumulator::{Input, Owned, array, held_bytes};
 use crate::error::QueryError;
+use crate::expression::percentile::{Method as PercentileMethod, percentile_between};
 use crate::number::Number;
 use crate::sort::SortKey;
 
