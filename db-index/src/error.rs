@@ -77,6 +77,8 @@ impl ErrorCode {
     pub const COLLATION_WITHOUT_LOCALE: Self = Self(40414);
     /// 7246202: the index type `wildcard` on a field.
     pub const WILDCARD_INDEX_TYPE: Self = Self(7_246_202);
+    /// 291: a hint at an index that cannot answer the query.
+    pub const NO_QUERY_EXECUTION_PLANS: Self = Self(291);
     /// 16766: an array under a hashed index.
     pub const HASHED_ARRAY: Self = Self(16766);
     /// 16764: a hashed index that is to be unique.

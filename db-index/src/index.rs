@@ -24,6 +24,7 @@ mod partial;
 mod tests;
 mod wildcard;
 
+pub(crate) use entries::hash_key;
 pub use entries::{IndexEntries, IndexEntry, MultikeyFields};
 pub use field::{FieldKind, IndexField};
 pub(crate) use wildcard::Reach;
@@ -127,6 +128,15 @@ impl IndexDefinition {
     /// The name, unique within a collection.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether `keys` is its key pattern, however the numbers in it are written.
+    pub fn has_keys(&self, keys: &RawDocument) -> bool {
+        let mut fields = self.fields.iter();
+        elements(keys).all(|(path, value)| {
+            let wanted = IndexField::parse(path.as_str(), value);
+            fields.next().is_some_and(|own| wanted.is_ok_and(|wanted| wanted == *own))
+        }) && fields.next().is_none()
     }
 
     /// The fields; there is at least one.

@@ -54,7 +54,7 @@ pub use limits::{
 pub use number::Number;
 pub use order::{Bracket, bracket, compare, compare_arrays, compare_collated, compare_documents};
 pub use plan::{
-    Branch, Hint, IndexInfo, KeyFilter, KeyRange, Output, Plan, PlanRequest, Run, ScanDirection, Source,
+    Branch, Combination, Hint, IndexInfo, KeyCounts, KeyFilter, KeyRange, Output, Plan, PlanRequest, Run, ScanDirection, Source,
     covered_document,
 };
 pub use projection::Projection;

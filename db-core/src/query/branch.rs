@@ -80,19 +80,23 @@ impl<'s> OpenBranch<'s> {
             }
         }
         self.runs.retain(|run| run.head.is_some());
-        let behind = |run: &OpenRun<'s>| {
-            let key = run.head.as_ref().map(|(key, _)| key.value()).unwrap_or_default();
-            key.get(run.prefix_bytes..).unwrap_or_default().to_vec()
-        };
+        let order =
+            |a: &&mut OpenRun<'s>, b: &&mut OpenRun<'s>| a.key_behind_prefix().cmp(b.key_behind_prefix());
         let next = match self.direction {
-            ScanDirection::Forward => self.runs.iter_mut().min_by_key(|run| behind(run)),
-            ScanDirection::Backward => self.runs.iter_mut().max_by_key(|run| behind(run)),
+            ScanDirection::Forward => self.runs.iter_mut().min_by(order),
+            ScanDirection::Backward => self.runs.iter_mut().max_by(order),
         };
         Ok(next.and_then(|run| run.head.take()))
     }
 }
 
 impl<'s> OpenRun<'s> {
+    /// What the runs are merged by.
+    fn key_behind_prefix(&self) -> &[u8] {
+        let key = self.head.as_ref().map(|(key, _)| key.value()).unwrap_or_default();
+        key.get(self.prefix_bytes..).unwrap_or_default()
+    }
+
     fn next(
         &mut self,
         source: &impl Source<'s>,
@@ -116,7 +120,7 @@ impl<'s> OpenRun<'s> {
 }
 
 /// The bounds in the view of a range of the index's or the documents' keys.
-fn bounds(prefix: &[u8], range: &KeyRange) -> keyspace::KeyBounds {
+pub(super) fn bounds(prefix: &[u8], range: &KeyRange) -> keyspace::KeyBounds {
     use std::ops::Bound;
     let low = Bound::Included([prefix, &range.start].concat());
     let end = match &range.end {

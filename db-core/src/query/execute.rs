@@ -1,19 +1,20 @@
 //! Executing a find, document by document.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bson::{RawDocument, RawDocumentBuf};
+use bson::RawDocumentBuf;
 use db_index::{
-    Branch, Filter, IndexInfo, Output, Plan, PlanRequest, Projection, SORT_BYTES_MAX, Sorter,
-    covered_document, split_types,
+    Filter, IndexInfo, Output, Plan, PlanRequest, Projection, SORT_BYTES_MAX, Sort, Sorter, covered_document,
 };
 
-use super::branch::{Item, OpenBranch};
+use super::counts::Counts;
+use super::progress::{Found, Progress};
+use super::reading::{Match, Reading, damaged_entry, stored};
+use super::seen::Seen;
 use super::{Compiled, FindOptions, Source, Stop};
-use crate::error::{Error, Result};
-use crate::view::catalog::{CollectionMeta, IndexMeta};
-use crate::view::keyspace::{self, PREFIX_BYTES};
+use crate::error::Result;
+use crate::view::catalog::CollectionMeta;
+use crate::view::keyspace;
 
 /// What executing a find has cost so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +22,21 @@ pub(crate) struct ExecutionStats {
     pub(crate) keys_examined: u64,
     pub(crate) documents_examined: u64,
     pub(crate) returned: u64,
+}
+
+/// What an execution reads with, and how far it has come.
+macro_rules! reading {
+    ($execution:ident) => {{
+        let reading = Reading {
+            source: &$execution.source,
+            collection_id: $execution.meta.id,
+            filter: &$execution.filter,
+            seen: &mut $execution.seen,
+            stop: &mut $execution.stop,
+            stats: &mut $execution.stats,
+        };
+        (reading, &mut $execution.progress)
+    }};
 }
 
 /// A find being executed; an iterator over its documents.
@@ -31,26 +47,21 @@ pub(crate) struct Execution<'s, S> {
     projection: Option<Projection>,
     /// The fields shown, where the index holds all of them.
     covered_fields: Vec<String>,
+    /// How many documents there are, where all of them are counted.
+    total: Option<u64>,
     /// The key of the one document that can match, still to be looked up.
     only: Option<Vec<u8>>,
-    branches: VecDeque<Branch>,
-    current: Option<OpenBranch<'s>>,
+    progress: Progress<'s>,
+    /// What branches are merged by, if they are.
+    sort: Sort,
     /// The `_id`s given so far, where a document may turn up twice.
-    seen: Option<BTreeSet<Vec<u8>>>,
+    seen: Option<Seen>,
     /// The documents in order, where they had to be sorted.
     sorted: Option<std::vec::IntoIter<RawDocumentBuf>>,
     skip: u64,
     limit: Option<u64>,
     stop: Stop,
     stats: ExecutionStats,
-}
-
-/// A document that matches.
-enum Found {
-    /// As it is stored.
-    Whole(RawDocumentBuf),
-    /// As the projection shows it, made of an index entry.
-    Shown(RawDocumentBuf),
 }
 
 impl<'s, S: Source<'s>> Execution<'s, S> {
@@ -73,8 +84,8 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
             let mut sorter = Sorter::new(sort, limit, SORT_BYTES_MAX);
             while let Some(found) = execution.next_found()? {
-                let (Found::Whole(document) | Found::Shown(document)) = &found;
-                sorter.push(document, || document.clone())?;
+                let document = found.document();
+                sorter.push(document, || document.to_owned())?;
             }
             execution.sorted = Some(sorter.into_sorted().collect::<Vec<_>>().into_iter());
         }
@@ -83,9 +94,16 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
 
     /// A find that only counts: for [`Execution::count_all`].
     pub(crate) fn counting(source: S, meta: &Arc<CollectionMeta>, options: &FindOptions) -> Result<Self> {
-        let compiled = options.compile()?;
+        let mut compiled = options.compile()?;
+        compiled.sort = Sort::default();
         if let Some(key) = compiled.only_key(meta) {
             return Ok(Self::of_one(source, meta, compiled, key));
+        }
+        if compiled.filter.is_empty() && compiled.hint.is_none() {
+            let total = document_count(&source, meta)?;
+            let mut execution = Self::without_plan(source, meta, compiled);
+            execution.total = Some(total);
+            return Ok(execution);
         }
         let plan = plan(&source, meta, &compiled, Output::Count)?;
         Ok(Self::with(source, meta, compiled, plan))
@@ -95,6 +113,10 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
     pub(crate) fn count_all(&mut self) -> Result<u64> {
         let mut count: u64 = 0;
         let enough = self.limit.map(|limit| limit.saturating_add(self.skip));
+        if let Some(total) = self.total {
+            count = enough.map_or(total, |enough| total.min(enough));
+            return Ok(count.saturating_sub(self.skip));
+        }
         while enough.is_none_or(|enough| count < enough) && self.next_match(|_| Ok(()))?.is_some() {
             count += 1;
         }
@@ -115,8 +137,8 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
 
     fn with(source: S, meta: &Arc<CollectionMeta>, compiled: Compiled, plan: Plan) -> Self {
         let mut execution = Self::without_plan(source, meta, compiled);
-        execution.branches = plan.branches.into();
-        execution.seen = plan.deduplicates.then(BTreeSet::new);
+        execution.seen = plan.deduplicates.then(Seen::default);
+        execution.progress = Progress::new(plan, &execution.meta);
         execution
     }
 
@@ -127,9 +149,10 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             filter: compiled.filter,
             projection: compiled.projection,
             covered_fields: Vec::new(),
+            total: None,
             only: None,
-            branches: VecDeque::new(),
-            current: None,
+            progress: Progress::default(),
+            sort: compiled.sort,
             seen: None,
             sorted: None,
             skip: compiled.skip,
@@ -167,7 +190,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
     fn next_found(&mut self) -> Result<Option<Found>> {
         let fields = std::mem::take(&mut self.covered_fields);
         let names: Vec<&str> = fields.iter().map(String::as_str).collect();
-        let found = self.next_match(|matched| {
+        let mut take = |matched: Match<'_>| {
             Ok(match matched {
                 Match::Document(document) => Found::Whole(document.to_owned()),
                 Match::Entry { index, key, types, id_types } => {
@@ -175,7 +198,13 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
                     Found::Shown(document.map_err(|_| damaged_entry(index))?)
                 }
             })
-        });
+        };
+        let found = if self.only.is_none() && self.progress.is_merge() {
+            let (mut reading, progress) = reading!(self);
+            progress.next_merged(&mut reading, &self.sort, &mut take)
+        } else {
+            self.next_match(take)
+        };
         self.covered_fields = fields;
         found
     }
@@ -190,39 +219,8 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             let matches = self.filter.matches(document)?;
             return if matches { take(Match::Document(document)).map(Some) } else { Ok(None) };
         }
-        loop {
-            self.stop.step()?;
-            let Some(branch) = &mut self.current else {
-                let Some(next) = self.branches.pop_front() else { return Ok(None) };
-                self.current = Some(OpenBranch::open(next, &self.meta));
-                continue;
-            };
-            let Some(item) = branch.next(&self.source)? else {
-                self.current = None;
-                continue;
-            };
-            self.stats.keys_examined += u64::from(branch.index().is_some());
-            let taken = if branch.index().is_some() {
-                let mut reading = Reading {
-                    source: &self.source,
-                    collection_id: self.meta.id,
-                    filter: &self.filter,
-                    seen: &mut self.seen,
-                    stats: &mut self.stats,
-                };
-                reading.entry(branch, &item, &mut take)?
-            } else {
-                self.stats.documents_examined += 1;
-                let document = stored(item.1.value())?;
-                let matches = !branch.tests_documents || self.filter.matches(document)?;
-                let is_new =
-                    matches && is_new(&mut self.seen, item.0.value().get(PREFIX_BYTES..).unwrap_or_default());
-                if is_new { Some(take(Match::Document(document))?) } else { None }
-            };
-            if taken.is_some() {
-                return Ok(taken);
-            }
-        }
+        let (mut reading, progress) = reading!(self);
+        progress.next(&mut reading, &self.meta, &mut take)
     }
 }
 
@@ -231,64 +229,6 @@ impl<'s, S: Source<'s>> Iterator for Execution<'s, S> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.advance().transpose()
-    }
-}
-
-/// What a match is read from.
-enum Match<'a> {
-    Document(&'a RawDocument),
-    Entry { index: &'a IndexMeta, key: &'a [u8], types: &'a [u8], id_types: &'a [u8] },
-}
-
-/// What reading an index entry needs of the execution.
-struct Reading<'a, S> {
-    source: &'a S,
-    collection_id: u32,
-    filter: &'a Filter,
-    seen: &'a mut Option<BTreeSet<Vec<u8>>>,
-    stats: &'a mut ExecutionStats,
-}
-
-impl<'s, S: Source<'s>> Reading<'_, S> {
-    /// Follows an index entry, if its key does not rule the document out, and gives a match to `take`.
-    fn entry<T>(
-        &mut self,
-        branch: &OpenBranch<'s>,
-        (key, types): &Item<'s>,
-        take: &mut impl FnMut(Match<'_>) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let Some(index) = branch.index() else { return Ok(None) };
-        let damaged = |_| damaged_entry(index);
-        let key = key.value().get(PREFIX_BYTES..).unwrap_or_default();
-        let (types, id_types) = split_types(types.value()).map_err(damaged)?;
-        if let Some(filter) = &branch.key_filter
-            && !filter.matches(key, types).map_err(damaged)?
-        {
-            return Ok(None);
-        }
-        let id_key = index.definition.id_key(key).map_err(damaged)?;
-        if branch.covered && !branch.tests_documents {
-            let is_new = is_new(self.seen, id_key);
-            return if is_new {
-                Ok(Some(take(Match::Entry { index, key, types, id_types })?))
-            } else {
-                Ok(None)
-            };
-        }
-        if self.seen.as_ref().is_some_and(|seen| seen.contains(id_key)) {
-            return Ok(None);
-        }
-        let document = self.source.value(&keyspace::document(self.collection_id, id_key))?;
-        let document = document.ok_or_else(|| damaged_entry(index))?;
-        self.stats.documents_examined += 1;
-        let document = stored(document.value())?;
-        if branch.tests_documents && !self.filter.matches(document)? {
-            return Ok(None);
-        }
-        if !is_new(self.seen, id_key) {
-            return Ok(None);
-        }
-        Ok(Some(take(Match::Document(document))?))
     }
 }
 
@@ -310,8 +250,7 @@ pub(super) fn with_plan_request<'s, T>(
     output: Output<'_>,
     ask: impl FnOnce(&PlanRequest<'_>) -> Result<T>,
 ) -> Result<T> {
-    let stored = source.value(&keyspace::count(meta.id))?;
-    let documents = stored.and_then(|count| count.value().try_into().ok()).map_or(0, u64::from_le_bytes);
+    let documents = document_count(source, meta)?;
     let indexes: Vec<IndexInfo<'_>> = meta
         .indexes
         .iter()
@@ -329,17 +268,12 @@ pub(super) fn with_plan_request<'s, T>(
         hint: compiled.hint.as_ref(),
         indexes: &indexes,
         documents,
+        counts: Some(&Counts::new(source, meta)),
     })
 }
 
-fn is_new(seen: &mut Option<BTreeSet<Vec<u8>>>, id_key: &[u8]) -> bool {
-    seen.as_mut().is_none_or(|seen| seen.insert(id_key.to_vec()))
-}
-
-fn stored(bytes: &[u8]) -> Result<&RawDocument> {
-    RawDocument::from_bytes(bytes).map_err(|_| Error::data("a stored document is damaged"))
-}
-
-fn damaged_entry(index: &IndexMeta) -> Error {
-    Error::data(format!("an index entry is damaged: index={}", index.definition.name()))
+/// How many documents the collection holds.
+fn document_count<'s>(source: &impl Source<'s>, meta: &CollectionMeta) -> Result<u64> {
+    let stored = source.value(&keyspace::count(meta.id))?;
+    Ok(stored.and_then(|count| count.value().try_into().ok()).map_or(0, u64::from_le_bytes))
 }

@@ -6,7 +6,7 @@ use bson::{Document, doc};
 use db_index::{Output, Plan, Projection};
 
 use super::execute::{Execution, ExecutionStats, with_plan_request};
-use super::{FindOptions, check};
+use super::{Compiled, FindOptions, check};
 use crate::error::Result;
 use crate::view::ViewSnapshot;
 use crate::view::catalog::CollectionMeta;
@@ -53,8 +53,11 @@ pub(crate) fn explain(
     {
         planner.insert("winningPlan", doc! { "stage": stage, "inputStage": plan });
     }
-    let mut told = doc! { "queryPlanner": planner };
+    let stages = planner.get_document("winningPlan").cloned().unwrap_or_default();
+    let mut told = doc! { "explainVersion": "1", "queryPlanner": planner };
     if let Some(stats) = stats {
+        let mut stages = stages;
+        stages.insert("nReturned", stats.returned.cast_signed());
         told.insert(
             "executionStats",
             doc! {
@@ -62,6 +65,7 @@ pub(crate) fn explain(
                 "nReturned": stats.returned.cast_signed(),
                 "totalKeysExamined": stats.keys_examined.cast_signed(),
                 "totalDocsExamined": stats.documents_examined.cast_signed(),
+                "executionStages": stages,
             },
         );
     }
@@ -95,7 +99,30 @@ fn planned(
         Some(fields) => Output::Fields(fields),
         None => Output::Documents,
     };
-    with_plan_request(view, meta, &compiled, output, |request| Ok(Plan::new(request)?.explain(request)))
+    with_plan_request(view, meta, &compiled, output, |request| {
+        let plan = Plan::new(request)?;
+        let mut planner = plan.explain(request);
+        if let Ok(stage) = planner.get_document("winningPlan").cloned() {
+            planner.insert("winningPlan", around(stage, &plan, &compiled, options));
+        }
+        Ok(planner)
+    })
+}
+
+/// The stages around those that find the documents: the projection, what is skipped, and the limit, unless the sort has it.
+fn around(mut stage: Document, plan: &Plan, compiled: &Compiled, options: &FindOptions) -> Document {
+    if compiled.skip > 0 {
+        stage = doc! { "stage": "SKIP", "skipAmount": compiled.skip.cast_signed(), "inputStage": stage };
+    }
+    if let (Some(limit), false) = (compiled.limit, plan.sorts) {
+        stage = doc! { "stage": "LIMIT", "limitAmount": limit.cast_signed(), "inputStage": stage };
+    }
+    if let (Some(projection), false) = (&compiled.projection, plan.is_covered()) {
+        let name = if projection.fields().is_some() { "PROJECTION_SIMPLE" } else { "PROJECTION_DEFAULT" };
+        let by = options.projection.as_deref().and_then(|by| Document::try_from(by).ok()).unwrap_or_default();
+        stage = doc! { "stage": name, "transformBy": by, "inputStage": stage };
+    }
+    stage
 }
 
 fn executed(

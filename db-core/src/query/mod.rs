@@ -1,8 +1,12 @@
 //! Running queries: the plan's key ranges of the view, the filter on raw bytes, sort, skip, limit, projection.
 
 mod branch;
+mod counts;
 mod execute;
 mod explain;
+mod progress;
+mod reading;
+mod seen;
 mod source;
 mod stop;
 

@@ -16,6 +16,8 @@ use crate::{
 mod hashed;
 mod wildcard;
 
+pub(crate) use hashed::hash_key;
+
 /// One entry: the keys of all fields joined, and the types that give the exact values back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexEntry {

@@ -3,38 +3,77 @@
 use bson::{Bson, Document, RawBson, doc};
 
 use super::{
-    Branch, IndexInfo, Output, Plan, PlanRequest, ScanDirection, Source,
+    Branch, Combination, IndexInfo, Output, Plan, PlanRequest, ScanDirection, Source, choice,
     interval::{Cut, Interval, IntervalSet},
 };
 use crate::{
     index::{ID_INDEX_NAME, IndexDefinition},
     key::{Bracket, Direction, decode_value},
+    sort::SORT_BYTES_MAX,
 };
 
 impl Plan {
     /// The `queryPlanner` part of an explanation, without the namespace: which stages find the documents, by which index and
-    /// within which bounds.
+    /// within which bounds, and in which other ways they could have been found.
     pub fn explain(&self, request: &PlanRequest<'_>) -> Document {
-        let mut stages: Vec<Document> =
-            self.branches.iter().map(|branch| branch_stage(branch, request)).collect();
-        let mut stage = match (stages.pop(), stages.is_empty()) {
-            (Some(only), true) => only,
-            (Some(last), false) => {
-                stages.push(last);
-                doc! { "stage": "OR", "inputStages": stages }
-            }
-            (None, _) => doc! { "stage": "EOF" },
-        };
-        if self.sorts {
-            stage = doc! { "stage": "SORT", "sortPattern": sort_pattern(request), "type": "simple", "inputStage": stage };
-        }
+        let others = choice::all(request).unwrap_or_default().into_iter().skip(1);
+        let rejected = others.filter(|plan| plan.uses_index() || !self.uses_index());
+        let rejected: Vec<Document> = rejected.map(|plan| plan.stages(request)).collect();
         doc! {
             "indexFilterSet": false,
             "parsedQuery": decoded(request.filter.to_document()),
-            "winningPlan": stage,
-            "rejectedPlans": [],
+            "winningPlan": self.stages(request),
+            "rejectedPlans": rejected,
         }
     }
+
+    /// Whether the entries of indexes give all that is asked for.
+    pub fn is_covered(&self) -> bool {
+        !self.branches.is_empty() && self.branches.iter().all(|branch| branch.covered)
+    }
+
+    fn stages(&self, request: &PlanRequest<'_>) -> Document {
+        let mut stage = match (self.combination, self.branches.as_slice()) {
+            (_, []) => doc! { "stage": "EOF" },
+            (_, [only]) => branch_stage(only, request),
+            (Combination::Intersection, branches) => intersection_stage(branches, request),
+            (Combination::Sequence, branches) => {
+                let stages: Vec<Document> =
+                    branches.iter().map(|branch| branch_stage(branch, request)).collect();
+                doc! { "stage": "OR", "inputStages": stages }
+            }
+            (Combination::Merge, branches) => {
+                let stages: Vec<Document> =
+                    branches.iter().map(|branch| branch_stage(branch, request)).collect();
+                doc! { "stage": "SORT_MERGE", "sortPattern": sort_pattern(request), "inputStages": stages }
+            }
+        };
+        if self.sorts {
+            let mut sort = doc! { "stage": "SORT", "sortPattern": sort_pattern(request), "memLimit": count(SORT_BYTES_MAX) };
+            if let Some(limit) = request.limit {
+                sort.insert("limitAmount", i64::try_from(limit).unwrap_or(i64::MAX));
+            }
+            sort.insert("type", "simple");
+            sort.insert("inputStage", stage);
+            stage = sort;
+        }
+        stage
+    }
+}
+
+/// Indexes of which the documents in all of them are fetched.
+fn intersection_stage(branches: &[Branch], request: &PlanRequest<'_>) -> Document {
+    let index = |branch: &Branch| match branch.source {
+        Source::Index(place) => request.indexes.get(place).map(|index| index_stage(branch, index)),
+        Source::Documents => None,
+    };
+    let stages: Vec<Document> = branches.iter().filter_map(index).collect();
+    let mut fetch = doc! { "stage": "FETCH" };
+    if branches.first().is_some_and(|branch| branch.tests_documents) {
+        fetch.insert("filter", decoded(request.filter.to_document()));
+    }
+    fetch.insert("inputStage", doc! { "stage": "AND_SORTED", "inputStages": stages });
+    fetch
 }
 
 fn branch_stage(branch: &Branch, request: &PlanRequest<'_>) -> Document {
@@ -93,8 +132,8 @@ fn documents_stage(branch: &Branch, request: &PlanRequest<'_>) -> Document {
 fn index_stage(branch: &Branch, index: &IndexInfo<'_>) -> Document {
     let definition: &IndexDefinition = index.definition;
     let mut bounds = Document::new();
-    for (field, set) in definition.fields().iter().zip(&branch.bounds) {
-        bounds.insert(field.path(), bound_strings(set, field.direction(), branch.direction));
+    for ((path, direction), set) in branch.columns.iter().zip(&branch.bounds) {
+        bounds.insert(path, bound_strings(set, *direction, branch.direction));
     }
     let multikey: Vec<Bson> = (definition.fields().iter().enumerate())
         .filter(|(place, _)| index.multikey.contains(*place))

@@ -2,12 +2,13 @@
 
 use bson::RawBson;
 
-use super::interval::IntervalSet;
+use super::{
+    columns::{Column, Holds},
+    interval::IntervalSet,
+};
 use crate::{
     filter::{Node, Predicate},
-    index::{IndexDefinition, MultikeyFields},
     key::{Direction, KeyError, decode_field, skip_value},
-    path::Part,
 };
 
 /// A test on the entries of one index: an entry that fails it belongs to no document that matches the filter, or does not
@@ -37,15 +38,14 @@ impl KeyFilter {
     /// A filter of these intervals, and of those among `nodes` that the index can decide; the others are given back.
     /// None if there is nothing to test.
     pub(super) fn new<'a>(
-        definition: &IndexDefinition,
-        multikey: MultikeyFields,
+        columns: &[Column],
         intervals: Vec<(usize, IntervalSet)>,
         nodes: impl IntoIterator<Item = &'a Node>,
     ) -> (Option<Self>, Vec<&'a Node>) {
         let (mut conditions, mut undecided, mut decoded_fields) = (Vec::new(), Vec::new(), 0);
         for node in nodes {
             let mut last = 0;
-            match compile(node, definition, multikey, &mut last) {
+            match compile(node, columns, &mut last) {
                 Some(condition) => {
                     conditions.push(condition);
                     decoded_fields = decoded_fields.max(last);
@@ -54,7 +54,7 @@ impl KeyFilter {
             }
         }
         let filter = (!intervals.is_empty() || !conditions.is_empty()).then(|| Self {
-            directions: definition.fields().iter().map(crate::index::IndexField::direction).collect(),
+            directions: columns.iter().map(|column| column.direction).collect(),
             intervals,
             conditions,
             decoded_fields,
@@ -124,26 +124,20 @@ impl KeyNode {
 }
 
 /// The node over the fields of the index, if each path in it is that of a field of which every document has one value.
-fn compile(
-    node: &Node,
-    definition: &IndexDefinition,
-    multikey: MultikeyFields,
-    last: &mut usize,
-) -> Option<KeyNode> {
-    let mut compile_all = |nodes: &[Node]| {
-        nodes.iter().map(|node| compile(node, definition, multikey, last)).collect::<Option<Vec<_>>>()
-    };
+fn compile(node: &Node, columns: &[Column], last: &mut usize) -> Option<KeyNode> {
+    let mut compile_all =
+        |nodes: &[Node]| nodes.iter().map(|node| compile(node, columns, last)).collect::<Option<Vec<_>>>();
     Some(match node {
         Node::And(nodes) => KeyNode::All(compile_all(nodes)?),
         Node::Or(nodes) => KeyNode::Any(compile_all(nodes)?),
         Node::Nor(nodes) => KeyNode::Not(Box::new(KeyNode::Any(compile_all(nodes)?))),
-        Node::Not(inner) => KeyNode::Not(Box::new(compile(inner, definition, multikey, last)?)),
+        Node::Not(inner) => KeyNode::Not(Box::new(compile(inner, columns, last)?)),
         Node::Always(answer) => KeyNode::Always(*answer),
         Node::Schema(_) | Node::Expression(_) | Node::Sample { .. } => return None,
         Node::Field { path, predicate } => {
-            let names = || path.parts().iter().map(Part::name);
-            let field = definition.fields().iter().position(|field| names().eq(field.parts()))?;
-            if multikey.contains(field) {
+            let is_own = |column: &Column| column.holds == Holds::Values && path.is(&column.path);
+            let field = columns.iter().position(is_own)?;
+            if columns.get(field)?.is_many {
                 return None;
             }
             *last = (*last).max(field + 1);

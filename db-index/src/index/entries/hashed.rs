@@ -22,7 +22,7 @@ pub(super) fn encode(
 
 /// The hash of the value that has this ascending key. It is made of the key, so that numbers that are equal have the same,
 /// whatever their types.
-fn hash_key(key: &[u8]) -> i64 {
+pub(crate) fn hash_key(key: &[u8]) -> i64 {
     let hash = blake3::hash(key);
     hash.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
 }

@@ -1,6 +1,11 @@
 //! Indexes with a collation change no answer, and serve the queries of their own collation.
 
-use super::*;
+use proptest::{collection::vec, sample::select};
+
+use super::{
+    property::{documents, filter, holds_all, key_pattern},
+    *,
+};
 use crate::{Collation, QueryContext};
 
 const COLLATIONS: [Option<i32>; 3] = [None, Some(1), Some(2)];
@@ -101,7 +106,7 @@ proptest! {
             }
             collection.insert(own);
         }
-        let RawBson::Document(filter) = filter else { unreachable!() };
+        let bson::RawBson::Document(filter) = filter else { unreachable!() };
         let context = context(asked);
         let Ok(filter) = Filter::parse_in(&filter, &context) else { return Ok(()) };
         let sort = Sort::parse(&sort).unwrap().by(context.collation.as_ref());
