@@ -102,6 +102,7 @@ impl Database {
         for (option, operand) in op["options"].as_object().into_iter().flatten() {
             match option.as_str() {
                 "let" => context = context.with_variables(&document(operand))?,
+                "collation" => context = context.with_collation(&document(operand))?,
                 other => return Err(Stop::LeftOut(format!("option {other}"))),
             }
         }

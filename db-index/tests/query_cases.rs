@@ -27,7 +27,7 @@ fn published_cases_pass() {
     let mut tally = Tally::new(include_str!("known.txt"));
     for case in cases() {
         let subject = if case.area() == "error" { case.text("topic") } else { case.area() };
-        if ["query", "projection", "sort"].contains(&subject) {
+        if ["query", "projection", "sort", "collation"].contains(&subject) {
             tally.count(&case, run_case(&case.json));
         }
     }
@@ -82,24 +82,30 @@ fn run(case: &Value) -> Result<Answer, Stop> {
     let empty = Value::Object(serde_json::Map::new());
     let options = op.get("options").unwrap_or(&empty);
     for option in options.as_object().unwrap().keys() {
-        if !["sort", "skip", "limit", "projection", "batchSize", "let"].contains(&option.as_str()) {
+        if !["sort", "skip", "limit", "projection", "batchSize", "let", "collation"]
+            .contains(&option.as_str())
+        {
             return Err(Stop::Unsupported(format!("option {option}")));
         }
-    }
-    if name == "aggregate" {
-        return pipeline(documents, op["pipeline"].as_array().unwrap()).map(Answer::Documents);
-    }
-    if !["find", "findOne", "count", "distinct"].contains(&name) {
-        return Err(Stop::Unsupported(format!("operation {name}")));
     }
     let context = match options.get("let") {
         Some(variables) => QueryContext::default().with_variables(&raw(variables)?)?,
         None => QueryContext::default(),
     };
+    let context = match options.get("collation") {
+        Some(collation) => context.with_collation(&raw(collation)?)?,
+        None => context,
+    };
+    if name == "aggregate" {
+        return pipeline(documents, op["pipeline"].as_array().unwrap(), &context).map(Answer::Documents);
+    }
+    if !["find", "findOne", "count", "distinct"].contains(&name) {
+        return Err(Stop::Unsupported(format!("operation {name}")));
+    }
     let filter = Filter::parse_in(&raw(op.get("filter").unwrap_or(&empty))?, &context)?;
     let mut found = matching(&filter, documents)?;
     if let Some(sort) = options.get("sort") {
-        found = sorted(&Sort::parse(&raw(sort)?)?, found)?;
+        found = sorted(&Sort::parse(&raw(sort)?)?.by(context.collation.as_ref()), found)?;
     }
     let number = |option: &str| match options.get(option) {
         Some(value) => {
@@ -117,7 +123,7 @@ fn run(case: &Value) -> Result<Answer, Stop> {
         return Ok(Answer::Count(found.count()));
     }
     if name == "distinct" {
-        let mut distinct = Distinct::new(text_of(op, "key"))?;
+        let mut distinct = Distinct::new(text_of(op, "key"))?.by(context.collation.as_ref());
         for document in found {
             distinct.add(&document)?;
         }
@@ -140,15 +146,22 @@ fn run(case: &Value) -> Result<Answer, Stop> {
 }
 
 /// The few stages that this crate's parts make up.
-fn pipeline(mut documents: Vec<RawDocumentBuf>, stages: &[Value]) -> Result<Vec<Document>, Stop> {
+fn pipeline(
+    mut documents: Vec<RawDocumentBuf>,
+    stages: &[Value],
+    context: &QueryContext,
+) -> Result<Vec<Document>, Stop> {
     for stage in stages {
         let (name, operand) = stage.as_object().unwrap().iter().next().unwrap();
         match (name.as_str(), operand.as_u64().or_else(|| operand["$numberInt"].as_str()?.parse().ok())) {
             ("$match", _) => {
-                let filter = Filter::parse(&raw(operand)?)?;
+                let filter = Filter::parse_in(&raw(operand)?, context)?;
                 documents = matching(&filter, documents)?;
             }
-            ("$sort", _) => documents = sorted(&Sort::parse_stage(&raw(operand)?)?, documents)?,
+            ("$sort", _) => {
+                let sort = Sort::parse_stage(&raw(operand)?)?.by(context.collation.as_ref());
+                documents = sorted(&sort, documents)?;
+            }
             ("$limit", Some(limit)) => documents.truncate(limit as usize),
             ("$skip", Some(skip)) => documents = documents.into_iter().skip(skip as usize).collect(),
             _ => return Err(Stop::Unsupported(format!("stage {name}"))),

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bson::RawBsonRef;
-use bson::raw::{RawArrayBuf, RawDocumentBuf};
+use bson::raw::RawDocumentBuf;
 
 use super::RunSettings;
 use super::outside::{PipelineFind, Rows, Variables};
@@ -44,7 +43,7 @@ impl Leading {
         let mut filter = self.present_filter(&settings.context, variables)?;
         if let Some(more) = more {
             // An equality goes first, for it is what most likely has an index.
-            let mut narrowed = Filter::parse(more)?;
+            let mut narrowed = Filter::parse_in(more, &settings.context)?;
             join(&mut narrowed, &filter)?;
             filter = narrowed;
         }
@@ -93,16 +92,6 @@ impl Leading {
         }
         Ok(filter)
     }
-}
-
-/// `{$and: [a, b]}`.
-fn both(a: &bson::RawDocument, b: &bson::RawDocument) -> RawDocumentBuf {
-    let mut clauses = RawArrayBuf::new();
-    clauses.push(RawBsonRef::Document(a));
-    clauses.push(RawBsonRef::Document(b));
-    let mut document = RawDocumentBuf::new();
-    document.append(bson::raw::cstr!("$and"), clauses);
-    document
 }
 
 /// Takes the find off the beginning of `stages`.
@@ -156,10 +145,6 @@ impl Leading {
 
 /// Makes `known` the conjunction of both.
 fn join(known: &mut Filter, more: &Filter) -> Result<(), QueryError> {
-    if known.is_empty() {
-        *known = more.clone();
-    } else if !more.is_empty() {
-        *known = Filter::parse(&both(known.to_document(), more.to_document()))?;
-    }
+    *known = known.and(more)?;
     Ok(())
 }

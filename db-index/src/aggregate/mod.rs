@@ -183,7 +183,7 @@ impl Pipeline {
         let (Some(more), Some((source, rest))) = (more, self.stages.split_first_chunk::<1>()) else {
             return Ok(self.run_with(rows::none(), outside, variables));
         };
-        let filter = Filter::parse(more)?;
+        let filter = Filter::parse_in(more, &self.settings.context)?;
         let rows = self.run_stages(source, rows::none(), outside, variables);
         let rows = filter_map(rows, move |document| Ok(filter.matches(&document)?.then_some(document)));
         Ok(self.run_stages(rest, rows, outside, variables))

@@ -89,7 +89,7 @@ impl Stage {
             "$addFields" | "$set" | "$project" | "$unset" | "$replaceRoot" | "$replaceWith" => {
                 Self::Transform(Arc::new(vec![parser.reshape(name, operand)?]))
             }
-            "$sort" => Self::Sort(Arc::new(SortStage::parse(operand)?)),
+            "$sort" => Self::Sort(Arc::new(SortStage::parse(operand, parser)?)),
             "$limit" => Self::Limit(parse_limit(operand)?),
             "$skip" => Self::Skip(parse_skip(operand)?),
             "$unwind" => Self::Unwind(Arc::new(Unwind::parse(operand)?)),

@@ -29,7 +29,7 @@ pub(super) struct Options {
 /// Reads the options; none for the locale `simple`.
 pub(super) fn options(document: &RawDocument) -> Result<Option<Options>, QueryError> {
     let mut options = Options::default();
-    let (mut has_locale, mut others) = (false, false);
+    let mut has_locale = false;
     for (name, value) in fields(document) {
         if name == "locale" {
             options.locale = text(name, value)?;
@@ -54,7 +54,6 @@ pub(super) fn options(document: &RawDocument) -> Result<Option<Options>, QueryEr
         if matches!(value, RawBsonRef::Null | RawBsonRef::Undefined) {
             continue; // as if it were not there
         }
-        others |= name != "version";
         match name {
             "strength" => options.strength = Some(strength(value)?),
             "caseLevel" => options.case_level = flag(name, value)?,
@@ -72,11 +71,7 @@ pub(super) fn options(document: &RawDocument) -> Result<Option<Options>, QueryEr
         return Err(QueryError::new(ErrorCode(40414), message));
     }
     if options.locale == "simple" {
-        if others {
-            let message = "if 'locale' is 'simple', a collation has no other options";
-            return Err(QueryError::new(ErrorCode::FAILED_TO_PARSE, message));
-        }
-        return Ok(None);
+        return Ok(None); // whatever else it says
     }
     let strength = options.strength.unwrap_or(3);
     if options.backwards && strength == 1 {

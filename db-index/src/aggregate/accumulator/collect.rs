@@ -9,6 +9,7 @@ use bson::{RawBson, RawBsonRef};
 
 use super::error;
 use super::state::{Owned, held_bytes};
+use crate::collation::Collation;
 use crate::error::QueryError;
 use crate::expression::Value;
 use crate::raw::{Writer, decimal};
@@ -21,10 +22,10 @@ pub(super) struct Set {
 }
 
 impl Set {
-    pub(super) fn add(&mut self, value: RawBson) {
+    pub(super) fn add(&mut self, value: RawBson, collation: Option<&Collation>) {
         let bytes = held_bytes(&value);
         // Of equal values the first stays.
-        if self.values.insert(Owned(value)) {
+        if self.values.insert(Owned(value, collation.cloned())) {
             self.bytes += bytes;
         }
     }

@@ -16,6 +16,7 @@ use bson::raw::RawDocument;
 use bson::{RawBson, RawBsonRef};
 
 use self::state::State;
+use crate::collation::Collation;
 use crate::error::{ErrorCode, QueryError};
 use crate::expression::percentile::Method as PercentileMethod;
 use crate::expression::{Expression, Value};
@@ -95,6 +96,8 @@ pub(super) struct Input {
 #[derive(Debug)]
 pub(super) struct Accumulator {
     state: State,
+    /// How strings are compared.
+    collation: Option<Collation>,
 }
 
 impl AccumulatorExpression {
@@ -134,6 +137,11 @@ impl AccumulatorExpression {
         self.count.as_ref().is_none_or(|count| count.constant().is_some())
     }
 
+    /// How strings are compared.
+    pub(super) fn collation(&self) -> Option<&Collation> {
+        self.argument.as_ref().and_then(Expression::collation)
+    }
+
     /// How many values are wanted where there is no group, for those that take an `n`.
     ///
     /// # Errors
@@ -159,7 +167,7 @@ impl AccumulatorExpression {
             Some(count) => evaluate_count(count, group, variables, now_ms)?,
             None => 1,
         };
-        Ok(Accumulator { state: State::new(&self.kind, count) })
+        Ok(Accumulator { state: State::new(&self.kind, count), collation: self.collation().cloned() })
     }
 
     /// What the accumulator takes from `document`.
@@ -210,10 +218,11 @@ impl Accumulator {
     ) -> Result<(), QueryError> {
         // Also where the value no longer counts: that it cannot be computed is an error all the same.
         let key = expression.sort_key(document)?;
-        match &expression.argument {
-            Some(argument) => self.state.add(&argument.evaluate(document, variables, now_ms)?, key),
-            None => self.state.add(&Value::Missing, key),
-        }
+        let value = match &expression.argument {
+            Some(argument) => argument.evaluate(document, variables, now_ms)?,
+            None => Value::Missing,
+        };
+        self.state.add(&value, key, self.collation.as_ref())
     }
 
     /// Takes what [`AccumulatorExpression::input`] gave.
@@ -222,7 +231,7 @@ impl Accumulator {
     /// Those of [`Accumulator::add`].
     pub(super) fn add_input(&mut self, input: &Input) -> Result<(), QueryError> {
         let value = input.value.as_ref().map_or(Value::Missing, |value| Value::Raw(value.as_raw_bson_ref()));
-        self.state.add(&value, input.key.clone())
+        self.state.add(&value, input.key.clone(), self.collation.as_ref())
     }
 
     /// The value; none where MongoDB has a missing one, which `$group` writes as null.

@@ -5,6 +5,7 @@ use bson::raw::RawDocument;
 
 use super::{AccumulatorExpression, Compile, Kind, error};
 use crate::error::QueryError;
+use crate::expression::Expression;
 use crate::expression::percentile::{self, Specification};
 use crate::order;
 use crate::raw::type_name;
@@ -137,6 +138,7 @@ fn end(
         return error(5_788_004, "Missing value for 'output'");
     }
     let Some(sort) = sort else { return error(5_788_005, "Missing value for 'sortBy'") };
+    let sort = sort.by(output.as_ref().and_then(Expression::collation));
     let bottom = name.starts_with("$bottom");
     let kind = if single { Kind::End { sort, bottom } } else { Kind::EndN { sort, bottom } };
     Ok(AccumulatorExpression { kind, argument: output, count })

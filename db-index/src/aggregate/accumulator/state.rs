@@ -9,6 +9,7 @@ use super::collect::{Merged, Set, array};
 use super::numeric::{Deviation, Sum};
 use super::pick::Best;
 use super::{ACCUMULATOR_BYTES_MAX, Kind, error};
+use crate::collation::Collation;
 use crate::error::{ErrorCode, QueryError};
 use crate::expression::Value;
 use crate::expression::percentile::{Method, median, percentiles};
@@ -18,9 +19,12 @@ use crate::sort::SortKey;
 /// What a held value takes beside its bytes.
 const VALUE_BYTES: usize = 40;
 
-/// A value that sorts by the total order.
+/// A value that sorts by the total order, with strings by the collation.
 #[derive(Debug, Clone)]
-pub(in crate::aggregate) struct Owned(pub(in crate::aggregate) RawBson);
+pub(in crate::aggregate) struct Owned(
+    pub(in crate::aggregate) RawBson,
+    pub(in crate::aggregate) Option<Collation>,
+);
 
 impl PartialEq for Owned {
     fn eq(&self, other: &Self) -> bool {
@@ -38,7 +42,7 @@ impl PartialOrd for Owned {
 
 impl Ord for Owned {
     fn cmp(&self, other: &Self) -> Ordering {
-        order::compare(self.0.as_raw_bson_ref(), other.0.as_raw_bson_ref())
+        order::compare_collated(self.0.as_raw_bson_ref(), other.0.as_raw_bson_ref(), self.1.as_ref())
     }
 }
 
@@ -109,7 +113,12 @@ impl State {
     }
 
     /// Takes a value, with its sort key if there is a sort.
-    pub(super) fn add(&mut self, value: &Value<'_>, key: Option<SortKey>) -> Result<(), QueryError> {
+    pub(super) fn add(
+        &mut self,
+        value: &Value<'_>,
+        key: Option<SortKey>,
+        collation: Option<&Collation>,
+    ) -> Result<(), QueryError> {
         match self {
             Self::Sum(sum) | Self::Avg(sum) => {
                 if let Some(number) = value.as_number() {
@@ -122,8 +131,8 @@ impl State {
                     deviation.add(number);
                 }
             }
-            Self::Min(least) => replace_if(least, value, Ordering::Less)?,
-            Self::Max(greatest) => replace_if(greatest, value, Ordering::Greater)?,
+            Self::Min(least) => replace_if(least, value, Ordering::Less, collation)?,
+            Self::Max(greatest) => replace_if(greatest, value, Ordering::Greater, collation)?,
             Self::First(first, seen) => {
                 if !*seen {
                     (*first, *seen) = (value.to_raw_bson()?, true);
@@ -149,7 +158,7 @@ impl State {
             }
             Self::MinN(best) | Self::MaxN(best) => {
                 if !value.is_nullish() {
-                    best.add(Owned(value_or_null(value)?), || Ok::<_, QueryError>(None))?;
+                    best.add(Owned(value_or_null(value)?, collation.cloned()), || Ok::<_, QueryError>(None))?;
                 }
             }
             Self::End(best) | Self::EndN(best) => {
@@ -173,13 +182,13 @@ impl State {
             }
             Self::Set(name @ "$addToSet", set) => {
                 if let Some(value) = value.to_raw_bson()? {
-                    set.add(value);
+                    set.add(value, collation);
                     check_memory(name, set.bytes())?;
                 }
             }
             Self::Set(name, set) => {
                 for value in items(name, value)? {
-                    set.add(value);
+                    set.add(value, collation);
                     check_memory(name, set.bytes())?;
                 }
             }
@@ -250,12 +259,17 @@ fn value_or_null(value: &Value<'_>) -> Result<RawBson, QueryError> {
 }
 
 /// Keeps `value` if it compares to the kept one as wanted; null and missing count for nothing.
-fn replace_if(kept: &mut Option<RawBson>, value: &Value<'_>, wanted: Ordering) -> Result<(), QueryError> {
+fn replace_if(
+    kept: &mut Option<RawBson>,
+    value: &Value<'_>,
+    wanted: Ordering,
+    collation: Option<&Collation>,
+) -> Result<(), QueryError> {
     if value.is_nullish() {
         return Ok(());
     }
     let better = match kept {
-        Some(kept) => value.compare(&Value::Raw(kept.as_raw_bson_ref())) == wanted,
+        Some(kept) => value.compare_in(&Value::Raw(kept.as_raw_bson_ref()), collation) == wanted,
         None => true,
     };
     if better {

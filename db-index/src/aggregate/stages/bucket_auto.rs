@@ -63,7 +63,7 @@ impl BucketAuto {
                 let key = stage.key_of(&document, &variables, now_ms)?;
                 bytes += document.as_bytes().len() + held_bytes(&key) + 64;
                 check_memory(STAGE, bytes)?;
-                documents.push(Keyed { key: Owned(key), place, document });
+                documents.push(Keyed { key: Owned(key, context.query.collation.clone()), place, document });
             }
             documents.sort_by(|a, b| a.key.cmp(&b.key));
             let buckets = stage.fill(documents).into_iter();
@@ -144,8 +144,8 @@ impl BucketAuto {
         bucket: &mut Vec<Keyed>,
         rest: &mut std::iter::Peekable<std::vec::IntoIter<Keyed>>,
     ) -> RawBson {
-        let last = |bucket: &[Keyed]| bucket.last().map_or(RawBson::Null, |keyed| keyed.key.0.clone());
-        let mut max = Owned(last(bucket));
+        let last = bucket.last().map(|keyed| keyed.key.clone());
+        let mut max = last.unwrap_or(Owned(RawBson::Null, None));
         let Some(granularity) = &self.granularity else {
             while let Some(next) = rest.next_if(|next| next.key == max) {
                 bucket.push(next);
@@ -153,13 +153,13 @@ impl BucketAuto {
             // A bucket ends where the next one begins; the last one holds its end.
             return rest.peek().map_or(max.0, |next| next.key.0.clone());
         };
-        let boundary = Owned(granularity.round_up(&max.0));
+        let boundary = Owned(granularity.round_up(&max.0), None);
         while let Some(next) = rest.next_if(|next| next.key < boundary || next.key == max) {
             max = next.key.clone();
             bucket.push(next);
         }
         // Nothing but zeros: the bucket ends below the next key.
-        let is_zero = boundary == Owned(RawBson::Int32(0));
+        let is_zero = boundary == Owned(RawBson::Int32(0), None);
         match rest.peek() {
             Some(next) if is_zero => granularity.round_down(&next.key.0),
             _ => boundary.0,

@@ -246,7 +246,7 @@ impl Run {
         match self.stage.bounds {
             // Without documents there is one sequence all the same.
             Bounds::Explicit(..) if self.stage.template.is_none() && partitions.is_empty() => {
-                partitions.insert(Owned(RawBson::Null), None);
+                partitions.insert(Owned(RawBson::Null, None), None);
             }
             Bounds::Explicit(..) => {}
             Bounds::Full if self.stage.template.is_some() => {}
@@ -279,7 +279,7 @@ impl Densify {
     /// The partition of a document, as a key and as a document of its fields.
     fn partition_of(&self, document: &RawDocument) -> Result<(Owned, RawDocumentBuf), QueryError> {
         let Some(template) = &self.template else {
-            return Ok((Owned(RawBson::Null), RawDocumentBuf::new()));
+            return Ok((Owned(RawBson::Null, None), RawDocumentBuf::new()));
         };
         let values: Vec<Value<'_>> =
             self.partition.iter().map(|field| field.evaluate(document, &[], 0)).collect::<Result<_, _>>()?;
@@ -287,7 +287,8 @@ impl Densify {
         let made = template.apply(&Value::Raw(RawBsonRef::Document(&empty)), &values, 0)?;
         let partition = to_row(&made)?.unwrap_or_default();
         check_path(&partition, self.path.parts())?;
-        Ok((Owned(RawBson::Document(partition.clone())), partition))
+        let collation = self.partition.first().and_then(Expression::collation);
+        Ok((Owned(RawBson::Document(partition.clone()), collation.cloned()), partition))
     }
 }
 

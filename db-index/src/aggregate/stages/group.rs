@@ -15,7 +15,7 @@ use crate::aggregate::outside::{Context, Outside, Rows};
 use crate::aggregate::rows::{check_memory, check_row, lazily};
 use crate::error::QueryError;
 use crate::expression::{Expression, Value};
-use crate::key::{Direction, encode_value};
+use crate::key::{Direction, encode_collated};
 use crate::raw::Writer;
 
 /// What a group takes beside its key, its `_id` and its accumulators.
@@ -80,7 +80,7 @@ impl Group {
         let value = self.key.evaluate(document, variables, now_ms)?;
         let value = match &self.boundaries {
             None => value,
-            Some(boundaries) => Value::Raw(boundaries.group(&value)?),
+            Some(boundaries) => Value::Raw(boundaries.group(&value, self.key.collation())?),
         };
         Ok(if matches!(value, Value::Missing) { Value::Raw(RawBsonRef::Null) } else { value })
     }
@@ -119,7 +119,7 @@ impl Groups {
         let (key, types) = &mut self.key;
         key.clear();
         types.clear();
-        encode_value(id, Direction::Ascending, key, types);
+        encode_collated(id, Direction::Ascending, stage.key.collation(), key, types);
         let place = if let Some(place) = self.places.get(key.as_slice()) {
             *place
         } else {

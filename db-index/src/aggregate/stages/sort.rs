@@ -6,7 +6,7 @@ use bson::{RawBsonRef, rawdoc};
 
 use crate::aggregate::PIPELINE_BYTES_MAX;
 use crate::aggregate::outside::Rows;
-use crate::aggregate::parse::error;
+use crate::aggregate::parse::{Parser, error};
 use crate::aggregate::rows::lazily;
 use crate::error::QueryError;
 use crate::sort::{Sort, Sorter};
@@ -19,11 +19,14 @@ pub(in crate::aggregate) struct SortStage {
 }
 
 impl SortStage {
-    pub(in crate::aggregate) fn parse(operand: RawBsonRef<'_>) -> Result<Self, QueryError> {
+    pub(in crate::aggregate) fn parse(
+        operand: RawBsonRef<'_>,
+        parser: &Parser<'_>,
+    ) -> Result<Self, QueryError> {
         let RawBsonRef::Document(keys) = operand else {
             return error(15973, "the $sort key specification must be an object");
         };
-        let sort = Sort::parse_stage(keys)?;
+        let sort = Sort::parse_stage(keys)?.by(parser.context().collation.as_ref());
         if sort.natural().is_some() {
             return error(16410, "FieldPath field names may not start with '$'.");
         }

@@ -119,7 +119,7 @@ impl Function {
             Self::LinearFill { .. } => Running::LinearFill(LinearFill::default()),
             Self::CarryForward { .. } => Running::CarryForward(CarryForward::default()),
             Self::Scaler { bounds, .. } => {
-                let window = |wanted| Window::sliding(*bounds, Box::new(Ordered::new(wanted)));
+                let window = |wanted| Window::sliding(*bounds, Box::new(Ordered::new(wanted, None)));
                 Running::Two(Box::new((window(Wanted::Least), window(Wanted::Greatest))))
             }
         })
@@ -223,17 +223,18 @@ fn accumulator_window(
         return Ok(Window::growing(bounds, accumulator));
     }
     let count = expression.count(&variables, surroundings.now_ms)?;
+    let collation = expression.collation();
     let slide: Box<dyn Slide> = match expression.kind() {
         Kind::Sum => Box::new(Sum::new()),
         Kind::Avg => Box::new(Average::new()),
         Kind::Count => Box::new(Count),
         Kind::StdDev { of_sample } => Box::new(Deviation::new(*of_sample)),
-        Kind::Min => Box::new(Ordered::new(Wanted::Least)),
-        Kind::Max => Box::new(Ordered::new(Wanted::Greatest)),
-        Kind::MinN => Box::new(Ordered::new(Wanted::LeastFew(count))),
-        Kind::MaxN => Box::new(Ordered::new(Wanted::GreatestFew(count))),
-        Kind::AddToSet => Box::new(Ordered::new(Wanted::Distinct)),
-        Kind::SetUnion => Box::new(Ordered::new(Wanted::DistinctElements)),
+        Kind::Min => Box::new(Ordered::new(Wanted::Least, collation)),
+        Kind::Max => Box::new(Ordered::new(Wanted::Greatest, collation)),
+        Kind::MinN => Box::new(Ordered::new(Wanted::LeastFew(count), collation)),
+        Kind::MaxN => Box::new(Ordered::new(Wanted::GreatestFew(count), collation)),
+        Kind::AddToSet => Box::new(Ordered::new(Wanted::Distinct, collation)),
+        Kind::SetUnion => Box::new(Ordered::new(Wanted::DistinctElements, collation)),
         Kind::FirstN => Box::new(List::First(count)),
         Kind::LastN => Box::new(List::Last(count)),
         Kind::Push => Box::new(List::All),

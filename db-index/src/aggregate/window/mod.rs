@@ -103,6 +103,7 @@ impl WindowStage {
             }
             None => None,
         };
+        let sort = sort.map(|sort| sort.by(sort_by.as_ref().and_then(Expression::collation)));
         Self::with_outputs(output, partition_by, sort, sort_by, compile)
     }
 
@@ -180,12 +181,12 @@ impl WindowStage {
     }
 
     fn partition_of(&self, document: &RawDocument, surroundings: &Surroundings) -> Result<Owned, QueryError> {
-        let Some(partition_by) = &self.partition_by else { return Ok(Owned(RawBson::Null)) };
+        let Some(partition_by) = &self.partition_by else { return Ok(Owned(RawBson::Null, None)) };
         let variables = surroundings.variables.values();
         match partition_by.evaluate(document, &variables, surroundings.now_ms)?.to_raw_bson()? {
             Some(RawBson::Array(_)) => array_partition(),
             // Missing and null are one partition.
-            value => Ok(Owned(value.unwrap_or(RawBson::Null))),
+            value => Ok(Owned(value.unwrap_or(RawBson::Null), partition_by.collation().cloned())),
         }
     }
 

@@ -6,6 +6,7 @@ use bson::{RawBson, RawBsonRef};
 
 use super::slide::{Held, Slide};
 use crate::aggregate::accumulator::{Input, Owned, array, held_bytes};
+use crate::collation::Collation;
 use crate::error::QueryError;
 use crate::expression::percentile::{Method as PercentileMethod, percentile_between};
 use crate::number::Number;
@@ -28,6 +29,7 @@ pub(super) enum Wanted {
 #[derive(Debug)]
 pub(super) struct Ordered {
     wanted: Wanted,
+    collation: Option<Collation>,
     values: BTreeSet<(Owned, u64)>,
     /// How many values came and how many went, each of which has a number.
     arrivals: u64,
@@ -36,8 +38,9 @@ pub(super) struct Ordered {
 }
 
 impl Ordered {
-    pub(super) fn new(wanted: Wanted) -> Self {
-        Self { wanted, values: BTreeSet::new(), arrivals: 0, departures: 0, bytes: 0 }
+    pub(super) fn new(wanted: Wanted, collation: Option<&Collation>) -> Self {
+        let collation = collation.cloned();
+        Self { wanted, collation, values: BTreeSet::new(), arrivals: 0, departures: 0, bytes: 0 }
     }
 
     /// The values that one input brings.
@@ -61,7 +64,7 @@ impl Slide for Ordered {
         for value in self.values_of(input)? {
             self.bytes += held_bytes(&value);
             self.arrivals += 1;
-            self.values.insert((Owned(value), self.arrivals));
+            self.values.insert((Owned(value, self.collation.clone()), self.arrivals));
         }
         Ok(())
     }
@@ -70,7 +73,7 @@ impl Slide for Ordered {
         for value in self.values_of(input)? {
             self.bytes -= held_bytes(&value);
             self.departures += 1;
-            self.values.remove(&(Owned(value), self.departures));
+            self.values.remove(&(Owned(value, self.collation.clone()), self.departures));
         }
         Ok(())
     }

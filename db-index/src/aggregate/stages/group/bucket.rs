@@ -7,6 +7,7 @@ use super::Group;
 use super::parse::{field, one};
 use crate::aggregate::accumulator::AccumulatorExpression;
 use crate::aggregate::parse::{Parser, error, type_name};
+use crate::collation::Collation;
 use crate::error::QueryError;
 use crate::expression::Value;
 use crate::order;
@@ -25,11 +26,15 @@ impl Boundaries {
     ///
     /// # Errors
     /// 40066 for a value outside if there is no default.
-    pub(super) fn group(&self, value: &Value<'_>) -> Result<RawBsonRef<'_>, QueryError> {
+    pub(super) fn group(
+        &self,
+        value: &Value<'_>,
+        collation: Option<&Collation>,
+    ) -> Result<RawBsonRef<'_>, QueryError> {
         // What is missing goes before everything but the least key, as undefined does.
         let value = value.to_raw_bson()?.unwrap_or(RawBson::Undefined);
         let above = self.bounds.partition_point(|bound| {
-            order::compare(bound.as_raw_bson_ref(), value.as_raw_bson_ref()).is_le()
+            order::compare_collated(bound.as_raw_bson_ref(), value.as_raw_bson_ref(), collation).is_le()
         });
         let lower = above.checked_sub(1).filter(|_| above < self.bounds.len());
         match lower.and_then(|lower| self.bounds.get(lower)).or(self.default.as_ref()) {
@@ -90,8 +95,9 @@ impl Group {
         };
         if let (Some(default), Some(first), Some(last)) = (&default, bounds.first(), bounds.last()) {
             let default = default.as_raw_bson_ref();
-            let is_outside = order::compare(default, first.as_raw_bson_ref()).is_lt()
-                || order::compare(default, last.as_raw_bson_ref()).is_ge();
+            let collation = parser.context().collation.as_ref();
+            let is_outside = order::compare_collated(default, first.as_raw_bson_ref(), collation).is_lt()
+                || order::compare_collated(default, last.as_raw_bson_ref(), collation).is_ge();
             if !is_outside {
                 return error(
                     40199,
@@ -166,7 +172,7 @@ fn boundaries(value: RawBsonRef<'_>, parser: &Parser<'_>) -> Result<Vec<RawBson>
                 ),
             );
         }
-        if order::compare(lower, upper).is_ge() {
+        if order::compare_collated(lower, upper, parser.context().collation.as_ref()).is_ge() {
             return error(
                 40194,
                 "The 'boundaries' option to $bucket must be sorted, but elements are not in ascending order",
