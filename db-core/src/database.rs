@@ -101,13 +101,25 @@ pub struct Status {
     pub applied: u64,
     /// How many times an entry was undone since the database was opened.
     pub undone: u64,
+    /// Whether a peer has shown that this device has written entries which its store does not hold: it was restored from a
+    /// backup, or copied. Writes are refused until they have been fetched.
+    pub misses_own_entries: bool,
 }
 
 impl From<EngineStatus> for Status {
     fn from(status: EngineStatus) -> Self {
-        let EngineStatus { entries, confirmed, tail, unordered, epoch, indexers, forked, applied, undone } =
-            status;
-        Self { entries, confirmed, tail, unordered, epoch, indexers, forked, applied, undone }
+        Self {
+            entries: status.entries,
+            confirmed: status.confirmed,
+            tail: status.tail,
+            unordered: status.unordered,
+            epoch: status.epoch,
+            indexers: status.indexers,
+            forked: status.forked,
+            applied: status.applied,
+            undone: status.undone,
+            misses_own_entries: status.misses_own_entries,
+        }
     }
 }
 
@@ -120,7 +132,7 @@ impl Database {
     ) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
         let writer = engine.writer();
-        let published = Arc::new(Published::new(engine.status()?));
+        let published = Arc::new(Published::new(engine.status()?, engine.view()?));
         let (commands, inbox) = mpsc::channel(limits::COMMAND_QUEUE_MAX);
         let peers = Peers::new(Arc::clone(&file), id, identity.key.clone(), writer);
         let to_publish = Arc::clone(&published);
@@ -263,6 +275,13 @@ impl Database {
         self.plain_write(Request::SetIndexers { writers })
     }
 
+    /// Goes on writing without the entries that this device has written and its store does not hold (see
+    /// [`Status::misses_own_entries`]). If a peer holds them all the same, this device's log is forked from then on: only
+    /// for when they are lost for good.
+    pub fn give_up_own_entries(&self) -> Write<()> {
+        self.plain_write(Request::GiveUpOwnEntries)
+    }
+
     /// How far the database has come on this peer.
     pub fn status(&self) -> Status {
         self.shared.published.status.borrow().clone().into()
@@ -373,6 +392,7 @@ impl Database {
         if thread.join().is_err() {
             tracing::error!(database = self.name(), "the database's thread has panicked");
         }
+        self.shared.published.view.write().unwrap_or_else(PoisonError::into_inner).take();
         self.shared.file.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
@@ -396,9 +416,10 @@ impl Database {
         &self.shared.commands
     }
 
-    /// A snapshot of the view.
+    /// The snapshot of the view that the last commit published: whoever reads it opens nothing.
     pub(crate) fn view(&self) -> Result<ViewSnapshot> {
-        storage::view_snapshot(&self.begin_read()?)?.ok_or_else(no_view)
+        let view = self.shared.published.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+        view.ok_or_else(closed)
     }
 
     /// A write that does nothing until it is awaited or run; `finish` makes its result.

@@ -51,6 +51,9 @@ pub const GROUP_COMMIT_MAX: usize = 256;
 /// How many bytes of operations share one commit at the most.
 pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// About how many bytes of entries and of what they overwrote are ordered in one storage transaction.
+pub const SETTLE_BYTES_MAX: usize = if cfg!(test) { 16 * 1024 } else { 64 * 1024 * 1024 };
+
 const _: () = {
     assert!(PAYLOAD_BYTES_MAX < RUN_BYTES_MAX);
     assert!(PAYLOAD_BYTES_MAX <= u32::MAX as usize);

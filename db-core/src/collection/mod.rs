@@ -87,7 +87,7 @@ impl<T> Collection<T> {
     pub(crate) fn open(&self) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
         catalog::check_name_to_read(&self.name)?;
         let view = self.database.view()?;
-        Ok(self.database.catalog().collection(&view, &self.name)?.map(|meta| (view, meta)))
+        Ok(view.collection(&self.name, self.database.catalog())?.map(|meta| (view, meta)))
     }
 }
 

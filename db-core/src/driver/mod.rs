@@ -6,6 +6,7 @@ mod link;
 mod monitor;
 mod peers;
 mod preamble;
+mod settling;
 pub(crate) mod worker;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::link::PeerOutput;
 use crate::entry::VerifiedRun;
 use crate::error::Result;
-use crate::ids::{DatabaseId, DatabaseKey, WriterKey};
+use crate::ids::{DatabaseId, DatabaseKey, EntryHash, WriterKey};
 use crate::storage::LogSnapshot;
 use crate::sync::{Session, SessionConfig, SessionOutput, SessionStats};
 
@@ -39,6 +39,8 @@ pub(crate) struct Peers {
     config: SessionConfig,
     connected: BTreeMap<PeerId, Peer>,
     next_id: u64,
+    /// Ends of our own log that peers have shown and that are not here.
+    own_heads: Vec<EntryHash>,
     /// Up to which entry number the sessions have been told of new entries.
     told: u64,
 }
@@ -61,7 +63,7 @@ impl Peers {
     ) -> Self {
         let config =
             SessionConfig { database: id, key, own_writer, binding: [0; 32], dialer: false, nonce: [0; 32] };
-        Self { database, config, connected: BTreeMap::new(), next_id: 0, told: 0 }
+        Self { database, config, connected: BTreeMap::new(), next_id: 0, own_heads: Vec::new(), told: 0 }
     }
 
     /// Begins a session.
@@ -97,6 +99,11 @@ impl Peers {
 
     pub(crate) fn disconnect(&mut self, id: PeerId) {
         self.connected.remove(&id);
+    }
+
+    /// Takes the ends of our own log that peers have shown.
+    pub(crate) fn take_own_heads(&mut self) -> Vec<EntryHash> {
+        std::mem::take(&mut self.own_heads)
     }
 
     /// Ends a session for a reason of the engine's.
@@ -204,10 +211,7 @@ impl Peers {
                     peer.caught_up = true;
                     peer.backlog.push_back(PeerOutput::CaughtUp);
                 }
-                SessionOutput::OwnLogElsewhere(tip) => tracing::error!(
-                    length = tip.length,
-                    "a peer holds entries of this device's own log that are not here: this store was restored or copied"
-                ),
+                SessionOutput::OwnLogElsewhere(tip) => self.own_heads.push(tip.head),
                 SessionOutput::Continue => peer.wants_more = true,
                 SessionOutput::Close(reason) => {
                     tracing::info!(peer = id.0, %reason, "a session with a peer ends");

@@ -6,7 +6,7 @@ use bson::{Document, doc};
 use ed25519_dalek::SigningKey;
 use tokio::time::timeout;
 
-use super::{PeerInput, PeerLink, PeerOutput};
+use super::{ConnectionMonitor, ConnectionOptions, PeerInput, PeerLink, PeerOutput, run_connection};
 use crate::database::Database;
 use crate::entry::{Entry, Header, VerifiedRun};
 use crate::error::{Error, Result};
@@ -151,4 +151,42 @@ async fn a_member_that_sends_what_is_not_in_order_is_cut_off_with_the_reason_and
     let reason = cut_off_for(&closed, vec![run(&closed, 1, |_| {})]).await;
     assert!(reason.contains("not admitted"), "{reason:?}");
     assert_eq!(closed.status().entries, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_misses_what_was_acknowledged_while_a_backlog_is_put_before_it() {
+    let (a, b) = (Store::in_memory().unwrap(), Store::in_memory().unwrap());
+    let (a, b) = (a.open_topic("steps").unwrap(), b.open_topic("steps").unwrap());
+    let of = |database: &Database| database.collection::<Document>("c");
+    let (of_a, of_b) = (of(&a), of(&b));
+    for n in 0..150 {
+        of_a.insert_one(doc! { "_id": n, "s": "x".repeat(2_000) }).await.unwrap();
+    }
+    for n in 0..150 {
+        of_b.insert_one(doc! { "_id": 1_000 + n, "s": "y".repeat(2_000) }).await.unwrap();
+    }
+    // All of a's entries are the earlier: b has to undo its own, in many transactions, and to apply them after a's.
+    let (one, other) = tokio::io::duplex(1 << 20);
+    let (to_a, to_b) =
+        (a.connect_peer([1; 32], true).await.unwrap(), b.connect_peer([1; 32], false).await.unwrap());
+    let run = |stream, link| {
+        tokio::spawn(run_connection(stream, link, ConnectionOptions::default(), ConnectionMonitor::default()))
+    };
+    let (_one, _other) = (run(one, to_a), run(other, to_b));
+    let reader = {
+        let b = b.clone();
+        tokio::task::spawn_blocking(move || {
+            let of_b = b.collection::<Document>("c");
+            loop {
+                let is_done = b.status().entries == 300 && b.status().unordered == 0;
+                let own = of_b.count_documents(doc! { "_id": { "$gte": 1_000 } }).run().unwrap();
+                assert_eq!(own, 150);
+                if is_done && of_b.estimated_document_count().unwrap() == 300 {
+                    return;
+                }
+            }
+        })
+    };
+    timeout(PATIENCE, reader).await.unwrap().unwrap();
+    assert!(b.status().undone >= 150, "b's own entries were undone");
 }

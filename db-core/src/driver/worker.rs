@@ -3,29 +3,26 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::link::{PeerInput, PeerOutput};
 use super::peers::{PeerId, PeerStatus, Peers};
+use super::settling::Settling;
 use crate::apply::{IndexBuild, Observer};
-use crate::engine::{Engine, EngineStatus, Moment, Reply, Request};
+use crate::engine::{Batch, Engine, EngineStatus, Moment, Reply, Request};
 use crate::entry::VerifiedRun;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::WriterKey;
+use crate::ids::{EntryHash, WriterKey};
 use crate::limits;
+use crate::view::ViewSnapshot;
 
 /// How long an ack waits for more to vote on: a burst of writes is confirmed by few acks.
 const ACK_DELAY: Duration = Duration::from_millis(25);
 /// How long an indexer that is not connected is waited for after its last entry.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long entries may stay unordered while a peer is still sending: reads stay fresh without ordering again and again.
-const UNORDERED_TIME_MAX: Duration = Duration::from_secs(5);
-/// How many entries may stay unordered while a peer is still sending.
-const UNORDERED_MAX: u64 = 100_000;
-
 /// How often to look for what has expired, unless said otherwise.
 const EXPIRY_INTERVAL_MS: u64 = 60_000;
 
@@ -51,6 +48,8 @@ pub(crate) enum Command {
 /// What the thread lets others see.
 pub(crate) struct Published {
     pub(crate) status: watch::Sender<EngineStatus>,
+    /// What readers see of the view; none once the database is closed.
+    pub(crate) view: RwLock<Option<ViewSnapshot>>,
     pub(crate) peers: Mutex<Vec<PeerStatus>>,
     /// The index that is being built, if there is one.
     pub(crate) index_build: watch::Sender<Option<IndexBuild>>,
@@ -59,9 +58,10 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    pub(crate) fn new(status: EngineStatus) -> Self {
+    pub(crate) fn new(status: EngineStatus, view: ViewSnapshot) -> Self {
         Self {
             status: watch::Sender::new(status),
+            view: RwLock::new(Some(view)),
             peers: Mutex::default(),
             index_build: watch::Sender::new(None),
             expiry_interval_ms: AtomicU64::new(EXPIRY_INTERVAL_MS),
@@ -95,7 +95,7 @@ pub(crate) fn run(
         peers,
         published,
         heard: std::collections::BTreeMap::new(),
-        unordered_since: None,
+        settling: Settling::default(),
         ack_at: None,
         expired_at: instant(),
         expires_more: false,
@@ -110,7 +110,7 @@ struct Worker {
     published: Arc<Published>,
     /// When an entry of a writer last came in.
     heard: std::collections::BTreeMap<WriterKey, Instant>,
-    unordered_since: Option<Instant>,
+    settling: Settling,
     ack_at: Option<Instant>,
     /// When it was last looked for what has expired, and whether there was more than one entry may delete.
     expired_at: Instant,
@@ -173,10 +173,7 @@ impl Worker {
     fn wait(&self) -> Option<Duration> {
         let now = instant();
         let ack = self.ack_at.map(|at| at.saturating_duration_since(now));
-        let order = self.unordered_since.map(|since| {
-            let due = if self.peers.are_sending() { since + UNORDERED_TIME_MAX } else { now };
-            due.saturating_duration_since(now)
-        });
+        let order = self.settling.due_in(now, self.peers.are_sending());
         let flush = self.peers.has_backlog().then_some(Duration::from_millis(10));
         let expiry = self.expires_in(now);
         [ack, order, flush, expiry].into_iter().flatten().min()
@@ -229,8 +226,12 @@ impl Worker {
         }
         let must_order = !requests.is_empty() || self.must_order(now);
         let ack = self.ack_at.is_some_and(|at| at <= now);
-        let is_idle =
-            requests.is_empty() && ingests.is_empty() && !ack && !(must_order && self.engine.has_unordered());
+        let own_heads = self.peers.take_own_heads();
+        let is_idle = own_heads.is_empty()
+            && requests.is_empty()
+            && ingests.is_empty()
+            && !ack
+            && !(must_order && self.engine.has_unordered());
         if !is_idle {
             // Only who votes is waited for: nobody else's silence is of interest, and nobody else fills memory.
             let heard = ingests.iter().flat_map(|(_, runs)| runs).flat_map(VerifiedRun::entries);
@@ -238,7 +239,7 @@ impl Worker {
             for indexer in self.engine.indexers().iter().filter(|indexer| heard.contains(indexer)) {
                 self.heard.insert(*indexer, now);
             }
-            let done = self.commit(requests, &ingests, &moment, must_order, ack);
+            let done = self.commit_or_part(requests, &ingests, &own_heads, &moment, must_order, ack);
             if expires && let Ok(Committed { replies, .. }) = &done {
                 let deleted = replies.last().and_then(|reply| Some(reply.as_ref().ok()?.outcome.deleted));
                 self.expires_more = deleted.is_some_and(|deleted| deleted > 0);
@@ -256,6 +257,7 @@ impl Worker {
         &mut self,
         requests: Vec<Request>,
         ingests: &[(PeerId, Vec<VerifiedRun>)],
+        own_heads: &[EntryHash],
         moment: &Moment,
         must_order: bool,
         ack: bool,
@@ -265,30 +267,98 @@ impl Worker {
             self.ack_at = None;
         }
         let wants_ack = ack && self.engine.wants_ack(&moment.gone);
-        self.engine.run(|batch| {
-            let mut stored = Vec::with_capacity(ingests.len());
-            for (_, runs) in ingests {
-                let mut outcome = Ok(());
-                for run in runs {
-                    if let Err(refused) = batch.ingest(run)? {
-                        outcome = Err(refused.to_string());
-                        break;
-                    }
-                }
-                stored.push(outcome);
-            }
+        let settles = must_order || !peers_are_sending;
+        let serve = |batch: &mut Batch<'_, '_>, requests: Vec<Request>| {
             let mut replies = Vec::with_capacity(requests.len());
             for request in requests {
                 replies.push(batch.execute(request, moment)?);
             }
-            if must_order || !peers_are_sending {
-                batch.settle()?;
+            if settles {
+                batch.settle()?; // a part that a call has confirmed may have left something to order
             }
             if wants_ack {
                 batch.append_ack(moment)?;
             }
-            Ok(Committed { replies, stored })
-        })
+            Ok(replies)
+        };
+        let begun = instant();
+        let mut waiting = Some(requests);
+        let (stored, mut replies) = self.engine.run(|batch| {
+            for head in own_heads {
+                batch.note_own_head(head)?;
+            }
+            let mut stored = Vec::with_capacity(ingests.len());
+            for (_, runs) in ingests {
+                stored.push(ingest_all(batch, runs)?);
+            }
+            let is_settled = !settles || batch.settle_within(limits::SETTLE_BYTES_MAX)?;
+            let requests = waiting.take_if(|_| is_settled);
+            Ok((stored, requests.map(|requests| serve(batch, requests)).transpose()?))
+        })?;
+        // A long backlog is ordered in several transactions; readers see nothing of it before the last.
+        while let Some(requests) = waiting.take() {
+            let is_settled = self.engine.run(|batch| batch.settle_within(limits::SETTLE_BYTES_MAX))?;
+            if is_settled {
+                replies = Some(self.engine.run(|batch| serve(batch, requests))?);
+            } else {
+                waiting = Some(requests);
+            }
+        }
+        if settles {
+            self.settling.ordered(instant().saturating_duration_since(begun), peers_are_sending);
+        }
+        // A confirmed part may have undone what it goes before: until that is applied again, readers would miss what they saw.
+        if settles || !self.engine.has_unordered() {
+            self.publish_view()?;
+        }
+        Ok(Committed { replies: replies.unwrap_or_default(), stored })
+    }
+
+    /// [`Worker::commit`]; if it fails for what a peer sent (which no check at the door has foreseen) and not for the
+    /// storage, each peer's runs are taken by themselves, and who sent what cannot be taken is cut off.
+    fn commit_or_part(
+        &mut self,
+        requests: Vec<Request>,
+        ingests: &[(PeerId, Vec<VerifiedRun>)],
+        own_heads: &[EntryHash],
+        moment: &Moment,
+        must_order: bool,
+        ack: bool,
+    ) -> Result<Committed> {
+        let calls = requests.len();
+        let failed = match self.commit(requests, ingests, own_heads, moment, must_order, ack) {
+            Err(error) if error.kind() != ErrorKind::Unavailable && self.engine.recover() => error,
+            done => return done,
+        };
+        tracing::error!(error = %failed, "a transaction failed for what it was to do");
+        let mut stored = Vec::with_capacity(ingests.len());
+        for (_, runs) in ingests {
+            let taken = self.engine.run(|batch| {
+                let outcome = ingest_all(batch, runs)?;
+                batch.settle()?;
+                Ok(outcome)
+            });
+            match taken {
+                Ok(outcome) => stored.push(outcome),
+                Err(error) if error.kind() != ErrorKind::Unavailable && self.engine.recover() => {
+                    stored.push(Err(error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.publish_view()?;
+        let again = || Error::new(failed.kind(), failed.message().to_owned());
+        Ok(Committed { replies: (0..calls).map(|_| Err(again())).collect(), stored })
+    }
+
+    /// Shows readers the view as it is committed now.
+    fn publish_view(&self) -> Result<()> {
+        let view = self.engine.view()?;
+        let mut published = self.published.view.write().unwrap_or_else(PoisonError::into_inner);
+        if published.is_some() {
+            *published = Some(view); // a database that is being closed has none any more
+        }
+        Ok(())
     }
 
     fn answer(
@@ -327,10 +397,7 @@ impl Worker {
         if let Ok(mut peers) = self.published.peers.lock() {
             *peers = self.peers.statuses();
         }
-        self.unordered_since = match (self.engine.has_unordered(), self.unordered_since) {
-            (false, _) => None,
-            (true, since) => Some(since.unwrap_or(now)),
-        };
+        self.settling.note(now, self.engine.has_unordered());
         if self.ack_at.is_none() && self.engine.wants_ack(&self.gone(now)) {
             self.ack_at = Some(now + ACK_DELAY);
         }
@@ -370,9 +437,8 @@ impl Worker {
     }
 
     fn must_order(&self, now: Instant) -> bool {
-        self.unordered_since
-            .is_some_and(|since| !self.peers.are_sending() || now >= since + UNORDERED_TIME_MAX)
-            || self.engine.unordered() >= UNORDERED_MAX
+        let (unordered, tail) = (self.engine.unordered(), self.engine.tail());
+        self.settling.is_due(now, self.peers.are_sending(), unordered, tail)
     }
 
     /// The indexers that are not connected and have not been heard of for a while.
@@ -385,6 +451,16 @@ impl Worker {
         };
         self.engine.indexers().iter().filter(|writer| !is_there(writer)).copied().collect()
     }
+}
+
+/// Takes in a peer's runs; the inner error is the first that is refused.
+fn ingest_all(batch: &mut Batch<'_, '_>, runs: &[VerifiedRun]) -> Result<Result<(), String>> {
+    for run in runs {
+        if let Err(refused) = batch.ingest(run)? {
+            return Ok(Err(refused.to_string()));
+        }
+    }
+    Ok(Ok(()))
 }
 
 #[allow(clippy::disallowed_methods)] // a driver is where the clock is read

@@ -52,7 +52,7 @@ impl Batch<'_, '_> {
                 applier.catalog.clear();
                 view.undo_entry(undo.as_ref())
             })?;
-            self.apply_tail(kept, &entries)?;
+            while !self.apply_tail(kept, &entries, usize::MAX)? {}
         }
         self.after_append(&node)?;
         self.settle()?;
@@ -61,6 +61,9 @@ impl Batch<'_, '_> {
 
     /// Appends an ack: an entry that only votes.
     pub(crate) fn append_ack(&mut self, moment: &Moment) -> Result<()> {
+        if !self.own_log_is_whole()? {
+            return Ok(());
+        }
         self.settle()?;
         let author = self.writer();
         let (node, standing) = self.write_entry(author, &Payload::default(), moment)?;
@@ -175,7 +178,7 @@ impl Batch<'_, '_> {
     /// An entry that cannot name all heads as parents may see less than the linearizer takes it to see; then it carries
     /// the wave of the entry before it, which is always legal.
     fn choose_position(&self, node: &mut Node, prev: Option<&Header>, moment: &Moment) -> Result<Standing> {
-        let past = StoredPast { tables: &self.tables };
+        let past = StoredPast::new(&self.tables);
         let best = self.state.linearizer.next_position(&node.writer, &moment.gone);
         let wave_before = |epoch| prev.filter(|prev| prev.epoch == epoch).map_or(0, |prev| prev.wave);
         let mut next = Some(best);
@@ -183,7 +186,8 @@ impl Batch<'_, '_> {
         for _ in 0..3 {
             let Some(position) = next else { break };
             (node.epoch, node.wave) = (position.epoch, position.wave);
-            match self.state.linearizer.check(node, &past) {
+            let checked = self.state.linearizer.check(node, &past);
+            match past.checked(checked)? {
                 Ok(standing) => return Ok(standing),
                 Err(IllegalEntry::WrongEpoch { known, .. }) => {
                     next = Some(Position { epoch: known, wave: wave_before(known) });

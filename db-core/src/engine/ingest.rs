@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::Batch;
 use super::state::StoredPast;
 use crate::apply::read_operations;
-use crate::entry::{Admission, Entry, VerifiedRun};
+use crate::entry::{Admission, Entry, VerifiedRun, verifying_key};
 use crate::error::{Error as StoreError, Result};
 use crate::ids::{EntryHash, WriterKey};
 use crate::linearizer::{EntryNumber, IllegalEntry, Node, Past, Standing};
@@ -40,8 +40,8 @@ pub(crate) enum IngestError {
     /// The writer is nobody that this database knows.
     #[error("the writer is not admitted: writer={}", .0.short())]
     Denied(WriterKey),
-    /// Only the founding entry may stand in the founder's log of an open database.
-    #[error("an open database's founder writes one entry only: entry={}", .0.short())]
+    /// Only the founding entry may stand in the founder's log of an open database: one that holds.
+    #[error("an open database's founder writes one entry only, which appoints indexers: entry={}", .0.short())]
     FounderLog(EntryHash),
     /// The entry holds what only a later version of this program understands.
     #[error("upgrade needed: {0}")]
@@ -87,6 +87,9 @@ impl Batch<'_, '_> {
             self.store(&one.node, &record, &one.entry.payload, one.touches_membership)?;
             self.add_to_order(&one.node, &one.standing)?;
             self.take_parts()?;
+        }
+        if first.header.writer == self.writer() {
+            self.own_log_is_whole()?; // what was missing of it may have come
         }
         Ok(Ok(()))
     }
@@ -134,13 +137,14 @@ impl Batch<'_, '_> {
     /// Checks consecutive entries of one log before any of them is stored.
     fn check<'a>(&self, entries: &[&'a Entry]) -> Result<Result<Vec<Checked<'a>>, IngestError>> {
         let mut checked: Vec<Checked<'a>> = Vec::with_capacity(entries.len());
-        let past = RunPast { stored: StoredPast { tables: &self.tables }, of_run: RefCell::default() };
+        let past = RunPast { stored: StoredPast::new(&self.tables), of_run: RefCell::default() };
         for entry in entries {
             let node = match self.node_of_new(entry, &checked)? {
                 Ok(node) => node,
                 Err(refused) => return Ok(Err(refused)),
             };
-            let standing = match self.state.linearizer.check(&node, &past) {
+            let checked_by_rules = self.state.linearizer.check(&node, &past);
+            let standing = match past.stored.checked(checked_by_rules)? {
                 Ok(standing) => standing,
                 Err(reason) => return Ok(Err(IngestError::Illegal { reason, entry: entry.hash })),
             };
@@ -160,7 +164,7 @@ impl Batch<'_, '_> {
         let header = &entry.header;
         let is_founders = self.engine.identity.genesis.admission == Admission::Open
             && header.writer == self.engine.identity.genesis.founder;
-        if is_founders && header.seq > 0 {
+        if is_founders && (header.seq > 0 || !is_founding(&entry.payload)) {
             return Ok(Err(IngestError::FounderLog(entry.hash)));
         }
         let mut parents = Vec::with_capacity(header.parents.len() + 1);
@@ -202,6 +206,17 @@ impl Batch<'_, '_> {
             is_ack: header.is_ack(),
             is_fork: !self.tables.numbers_at(&header.writer, header.seq)?.is_empty(),
         }))
+    }
+}
+
+/// Whether a payload is that of a founding entry which holds wherever it stands: one that does not would take the place of
+/// every other, for ever.
+fn is_founding(payload: &[u8]) -> bool {
+    match read_operations(payload).as_deref() {
+        Ok([Operation::SetIndexers { writers }]) => {
+            !writers.is_empty() && writers.iter().all(|writer| verifying_key(writer).is_some())
+        }
+        _ => false,
     }
 }
 

@@ -6,6 +6,7 @@
 mod append;
 mod ingest;
 mod order;
+mod own_log;
 mod request;
 mod state;
 #[cfg(test)]
@@ -15,7 +16,7 @@ mod trial;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use redb::{Database, WriteTransaction};
+use redb::{Database, ReadableDatabase, WriteTransaction};
 
 pub(crate) use append::Moment;
 #[cfg(test)]
@@ -27,10 +28,10 @@ use crate::apply::{Applier, Observer};
 use crate::entry::founder_secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DatabaseId, WriterKey};
-use crate::storage::{Identity, Tables};
-use crate::view::catalog::CatalogCache;
+use crate::limits;
+use crate::storage::{Identity, Tables, view_snapshot};
 use crate::view::journal::ViewWriter;
-use crate::view::members;
+use crate::view::{ViewSnapshot, members};
 use state::State;
 
 /// One database: its file, this device's writer, and what is kept in memory of the order.
@@ -65,6 +66,8 @@ pub(crate) struct EngineStatus {
     /// How many times an operation was applied since the database was opened, and how many entries were undone.
     pub(crate) applied: u64,
     pub(crate) undone: u64,
+    /// Whether a peer has shown that our own log goes further than what is here.
+    pub(crate) misses_own_entries: bool,
 }
 
 impl Engine {
@@ -90,7 +93,7 @@ impl Engine {
         transaction.commit()?;
         engine.state = Some(state);
         // What was stored and not yet ordered when the process ended is ordered now.
-        engine.run(|batch| batch.settle())?;
+        while !engine.run(|batch| batch.settle_within(limits::SETTLE_BYTES_MAX))? {}
         Ok(engine)
     }
 
@@ -110,12 +113,7 @@ impl Engine {
         let mut state = self.state.take().ok_or_else(poisoned)?;
         let transaction = self.begin()?;
         let done = {
-            let mut batch = Batch {
-                tables: Tables::open(&transaction)?,
-                state: &mut state,
-                engine: self,
-                catalog: CatalogCache::default(),
-            };
+            let mut batch = Batch { tables: Tables::open(&transaction)?, state: &mut state, engine: self };
             let done = work(&mut batch)?;
             batch.finish()?;
             done
@@ -125,9 +123,39 @@ impl Engine {
         Ok(done)
     }
 
+    /// Goes on after a transaction that failed for what it was to do and not for the storage: as if it had never been begun.
+    /// Whether that is so.
+    pub(crate) fn recover(&mut self) -> bool {
+        if self.state.is_some() {
+            return true;
+        }
+        let restored = self.begin().and_then(|transaction| {
+            let tables = Tables::open(&transaction)?;
+            let stored =
+                tables.engine_state()?.ok_or_else(|| Error::data("the engine's state is missing"))?;
+            State::restore(&stored, &tables)
+        });
+        match restored {
+            Ok(state) => self.state = Some(state),
+            Err(error) => tracing::error!(%error, "the engine's state cannot be read again"),
+        }
+        self.state.is_some()
+    }
+
     /// What the engine says of itself.
     pub(crate) fn status(&self) -> Result<EngineStatus> {
         Ok(self.state.as_ref().ok_or_else(poisoned)?.status())
+    }
+
+    /// A snapshot of the view as it was last committed.
+    pub(crate) fn view(&self) -> Result<ViewSnapshot> {
+        let view = view_snapshot(&self.database.begin_read()?)?;
+        view.ok_or_else(|| Error::data("the database has no view"))
+    }
+
+    /// How many entries are ordered and not confirmed.
+    pub(crate) fn tail(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| state.applied.len() as u64)
     }
 
     /// How many entries are stored: everything below this number may be sent.
@@ -152,7 +180,9 @@ impl Engine {
 
     /// Whether an ack of this device would help to confirm what is not; `gone` are the indexers not to wait for.
     pub(crate) fn wants_ack(&self, gone: &std::collections::BTreeSet<WriterKey>) -> bool {
-        self.state.as_ref().is_some_and(|state| state.linearizer.wants_ack(&self.writer, gone))
+        let wants =
+            |state: &State| state.missing_head.is_none() && state.linearizer.wants_ack(&self.writer, gone);
+        self.state.as_ref().is_some_and(wants)
     }
 
     fn begin(&self) -> Result<WriteTransaction> {
@@ -168,7 +198,6 @@ pub(crate) struct Batch<'e, 'txn> {
     tables: Tables<'txn>,
     state: &'e mut State,
     engine: &'e Engine,
-    catalog: CatalogCache,
 }
 
 impl Batch<'_, '_> {
@@ -195,7 +224,7 @@ impl Batch<'_, '_> {
     ) -> Result<T> {
         let mut applier = Applier {
             genesis: &self.engine.identity.genesis,
-            catalog: &mut self.catalog,
+            catalog: &mut self.state.catalog,
             observer: &*self.engine.observer,
         };
         let mut view = ViewWriter::new(&mut self.tables.view, &mut self.tables.undo, entry);

@@ -10,36 +10,75 @@ use crate::view::members;
 
 /// How many bytes of undo records a transaction holds in memory before they go to the table.
 const FRESH_UNDO_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What ordering an entry costs beside its bytes, and what is reckoned for one whose undo record is in the table already.
+const ENTRY_BYTES: usize = 1_024;
+const STORED_UNDO_BYTES: usize = 8 * 1024 * 1024;
 /// The number of no entry: for what is read, or is there from the first moment.
 pub(super) const NO_ENTRY: u64 = u64::MAX;
 
 impl Batch<'_, '_> {
     /// Orders and applies everything that is stored.
     pub(crate) fn settle(&mut self) -> Result<()> {
+        while !self.settle_within(usize::MAX)? {}
+        Ok(())
+    }
+
+    /// Orders and applies what is stored until that has cost about `bytes_max`; whether all is done. What is committed in
+    /// between is the view after some of the entries in their order, a state of nobody's interest: readers are shown the
+    /// view only when all is done.
+    pub(crate) fn settle_within(&mut self, bytes_max: usize) -> Result<bool> {
         if !self.state.is_unsettled {
-            return Ok(());
+            return Ok(true);
         }
         let tail = self.state.linearizer.tail();
         let (kept, entries) = (tail.kept, tail.entries.to_vec());
-        self.apply_tail(kept, &entries)
+        self.apply_tail(kept, &entries, bytes_max)
     }
 
-    /// Makes the applied tail the linearizer's, of which it has just said that the first `kept` stand where they stood.
-    pub(super) fn apply_tail(&mut self, kept: usize, entries: &[EntryNumber]) -> Result<()> {
-        // Less may be applied than the tail as last asked for: a change of members can make a part undo more than it must.
-        let kept = kept.min(self.state.applied.len());
-        self.undo_from(kept)?;
+    /// Makes the applied tail the linearizer's, of which it has just said that the first `kept` stand where they stood, or
+    /// goes on with that; whether it is done.
+    pub(super) fn apply_tail(
+        &mut self,
+        kept: usize,
+        entries: &[EntryNumber],
+        bytes_max: usize,
+    ) -> Result<bool> {
+        let kept = self.kept(kept, entries);
+        let mut bytes = 0;
+        self.state.is_settling = true;
+        if self.state.applied.len() > kept {
+            bytes += self.undo_from(kept, bytes_max)?;
+        }
+        if self.state.applied.len() > kept {
+            return Ok(false);
+        }
         for number in entries.iter().skip(kept) {
-            self.apply_to_tail(*number)?;
+            if bytes > bytes_max {
+                return Ok(false);
+            }
+            bytes = bytes.saturating_add(self.apply_to_tail(*number)?);
         }
         self.state.unordered.clear();
-        self.state.is_unsettled = false;
-        Ok(())
+        (self.state.is_unsettled, self.state.is_settling) = (false, false);
+        Ok(true)
+    }
+
+    /// How many of `entries` are applied in their places, of which the linearizer says that the first `kept` were so when it
+    /// was last asked.
+    fn kept(&self, kept: usize, entries: &[EntryNumber]) -> usize {
+        if self.state.is_settling {
+            let applied = self.state.applied.iter().zip(entries);
+            return applied.take_while(|(applied, entry)| applied == entry).count();
+        }
+        // Less may be applied than the tail as last asked for: a change of members can make a part undo more than it must.
+        kept.min(self.state.applied.len())
     }
 
     /// Hands an entry to the linearizer and applies the parts that it confirms.
     pub(super) fn add_to_order(&mut self, node: &Node, standing: &Standing) -> Result<()> {
-        let added = self.state.linearizer.add(node, standing, &StoredPast { tables: &self.tables });
+        let past = StoredPast::new(&self.tables);
+        let added = self.state.linearizer.add(node, standing, &past);
+        let added = past.checked(added)?;
         self.state.unordered.insert(node.number.0);
         self.state.is_unsettled = true;
         match added {
@@ -62,8 +101,9 @@ impl Batch<'_, '_> {
             self.state.is_unsettled = true;
             self.apply_part(&part)?;
             let indexers = self.with_view(NO_ENTRY, |view, _| members::indexers(view))?;
-            let finished = self.state.linearizer.finish_part(&indexers, &StoredPast { tables: &self.tables });
-            if let Err(broken) = finished {
+            let past = StoredPast::new(&self.tables);
+            let finished = self.state.linearizer.finish_part(&indexers, &past);
+            if let Err(broken) = past.checked(finished)? {
                 return Ok(Err(broken));
             }
         }
@@ -73,9 +113,9 @@ impl Batch<'_, '_> {
     /// Puts a confirmed part at its final place. What the tail began with stays as it is applied; the rest of the tail is
     /// undone if it stands in the way, or if it may have changed who votes.
     fn apply_part(&mut self, part: &Part) -> Result<()> {
-        let kept = part.kept.min(self.state.applied.len());
+        let kept = self.kept(part.kept, &part.entries);
         if kept < part.entries.len() || self.tail_touches_membership(kept) {
-            self.undo_from(kept)?;
+            self.undo_from(kept, usize::MAX)?;
         }
         for number in part.entries.iter().skip(kept) {
             self.apply_to_tail(*number)?;
@@ -96,8 +136,8 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Applies an entry as the last of the tail.
-    fn apply_to_tail(&mut self, number: EntryNumber) -> Result<()> {
+    /// Applies an entry as the last of the tail; gives about how many bytes that has cost.
+    fn apply_to_tail(&mut self, number: EntryNumber) -> Result<usize> {
         let record = self.tables.record(number.0)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
         let payload = self.tables.payload(number.0)?;
         let undo = self.with_view(number.0, |view, applier| {
@@ -108,7 +148,9 @@ impl Batch<'_, '_> {
                 Err(Stop::UpgradeNeeded(what)) => Err(Error::data(format!("upgrade needed: {what}"))),
             }
         })?;
-        self.push_applied(number, undo)
+        let bytes = payload.len() + undo.as_ref().map_or(STORED_UNDO_BYTES, Undo::bytes) + ENTRY_BYTES;
+        self.push_applied(number, undo)?;
+        Ok(bytes)
     }
 
     /// Notes that `number` is applied as the last of the tail. Its undo record is given or stored already.
@@ -128,21 +170,24 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Undoes the applied tail beyond its first `kept` entries.
-    fn undo_from(&mut self, kept: usize) -> Result<()> {
+    /// Undoes the applied tail beyond its first `kept` entries, the last first, until that has cost about `bytes_max`; gives
+    /// what it has cost.
+    fn undo_from(&mut self, kept: usize, bytes_max: usize) -> Result<usize> {
+        let mut bytes = 0_usize;
         if self.state.applied.len() <= kept {
-            return Ok(());
+            return Ok(bytes);
         }
-        self.catalog.clear();
-        let first = self.state.base + kept as u64;
-        while self.state.applied.len() > kept {
+        self.state.catalog.clear();
+        while self.state.applied.len() > kept && bytes <= bytes_max {
             let Some(number) = self.state.applied.pop() else { break };
             let fresh = self.take_fresh_undo(number.0);
-            self.with_view(number.0, |view, _| view.undo_entry(fresh.as_ref()))?;
+            let undone = self.with_view(number.0, |view, _| view.undo_entry(fresh.as_ref()))?;
+            bytes = bytes.saturating_add(undone + ENTRY_BYTES);
             self.state.unordered.insert(number.0);
             self.state.undone_count += 1;
         }
-        self.tables.truncate_order(first)
+        self.tables.truncate_order(self.state.base + self.state.applied.len() as u64)?;
+        Ok(bytes)
     }
 
     /// Takes the undo record of an entry out, if it is not in the table.
@@ -187,7 +232,7 @@ impl Batch<'_, '_> {
             "an indexer has signed two entries with one seq and broken confirmation: the view is built anew"
         );
         let genesis = self.engine.identity.genesis.clone();
-        self.catalog.clear();
+        self.state.catalog.clear();
         self.tables.clear_order_and_view()?;
         self.state.reset_order(&genesis);
         self.with_view(NO_ENTRY, |view, applier| members::found(view, applier.genesis))?;
@@ -198,13 +243,10 @@ impl Batch<'_, '_> {
             if touches_membership(&self.tables.payload(number)?) {
                 self.state.membership.insert(number);
             }
-            let added = self.state.linearizer.add(
-                &node,
-                &standing_of(&record)?,
-                &StoredPast { tables: &self.tables },
-            );
+            let past = StoredPast::new(&self.tables);
+            let added = self.state.linearizer.add(&node, &standing_of(&record)?, &past);
             self.state.unordered.insert(number);
-            if let Err(broken) = added {
+            if let Err(broken) = past.checked(added)? {
                 return Err(Error::data("the order cannot be rebuilt").with_source(broken));
             }
         }

@@ -59,6 +59,8 @@ pub(crate) enum Request {
     },
     /// Deletes what has expired, a bounded number of documents.
     Expire,
+    /// Goes on writing without the entries of our own log that others hold and we do not.
+    GiveUpOwnEntries,
     SetRoles {
         writer: WriterKey,
         roles: Roles,

@@ -4,16 +4,18 @@
 //! and 32 bytes each), the linearizer's snapshot behind its length. The applied tail stands in the table `order`, what is
 //! stored and not ordered in the table `unordered`.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bytes::{Put, Reader};
 use crate::engine::EngineStatus;
 use crate::entry::Genesis;
 use crate::error::{Error, Result};
-use crate::ids::WriterKey;
+use crate::ids::{EntryHash, WriterKey};
 use crate::linearizer::{EntryNumber, Linearizer, Node, Past, Standing};
 use crate::operation::Operation;
 use crate::storage::{EntryRecord, Tables};
+use crate::view::catalog::CatalogCache;
 use crate::view::journal::Undo;
 
 /// The engine's memory.
@@ -40,6 +42,12 @@ pub(crate) struct State {
     /// grow too large together.
     pub(super) fresh_undo: BTreeMap<u64, Undo>,
     pub(super) fresh_undo_bytes: usize,
+    /// Whether ordering what is stored has been interrupted, so that the applied tail is neither the old nor the new.
+    pub(super) is_settling: bool,
+    /// Catalog records as the view holds them.
+    pub(super) catalog: CatalogCache,
+    /// The end of our own log, if a peer has shown that it is beyond what is here: nothing is signed until it has come.
+    pub(super) missing_head: Option<EntryHash>,
     /// The run being appended.
     pub(super) open_run: Option<OpenRun>,
     pub(super) applied_count: u64,
@@ -76,6 +84,9 @@ impl State {
             forked: BTreeSet::new(),
             fresh_undo: BTreeMap::new(),
             fresh_undo_bytes: 0,
+            is_settling: false,
+            catalog: CatalogCache::default(),
+            missing_head: None,
             open_run: None,
             applied_count: 0,
             undone_count: 0,
@@ -90,6 +101,7 @@ impl State {
         self.forked = kept.forked;
         self.unordered_stored = kept.unordered_stored;
         self.open_run = kept.open_run;
+        self.missing_head = kept.missing_head;
         self.applied_count = kept.applied_count;
         self.undone_count = kept.undone_count;
     }
@@ -117,6 +129,7 @@ impl State {
             forked: self.forked.iter().copied().collect(),
             applied: self.applied_count,
             undone: self.undone_count,
+            misses_own_entries: self.missing_head.is_some(),
         }
     }
 
@@ -163,29 +176,63 @@ impl State {
             nodes.push((node_of(tables, number, &record)?, standing_of(&record)?));
         }
         let applied: Vec<EntryNumber> = applied.into_iter().map(EntryNumber).collect();
-        let linearizer = Linearizer::restore(snapshot, nodes, &applied, &StoredPast { tables })
+        let past = StoredPast::new(tables);
+        let restored = Linearizer::restore(snapshot, nodes, &applied, &past);
+        let linearizer = past
+            .checked(restored)?
             .map_err(|error| Error::data("the kept order is damaged").with_source(error))?;
         let mut state = Self::with(linearizer);
         (state.next_number, state.base, state.applied) = (next_number, base, applied);
         (state.heads, state.forked, state.membership) = (heads, forked, membership);
         (state.unordered, state.unordered_stored) = (unordered.clone(), unordered);
+        state.missing_head = tables.missing_head()?;
         Ok(state)
     }
 }
 
 /// What the linearizer has asked to keep, from the tables.
 pub(super) struct StoredPast<'a, 'txn> {
-    pub(super) tables: &'a Tables<'txn>,
+    tables: &'a Tables<'txn>,
+    /// The first error of the storage: what was answered since is not to be relied on.
+    failed: RefCell<Option<Error>>,
+}
+
+impl<'a, 'txn> StoredPast<'a, 'txn> {
+    pub(super) fn new(tables: &'a Tables<'txn>) -> Self {
+        Self { tables, failed: RefCell::default() }
+    }
+
+    /// What was made of the answers, if the storage could be read for all of them.
+    ///
+    /// # Errors
+    /// The storage's first.
+    pub(super) fn checked<T>(&self, made: T) -> Result<T> {
+        self.failed.borrow_mut().take().map_or(Ok(made), Err)
+    }
+
+    fn read<T>(&self, number: EntryNumber, read: impl FnOnce(EntryRecord) -> Result<T>) -> Option<T> {
+        match self.tables.record(number.0) {
+            Ok(None) => None,
+            Ok(Some(record)) => read(record).map_err(|error| self.fail(error)).ok(),
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        self.failed.borrow_mut().get_or_insert(error);
+    }
 }
 
 impl Past for StoredPast<'_, '_> {
     fn standing(&self, number: EntryNumber) -> Option<Standing> {
-        standing_of(&self.tables.record(number.0).ok()??).ok()
+        self.read(number, |record| standing_of(&record))
     }
 
     fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
-        let record = self.tables.record(number.0).ok().flatten();
-        record.and_then(|record| parents_of(self.tables, &record).ok()).unwrap_or_default()
+        self.read(number, |record| parents_of(self.tables, &record)).unwrap_or_default()
     }
 }
 

@@ -11,6 +11,7 @@ use db_index::{
 
 use super::Batch;
 use super::append::{Moment, payload_of};
+use super::own_log::own_log_goes_further;
 use super::request::{DeleteRequest, IdSource, Reply, Request, Returning, UpdateRequest};
 use crate::apply::{Applier, Mode, Outcome};
 use crate::entry::Admission;
@@ -34,6 +35,13 @@ impl Batch<'_, '_> {
     /// Runs a call: the outer error is the storage's, the inner one the call's. A call that fails changes nothing but what
     /// [`Outcome`] counts (an ordered bulk keeps what came before the failure).
     pub(crate) fn execute(&mut self, request: Request, moment: &Moment) -> Result<Result<Reply>> {
+        if matches!(request, Request::GiveUpOwnEntries) {
+            self.give_up_own_entries()?;
+            return Ok(Ok(Reply::default()));
+        }
+        if !self.own_log_is_whole()? {
+            return Ok(Err(own_log_goes_further()));
+        }
         self.settle()?;
         let me = self.writer();
         let founder_has_written = !self.tables.tips_of(&self.engine.identity.genesis.founder)?.is_empty();
@@ -112,6 +120,7 @@ impl Trial<'_, '_> {
                 Ok(tried)
             }
             Request::Expire => self.expire(view),
+            Request::GiveUpOwnEntries => Ok(self.nothing()), // it is done before anything is tried
             Request::DropCollection { collection } => {
                 self.whole(view, Operation::DropCollection { collection })
             }

@@ -11,5 +11,5 @@ mod run;
 pub(crate) use genesis::founder_secret;
 pub use genesis::{Admission, Genesis};
 pub use header::{Checkpoint, Header};
-pub(crate) use run::verifying_key;
 pub use run::{Entry, InvalidRun, Run, VerifiedRun};
+pub(crate) use run::{verify_head, verifying_key};

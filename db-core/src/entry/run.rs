@@ -126,10 +126,7 @@ impl Run {
             entries.push(Entry { header, hash, payload });
         }
         let last = entries.last().ok_or(InvalidRun::Length(0))?;
-        let writer = last.header.writer;
-        let key = verifying_key(&writer).ok_or(InvalidRun::WriterKey(writer))?;
-        key.verify_strict(last.hash.as_bytes(), &Signature::from_bytes(&self.signature))
-            .map_err(|_| InvalidRun::Signature(writer))?;
+        verify_signature(&last.header.writer, &last.hash, &self.signature)?;
         Ok(VerifiedRun { entries, signature: self.signature })
     }
 }
@@ -180,6 +177,28 @@ impl VerifiedRun {
 /// which anybody's message verifies.
 pub(crate) fn verifying_key(writer: &WriterKey) -> Option<VerifyingKey> {
     VerifyingKey::from_bytes(writer.as_bytes()).ok().filter(|key| !key.is_weak())
+}
+
+/// Checks the signature of an entry of which only the header is there; gives the header and its hash.
+///
+/// # Errors
+/// If the header is malformed or the signature does not hold.
+pub(crate) fn verify_head(
+    database: &DatabaseId,
+    encoded: &[u8],
+    signature: &[u8; 64],
+) -> Result<(Header, EntryHash), InvalidRun> {
+    let header = Header::decode(encoded)?;
+    let head = hash_encoded(database, encoded);
+    verify_signature(&header.writer, &head, signature)?;
+    Ok((header, head))
+}
+
+/// Checks a signature strictly, so that no two peers can disagree on it.
+fn verify_signature(writer: &WriterKey, hash: &EntryHash, signature: &[u8; 64]) -> Result<(), InvalidRun> {
+    let key = verifying_key(writer).ok_or(InvalidRun::WriterKey(*writer))?;
+    let signature = Signature::from_bytes(signature);
+    key.verify_strict(hash.as_bytes(), &signature).map_err(|_| InvalidRun::Signature(*writer))
 }
 
 #[cfg(test)]

@@ -31,10 +31,12 @@ impl<'s> Source<'s> for &'s ViewWriter<'_, '_> {
 
 impl Source<'static> for ViewSnapshot {
     fn value(&self, key: &[u8]) -> Result<Option<Stored<'static>>> {
-        Ok(self.get(key)?)
+        Ok(self.table().get(key)?)
     }
 
     fn keys(&self, (low, high): &KeyBounds) -> Result<KeyRange<'static>> {
-        Ok(self.range::<&[u8]>((low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice)))?)
+        Ok(self
+            .table()
+            .range::<&[u8]>((low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice)))?)
     }
 }

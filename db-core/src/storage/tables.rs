@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 
 use crate::error::Result;
-use crate::ids::WriterKey;
+use crate::ids::{EntryHash, WriterKey};
 use crate::view::journal::{Undo, UndoTable};
 use crate::view::{BytesTable, ViewSnapshot};
 
@@ -42,6 +42,8 @@ const VIEW: TableDefinition<'_, &'static [u8], &'static [u8]> = TableDefinition:
 pub(super) const IDENTITY: &str = "identity";
 /// Under which name of `meta` the engine's state stands.
 const ENGINE: &str = "engine";
+/// Under which name of `meta` the end of our own log stands that a peer has shown and that is not here.
+const MISSING_HEAD: &str = "missing head";
 
 /// All tables, open for writing in one transaction.
 pub(crate) struct Tables<'txn> {
@@ -88,6 +90,20 @@ impl<'txn> Tables<'txn> {
     /// The engine's state as it was last kept.
     pub(crate) fn engine_state(&self) -> Result<Option<Vec<u8>>> {
         Ok(self.meta.get(ENGINE)?.map(|state| state.value().to_vec()))
+    }
+
+    /// Keeps the end of our own log that a peer has shown and that is not here.
+    pub(crate) fn put_missing_head(&mut self, head: Option<&EntryHash>) -> Result<()> {
+        if let Some(head) = head {
+            return self.put_meta(MISSING_HEAD, head.as_bytes());
+        }
+        self.meta.remove(MISSING_HEAD)?;
+        Ok(())
+    }
+
+    pub(crate) fn missing_head(&self) -> Result<Option<EntryHash>> {
+        let stored = self.meta.get(MISSING_HEAD)?;
+        Ok(stored.and_then(|head| head.value().try_into().ok()).map(EntryHash::from_bytes))
     }
 
     /// The entries at `position` of the order as it is applied, and all after it.
@@ -158,7 +174,7 @@ impl<'txn> Tables<'txn> {
 /// The view as a read transaction sees it; none in a file that has just been made.
 pub(crate) fn view_snapshot(transaction: &ReadTransaction) -> Result<Option<ViewSnapshot>> {
     match transaction.open_table(VIEW) {
-        Ok(view) => Ok(Some(view)),
+        Ok(view) => Ok(Some(ViewSnapshot::new(view))),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -19,7 +19,7 @@ use crate::limits;
 use crate::log_reader::Tip;
 
 /// The version of the protocol that this program speaks.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 /// The most tips or writers in one frame.
 pub(super) const LIST_FRAME_MAX: usize = 1_024;
 /// The most runs in one frame.
@@ -35,6 +35,8 @@ pub(super) const RUNS_HEADER_BYTES: usize = 3;
 const SMALL_FRAME_BYTES_MAX: usize = 256;
 const MAGIC: &[u8; 8] = b"combsync";
 const TIP_BYTES: usize = 72;
+/// The longest frame of a signed head: a header with as many parents as there may be.
+const HEAD_FRAME_BYTES_MAX: usize = limits::PARENTS_MAX * 32 + 1_024;
 
 const HELLO: u8 = 1;
 const PROOF: u8 = 2;
@@ -45,6 +47,7 @@ const RUNS: u8 = 6;
 const CREDIT: u8 = 7;
 const CAUGHT_UP: u8 = 8;
 const BYE: u8 = 9;
+const HEAD: u8 = 10;
 
 const _: () = {
     assert!(LIST_FRAME_MAX < RUNS_FRAME_MAX && RUNS_FRAME_MAX < u16::MAX as usize);
@@ -64,6 +67,7 @@ pub(super) enum Frame<'a> {
     Credit(u64),
     CaughtUp,
     Bye(&'a str),
+    Head { header: &'a [u8], signature: [u8; 64] },
 }
 
 /// The longest a peer's frame may be, in bytes, by its first byte and its place in the stream (from 0). A driver checks it
@@ -74,6 +78,7 @@ pub fn frame_bytes_max(kind: u8, place: u64) -> usize {
         TIPS => 4 + LIST_FRAME_MAX * TIP_BYTES,
         WHOLE => 4 + LIST_FRAME_MAX * 32,
         RUNS => FRAME_BYTES_MAX,
+        HEAD => HEAD_FRAME_BYTES_MAX,
         _ => SMALL_FRAME_BYTES_MAX,
     }
 }
@@ -91,6 +96,7 @@ impl<'a> Frame<'a> {
             Self::Credit(_) => "credit",
             Self::CaughtUp => "caught up",
             Self::Bye(_) => "bye",
+            Self::Head { .. } => "head",
         }
     }
 
@@ -142,6 +148,7 @@ impl<'a> Frame<'a> {
             CREDIT => Self::Credit(reader.u64()?),
             CAUGHT_UP => Self::CaughtUp,
             BYE => Self::Bye(reader.text(REASON_BYTES_MAX)?),
+            HEAD => Self::Head { header: reader.bytes(HEAD_FRAME_BYTES_MAX)?, signature: reader.array()? },
             _ => return Err(Malformed("unknown kind of frame").into()),
         };
         reader.end()?;
@@ -257,6 +264,14 @@ pub(super) fn encode_caught_up() -> Vec<u8> {
     vec![CAUGHT_UP]
 }
 
+/// The last entry of a log as its author signed it, without its payload.
+pub(super) fn encode_head(header: &[u8], signature: &[u8; 64]) -> Vec<u8> {
+    let mut bytes = vec![HEAD];
+    bytes.put_bytes(header);
+    bytes.extend_from_slice(signature);
+    bytes
+}
+
 /// A farewell; the reason is at most [`REASON_BYTES_MAX`] bytes.
 pub(super) fn encode_bye(reason: &str) -> Vec<u8> {
     let mut bytes = vec![BYE];
@@ -306,6 +321,8 @@ mod tests {
         assert_eq!(Frame::decode(&encode_credit(5)), Ok(Frame::Credit(5)));
         assert_eq!(Frame::decode(&encode_caught_up()), Ok(Frame::CaughtUp));
         assert_eq!(Frame::decode(&encode_bye("why")), Ok(Frame::Bye("why")));
+        let head = encode_head(b"header", &[5; 64]);
+        assert_eq!(Frame::decode(&head), Ok(Frame::Head { header: b"header", signature: [5; 64] }));
         let runs = encode_runs(&[b"one".to_vec(), b"two".to_vec()]);
         assert_eq!(Frame::decode(&runs), Ok(Frame::Runs(vec![b"one", b"two"])));
     }
@@ -333,7 +350,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_never_panic(kind in 0u8..12, bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn arbitrary_bytes_never_panic(kind in 0u8..13, bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let mut frame = vec![kind];
             frame.extend(bytes);
             let _ = Frame::decode(&frame);

@@ -35,7 +35,6 @@ pub(super) struct Comparison {
     own: Vec<Tip>,
     /// The number of entries stored then: what arrived later is unknown to the comparison, as it is to the peer.
     end: u64,
-    own_writer: WriterKey,
     /// How many of our tips belong to writers at or before the peer's last.
     passed: usize,
     count: u64,
@@ -43,7 +42,6 @@ pub(super) struct Comparison {
     group: Option<Group>,
     lacks: BTreeMap<WriterKey, Lack>,
     wanted: Vec<WriterKey>,
-    own_log_elsewhere: Option<Tip>,
 }
 
 /// What the peer listed of one writer of whom we have entries.
@@ -62,18 +60,16 @@ struct Group {
 }
 
 impl Comparison {
-    pub(super) fn new(own: Vec<Tip>, end: u64, own_writer: WriterKey) -> Self {
+    pub(super) fn new(own: Vec<Tip>, end: u64) -> Self {
         Self {
             own,
             end,
-            own_writer,
             passed: 0,
             count: 0,
             last: None,
             group: None,
             lacks: BTreeMap::new(),
             wanted: Vec::new(),
-            own_log_elsewhere: None,
         }
     }
 
@@ -134,27 +130,17 @@ impl Comparison {
     }
 
     fn compare<L: LogReader>(&mut self, tip: &Tip, log: &L) -> Result<(), L::Error> {
-        let Some(group) = &mut self.group else {
-            if tip.writer == self.own_writer {
-                self.own_log_elsewhere = Some(*tip);
-            }
-            return Ok(());
-        };
+        let Some(group) = &mut self.group else { return Ok(()) };
         let branches = self.own.get(group.own.clone()).unwrap_or_default();
         if branches.binary_search(tip).is_ok() {
             group.matched += 1;
             group.known_length = group.known_length.max(tip.length);
         } else if log.number_of(&tip.head)?.is_some_and(|number| number < self.end) {
             group.known_length = group.known_length.max(tip.length);
+        } else if tip.length > group.own_length {
+            group.ahead = true;
         } else {
-            if tip.writer == self.own_writer {
-                self.own_log_elsewhere = Some(*tip);
-            }
-            if tip.length > group.own_length {
-                group.ahead = true;
-            } else {
-                group.forked = true;
-            }
+            group.forked = true;
         }
         Ok(())
     }
@@ -191,9 +177,10 @@ impl Comparison {
         std::mem::take(&mut self.wanted)
     }
 
-    /// An end of our own log that the peer holds and we do not: this store was restored from a backup, or copied.
-    pub(super) fn own_log_elsewhere(&self) -> Option<Tip> {
-        self.own_log_elsewhere
+    /// The end of a writer's log, if the peer lacks some of it; of its longest branch, if there are several.
+    pub(super) fn lacked_head(&self, writer: &WriterKey) -> Option<Tip> {
+        self.lacks.get(writer)?;
+        self.own.get(self.branches(*writer))?.iter().max_by_key(|tip| tip.length).copied()
     }
 
     /// Takes in a part of the peer's list of writers whose whole log it wants.
@@ -229,7 +216,7 @@ mod tests {
 
     /// Lists what `peer` lacks of `own`, and whose logs it must send whole.
     fn compare(own: &MemoryLog, peer: &MemoryLog) -> (BTreeMap<WriterKey, Lack>, Vec<WriterKey>) {
-        let mut comparison = Comparison::new(own.tips().unwrap(), own.end(), WriterKey::from_bytes([0; 32]));
+        let mut comparison = Comparison::new(own.tips().unwrap(), own.end());
         for tip in peer.tips().unwrap() {
             comparison.add(&[tip], own).unwrap().unwrap();
         }
@@ -275,15 +262,14 @@ mod tests {
         log.write(1, 2);
         log.write(2, 2);
         let tips = log.tips().unwrap();
-        let own_writer = WriterKey::from_bytes([0; 32]);
-        let fresh = || Comparison::new(tips.clone(), log.end(), own_writer);
+        let fresh = || Comparison::new(tips.clone(), log.end());
         let backwards: Vec<Tip> = tips.iter().rev().copied().collect();
         for bad in [backwards, vec![tips[0], tips[0]], vec![Tip { length: 0, ..tips[0] }]] {
             assert!(matches!(fresh().add(&bad, &log).unwrap(), Err(CloseReason::InvalidFrontier(_))));
         }
         let mut comparison = fresh();
         comparison.finish();
-        assert!(comparison.want(&[own_writer]).is_err());
+        assert!(comparison.want(&[WriterKey::from_bytes([0; 32])]).is_err());
         let mut comparison = fresh();
         comparison.finish();
         assert!(comparison.want(&[tips[0].writer, tips[0].writer]).is_err());

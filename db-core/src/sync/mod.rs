@@ -10,6 +10,7 @@
 //!                               <-    Proof, Frontier (writer, fingerprint of all tips)
 //!   Frontier                     ->                        equal fingerprints: both are caught up, go on to pushing
 //!   Tips …                      <->   Tips …               the ends of all logs, ascending, in as many frames as needed
+//!   Head                        <->   Head                 the signed end of the other's own log, where the other lacks it
 //!   Whole …                     <->   Whole …              "of these writers send me everything: our branches differ"
 //!   Runs …, CaughtUp            <->   Runs …, CaughtUp     what the other lacked, in causal order
 //!   Runs …                      <->   Runs …               push: entries as they come

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use super::close::{CloseReason, clip};
 use super::frame::{
-    Frame, encode_bye, encode_caught_up, encode_credit, encode_frontier, encode_hello, encode_proof,
-    encode_tips, encode_whole,
+    Frame, encode_bye, encode_caught_up, encode_credit, encode_frontier, encode_head, encode_hello,
+    encode_proof, encode_tips, encode_whole,
 };
 use super::frontier::{Comparison, fingerprint};
 use super::outgoing::{Next, Outgoing, WINDOW_BYTES};
 use super::proof::{Role, Transcript};
-use crate::entry::{Run, VerifiedRun};
+use crate::entry::{Run, VerifiedRun, verify_head};
 use crate::ids::{DatabaseId, DatabaseKey, EntryHash, WriterKey};
 use crate::log_reader::{LogReader, Tip};
 
@@ -46,8 +46,8 @@ pub enum SessionOutput {
     },
     /// The peer has sent, and this end has stored, everything that the peer held when the logs were compared.
     CaughtUp,
-    /// The peer holds entries of our own writer that are not here: this store was restored or copied, and must not sign
-    /// with that key again.
+    /// The peer has shown an entry signed with our own key that is not here: this store was restored or copied, and must not
+    /// sign anything before it has fetched it.
     OwnLogElsewhere(Tip),
     /// There is more to send than one call should do: call [`Session::entries_stored`] again soon.
     Continue,
@@ -76,6 +76,10 @@ pub struct Session {
     /// Our tips as our fingerprint stands for them, from the fingerprint to the comparison.
     compared: Option<(Vec<Tip>, u64, [u8; 32])>,
     comparison: Option<Comparison>,
+    /// The peer's writer, in its own words.
+    peer_writer: Option<WriterKey>,
+    /// Whether the peer has shown what it holds of our own log.
+    has_shown_head: bool,
     outgoing: Outgoing,
     /// The bytes of the peer's frames of runs that are not stored yet.
     unstored: VecDeque<u64>,
@@ -113,6 +117,8 @@ impl Session {
             peer_nonce: [0; 32],
             compared: None,
             comparison: None,
+            peer_writer: None,
+            has_shown_head: false,
             outgoing: Outgoing::default(),
             unstored: VecDeque::new(),
             peer_in_flight: 0,
@@ -221,10 +227,17 @@ impl Session {
                 }
                 if last {
                     let wanted = comparison.finish();
-                    out.extend(comparison.own_log_elsewhere().map(SessionOutput::OwnLogElsewhere));
+                    let head = self.peer_writer.and_then(|writer| comparison.lacked_head(&writer));
+                    if let Some(head) = head {
+                        show_head(&head, log, out)?;
+                    }
                     out.extend(encode_whole(&wanted).into_iter().map(SessionOutput::Send));
                     self.phase = Phase::Whole;
                 }
+            }
+            (Phase::Whole, Frame::Head { header, signature }) if !self.has_shown_head => {
+                self.has_shown_head = true;
+                return self.look_at_head(header, &signature, log, out);
             }
             (Phase::Whole, Frame::Whole { last, writers }) => {
                 let Some(comparison) = &mut self.comparison else { return Ok(Ok(())) };
@@ -306,6 +319,7 @@ impl Session {
     fn compare(&mut self, writer: WriterKey, peer: &[u8; 32], out: &mut Vec<SessionOutput>) {
         let Some((tips, end, own)) = self.compared.take() else { return };
         out.push(SessionOutput::Authenticated { writer });
+        self.peer_writer = Some(writer);
         if own == *peer {
             self.outgoing = Outgoing::of_equals(end);
             self.phase = Phase::Streaming;
@@ -313,9 +327,31 @@ impl Session {
             self.report_caught_up(out);
         } else {
             out.extend(encode_tips(&tips).into_iter().map(SessionOutput::Send));
-            self.comparison = Some(Comparison::new(tips, end, self.config.own_writer));
+            self.comparison = Some(Comparison::new(tips, end));
             self.phase = Phase::Tips;
         }
+    }
+
+    /// Takes in what the peer shows of our own log. Only our own key can have signed it.
+    pub(super) fn look_at_head<L: LogReader>(
+        &self,
+        header: &[u8],
+        signature: &[u8; 64],
+        log: &L,
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<Result<(), CloseReason>, L::Error> {
+        let (header, head) = match verify_head(&self.config.database, header, signature) {
+            Ok(verified) => verified,
+            Err(invalid) => return Ok(Err(invalid.into())),
+        };
+        let tip = Tip { writer: header.writer, length: header.seq.saturating_add(1), head };
+        if tip.writer != self.config.own_writer {
+            return Ok(Err(CloseReason::InvalidFrontier("the head of another's log")));
+        }
+        if log.number_of(&tip.head)?.is_none() {
+            out.push(SessionOutput::OwnLogElsewhere(tip));
+        }
+        Ok(Ok(()))
     }
 
     fn receive<L: LogReader>(
@@ -411,6 +447,17 @@ impl Session {
             }
         }
     }
+}
+
+/// Shows the peer the end of its own log, with its signature.
+fn show_head<L: LogReader>(tip: &Tip, log: &L, out: &mut Vec<SessionOutput>) -> Result<(), L::Error> {
+    let Some(number) = log.number_of(&tip.head)? else { return Ok(()) };
+    let Some(stored) = log.run_at(number)? else { return Ok(()) };
+    // The end of a log is the end of a run, and that is what is signed.
+    if let Some(last) = stored.run.entries().last().filter(|last| last.hash == tip.head) {
+        out.push(SessionOutput::Send(encode_head(&last.header.encode(), stored.run.signature())));
+    }
+    Ok(())
 }
 
 impl Phase {

@@ -401,6 +401,29 @@ fn a_store_that_lost_entries_of_its_own_is_told() {
 }
 
 #[test]
+fn what_is_shown_of_our_own_log_counts_only_with_our_signature() {
+    let older = written(1..3, 1, 1);
+    let mut newer = older.clone();
+    newer.write(1, 2);
+    let own = |log: &MemoryLog| {
+        let last = log.run_at(log.end() - 1).unwrap().unwrap().run;
+        (last.entries().last().unwrap().header.encode(), *last.signature())
+    };
+    let (header, signature) = own(&newer);
+    let config = || SessionConfig { own_writer: MemoryLog::writer(1), ..config(0, false, 1) };
+    let show = |header: &[u8], signature: &[u8; 64]| {
+        let mut out = Vec::new();
+        let shown = Session::new(config()).look_at_head(header, signature, &older, &mut out).unwrap();
+        (shown, out)
+    };
+    assert!(matches!(&show(&header, &signature), (Ok(()), out) if out.len() == 1));
+    assert!(show(&header, &[0; 64]).0.is_err());
+    assert!(show(&header[1..], &signature).0.is_err());
+    let of_another = own(&older);
+    assert!(show(&of_another.0, &of_another.1).0.is_err(), "it is the second writer's");
+}
+
+#[test]
 fn a_peer_without_the_key_learns_nothing_and_is_cut_off() {
     for stranger in [0, 1] {
         let mut world = World::new(vec![written(1..4, 1, 1), written(1..4, 2, 1)]);

@@ -128,7 +128,10 @@ impl CollectionMeta {
     }
 }
 
-/// Catalog records that have been read in this transaction. Whoever changes the view behind it (undo, revert) clears it.
+/// How many catalog records are held in memory.
+const CACHED_MAX: usize = 1_000;
+
+/// Catalog records as the engine's view holds them, also of names that are no collection's. Whoever changes the view behind it (undo, revert) clears it.
 #[derive(Debug, Default)]
 pub(crate) struct CatalogCache(BTreeMap<String, Option<Arc<CollectionMeta>>>);
 
@@ -145,6 +148,9 @@ impl CatalogCache {
     ) -> Result<Option<Arc<CollectionMeta>>> {
         if let Some(known) = self.0.get(name) {
             return Ok(known.clone());
+        }
+        if self.0.len() >= CACHED_MAX {
+            self.0.clear();
         }
         let meta = collection(view, name)?.map(Arc::new);
         self.0.insert(name.to_owned(), meta.clone());

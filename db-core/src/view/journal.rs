@@ -126,10 +126,11 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
         Ok(Some(whole))
     }
 
-    /// Undoes the entry, whose undo is `fresh` or in the table; there it is removed.
-    pub(crate) fn undo_entry(&mut self, fresh: Option<&Undo>) -> Result<()> {
+    /// Undoes the entry, whose undo is `fresh` or in the table; there it is removed. Gives how many bytes that were.
+    pub(crate) fn undo_entry(&mut self, fresh: Option<&Undo>) -> Result<usize> {
         if let Some(fresh) = fresh {
-            return self.restore(fresh);
+            self.restore(fresh)?;
+            return Ok(fresh.bytes());
         }
         let last = self.undo.range((self.entry, 0)..=(self.entry, u32::MAX))?.next_back().transpose()?;
         let last = last.map(|(key, _)| key.value().1);
@@ -137,11 +138,13 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
         if self.stored == 0 {
             return Err(Error::data("an undo record is missing"));
         }
+        let mut bytes = 0;
         while self.stored > 0 {
             let part = self.take_stored()?;
+            bytes += part.bytes();
             self.restore(&part)?;
         }
-        Ok(())
+        Ok(bytes)
     }
 
     fn parts(&self) -> usize {

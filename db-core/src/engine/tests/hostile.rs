@@ -54,7 +54,7 @@ fn both_branches_of_a_forked_log_stand_and_peers_agree_whichever_came_first() {
 #[test]
 fn what_other_peers_could_not_read_is_refused_instead_of_applied_here_alone() {
     let mut a = peer(1, &open());
-    let ids = 0..=crate::limits::OPERATIONS_MAX as i32;
+    let ids = 0..=limits::OPERATIONS_MAX as i32;
     let documents = ids.map(|id| rawdoc! { "_id": id, "l": ["ab"] }).collect();
     a.call(Request::Insert { collection: "c".to_owned(), documents, ordered: true }).unwrap();
     let deep = |levels| (0..levels).fold(rawdoc! { "x": 1 }, |inner, _| rawdoc! { "d": inner });
@@ -78,7 +78,7 @@ fn what_other_peers_could_not_read_is_refused_instead_of_applied_here_alone() {
     let update = rawdoc! { "$rename": { "a": "b" }, "$pull": pull };
     assert_eq!(a.update(rawdoc! { "_id": "deep" }, update).unwrap_err().kind(), ErrorKind::Invalid);
 
-    let name = "n".repeat(crate::limits::INDEX_NAME_BYTES_MAX + 1);
+    let name = "n".repeat(limits::INDEX_NAME_BYTES_MAX + 1);
     assert_eq!(a.create_index(rawdoc! { "name": name, "key": { "n": 1 } }).unwrap_err().code(), Some(67));
     assert_eq!((a.digest(), a.order()), before);
     let mut b = peer(2, &open());
@@ -87,17 +87,85 @@ fn what_other_peers_could_not_read_is_refused_instead_of_applied_here_alone() {
 }
 
 #[test]
-fn an_open_database_whose_founding_entry_is_void_is_not_founded_by_a_second_one() {
+fn an_open_database_cannot_be_kept_from_being_founded_by_a_founding_entry_that_is_void() {
     let mut a = peer(1, &open());
     let founder = founder_secret(&open().key);
-    let void = forged_run(&a, &founder, |_| {});
-    a.receive(&[void]);
-    let refused = a.call(Request::SetIndexers { writers: vec![writer_key(1)] });
-    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Denied);
+    let weak = WriterKey::from_bytes([0; 32]);
+    let founding = |writers| vec![Operation::SetIndexers { writers }];
+    let void = [
+        Vec::new(),
+        crate::payload::pack(b"no operations"),
+        crate::payload::pack(&crate::operation::encode(&founding(Vec::new()))),
+        crate::payload::pack(&crate::operation::encode(&founding(vec![writer_key(1), weak]))),
+        crate::payload::pack(&crate::operation::encode(
+            &[founding(vec![writer_key(1)]), founding(vec![])].concat(),
+        )),
+    ];
+    for payload in void {
+        let run = forged_run_with(&a, &founder, payload, |_| {});
+        assert!(matches!(a.engine.ingest(&run).unwrap(), Err(IngestError::FounderLog(_))));
+    }
+    a.call(Request::SetIndexers { writers: vec![writer_key(1)] }).unwrap();
     a.insert(rawdoc! { "_id": 1 }).unwrap();
     let mut b = peer(2, &open());
     b.receive(&a.runs());
     assert_eq!(a.digest(), b.digest());
+    assert_eq!(b.engine.status().unwrap().indexers, vec![writer_key(1)]);
+}
+
+#[test]
+fn a_device_whose_store_lost_entries_writes_nothing_until_it_has_them_again() {
+    let mut newer = peer(1, &open());
+    newer.insert(rawdoc! { "_id": 1 }).unwrap();
+    let mut older = peer(1, &open());
+    older.receive(&newer.runs());
+    newer.insert(rawdoc! { "_id": 2 }).unwrap();
+    newer.insert(rawdoc! { "_id": 3 }).unwrap();
+    let runs = newer.runs();
+    let head = runs.last().unwrap().entries().last().unwrap().hash;
+
+    older.engine.run(|batch| batch.note_own_head(&head)).unwrap();
+    assert_eq!(older.insert(rawdoc! { "_id": 4 }).unwrap_err().kind(), ErrorKind::Unavailable);
+    let mut older = older.restart();
+    assert!(older.engine.status().unwrap().misses_own_entries, "the mark outlives the process");
+    assert_eq!(older.insert(rawdoc! { "_id": 4 }).unwrap_err().kind(), ErrorKind::Unavailable);
+    older.receive(&runs[..2]);
+    assert!(older.insert(rawdoc! { "_id": 4 }).is_err(), "one is still missing");
+    older.receive(&runs);
+    older.insert(rawdoc! { "_id": 4 }).unwrap();
+    newer.receive(&older.runs());
+    assert_eq!((newer.digest(), newer.order()), (older.digest(), older.order()));
+    assert!(newer.engine.status().unwrap().forked.is_empty());
+
+    // What is here already is nothing missing; and what is lost for good can be given up.
+    older.engine.run(|batch| batch.note_own_head(&head)).unwrap();
+    assert!(!older.engine.status().unwrap().misses_own_entries);
+    older.engine.run(|batch| batch.note_own_head(&EntryHash::from_bytes([7; 32]))).unwrap();
+    assert!(older.insert(rawdoc! { "_id": 5 }).is_err());
+    older.call(Request::GiveUpOwnEntries).unwrap();
+    older.insert(rawdoc! { "_id": 5 }).unwrap();
+}
+
+#[test]
+fn a_transaction_that_fails_for_what_it_was_to_do_leaves_the_engine_as_it_was() {
+    let mut a = peer(1, &open());
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    let before = (a.digest(), a.order());
+    let failed = a.engine.run(|batch| -> Result<()> {
+        let documents = vec![rawdoc! { "_id": 2 }];
+        let insert = Request::Insert { collection: "c".to_owned(), documents, ordered: true };
+        batch.execute(insert, &Moment { now_ms: 5_000, ..Moment::default() })?.unwrap();
+        Err(Error::data("a test"))
+    });
+    assert!(failed.is_err());
+    let moment = a.moment();
+    assert!(a.engine.run(|batch| batch.append_ack(&moment)).is_err(), "it refuses all work");
+    assert!(a.engine.recover());
+    assert_eq!((a.digest(), a.order()), before);
+    a.insert(rawdoc! { "_id": 2 }).unwrap();
+    let mut b = peer(2, &open());
+    b.receive(&a.runs());
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
 }
 
 #[test]
@@ -226,7 +294,7 @@ fn an_entry_that_updates_one_large_document_again_and_again_is_cut_short_alike_e
     });
     receive_operations(&mut a, &[update.clone(), update]);
     let n = a.documents()[0].get_i32("n").unwrap();
-    let done = crate::limits::ENTRY_WORK_BYTES_MAX as i32 / (2 * size as i32);
+    let done = limits::ENTRY_WORK_BYTES_MAX as i32 / (2 * size as i32);
     assert!((done - 1..=done + 1).contains(&n), "{n} updates were done, {done} expected");
     let (undo, _) = undo_bytes(&mut a);
     assert!(undo < 2 * size, "the document is kept once: {undo} bytes");
@@ -255,7 +323,7 @@ fn an_entry_that_builds_an_index_again_and_again_is_cut_short() {
     receive_operations(&mut a, &operations);
     let view = view_snapshot(&a.engine.database.begin_read().unwrap()).unwrap().unwrap();
     let rejected = crate::view::catalog::collection(&view, "system.rejected").unwrap().unwrap();
-    let done = crate::limits::ENTRY_SCANS_MAX as usize;
+    let done = limits::ENTRY_SCANS_MAX as usize;
     let count = crate::view::catalog::document_count(&view, rejected.id).unwrap() as usize;
     assert_eq!(count, operations.len() - done);
 }
