@@ -6,8 +6,9 @@ use bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf};
 use bson::{RawBson, RawBsonRef};
 
 use super::edit::Path;
+use crate::collation::Collation;
 use crate::error::QueryError;
-use crate::key::{Direction, encode_value};
+use crate::key::{Direction, encode_collated};
 use crate::order;
 use crate::path::field;
 
@@ -15,10 +16,15 @@ use crate::path::field;
 pub(super) type Values = BTreeMap<Vec<u8>, RawBson>;
 
 /// Adds a value.
-pub(super) fn insert(values: &mut Values, value: RawBsonRef<'_>) {
+pub(super) fn insert(values: &mut Values, value: RawBsonRef<'_>, collation: Option<&Collation>) {
+    values.entry(key(value, collation)).or_insert_with(|| value.into());
+}
+
+/// The key that a value is known by.
+pub(super) fn key(value: RawBsonRef<'_>, collation: Option<&Collation>) -> Vec<u8> {
     let mut key = Vec::new();
-    encode_value(value, Direction::Ascending, &mut key, &mut Vec::new());
-    values.entry(key).or_insert_with(|| value.into());
+    encode_collated(value, Direction::Ascending, collation, &mut key, &mut Vec::new());
+    key
 }
 
 /// Hands every value that `path` reaches to `visit`: arrays are gone through, the last one opened, and numbers behind an

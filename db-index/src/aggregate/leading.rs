@@ -43,9 +43,7 @@ impl Leading {
         let mut filter = self.present_filter(&settings.context, variables)?;
         if let Some(more) = more {
             // An equality goes first, for it is what most likely has an index.
-            let mut narrowed = Filter::parse_in(more, &settings.context)?;
-            join(&mut narrowed, &filter)?;
-            filter = narrowed;
+            filter = Filter::parse_in(more, &settings.context)?.and(&filter)?;
         }
         Ok(PipelineFind {
             collection: settings.collection.to_string(),
@@ -88,7 +86,7 @@ impl Leading {
     fn present_filter(&self, context: &QueryContext, variables: &Variables) -> Result<Filter, QueryError> {
         let mut filter = self.filter.clone();
         for open in &self.open {
-            join(&mut filter, &open.filter(context, variables)?)?;
+            filter = filter.and(&open.filter(context, variables)?)?;
         }
         Ok(filter)
     }
@@ -138,13 +136,13 @@ impl Leading {
                 self.open.push(Arc::clone(more));
                 true
             }
-            Match::Bound(more) => join(&mut self.filter, more).is_ok(),
+            Match::Bound(more) => match self.filter.and(more) {
+                Ok(both) => {
+                    self.filter = both;
+                    true
+                }
+                Err(_) => false,
+            },
         }
     }
-}
-
-/// Makes `known` the conjunction of both.
-fn join(known: &mut Filter, more: &Filter) -> Result<(), QueryError> {
-    *known = known.and(more)?;
-    Ok(())
 }

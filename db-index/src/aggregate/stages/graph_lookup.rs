@@ -2,7 +2,7 @@
 
 mod parse;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bson::RawBsonRef;
@@ -103,13 +103,14 @@ impl GraphLookup {
     fn first<O: Outside>(&self, document: &RawDocument, context: &Context<O>) -> Result<Values, QueryError> {
         let variables = context.variables.values();
         let start = self.start.evaluate(document, &variables, context.query.now_ms)?;
-        let mut values = BTreeMap::new();
+        let (mut values, collation) = (Values::new(), self.start.collation());
         if let (false, Some(start)) = (matches!(start, Value::Missing), start.to_raw_bson()?) {
             match start.as_raw_bson_ref() {
                 RawBsonRef::Array(array) => {
-                    crate::order::array_elements(array).for_each(|value| join::insert(&mut values, value));
+                    crate::order::array_elements(array)
+                        .for_each(|value| join::insert(&mut values, value, collation));
                 }
-                value => join::insert(&mut values, value),
+                value => join::insert(&mut values, value, collation),
             }
         }
         Ok(values)
@@ -125,21 +126,16 @@ impl Search {
         depth: i64,
         next: &mut Values,
     ) -> Result<(), QueryError> {
-        let mut key = Vec::new();
-        let id = field(document, "_id").unwrap_or(RawBsonRef::Null);
-        crate::key::encode_value(id, crate::key::Direction::Ascending, &mut key, &mut Vec::new());
+        let key = join::key(field(document, "_id").unwrap_or(RawBsonRef::Null), None);
         let key_bytes = key.len();
         if !self.known.insert(key) {
             return Ok(());
         }
         join::values_at(document, &stage.connect_from, &mut |value| {
-            let mut values = Values::new();
-            join::insert(&mut values, value);
-            for (key, value) in values {
-                if !self.asked.contains(&key) {
-                    self.bytes += key.len();
-                    next.insert(key, value);
-                }
+            let key = join::key(value, stage.start.collation());
+            if !self.asked.contains(&key) {
+                self.bytes += key.len();
+                next.entry(key).or_insert_with(|| value.into());
             }
         });
         let document = match &stage.depth_field {

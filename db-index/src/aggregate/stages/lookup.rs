@@ -15,6 +15,7 @@ use crate::aggregate::outside::{Context, Outside, Rows, Variables};
 use crate::aggregate::parse::error;
 use crate::aggregate::rows::{check_row, filter_map, replay};
 use crate::aggregate::stages::unwind::Unwind;
+use crate::collation::Collation;
 use crate::error::QueryError;
 use crate::expression::Expression;
 use crate::limits::DOCUMENT_BYTES_MAX;
@@ -77,7 +78,10 @@ impl<O: Outside> Found<O> {
         let variables = self.variables(document)?;
         let filter = match &self.stage.equality {
             None => None,
-            Some((local, foreign)) => Some(equality(document, local, foreign)?),
+            Some((local, foreign)) => {
+                let collation = self.context.query.collation.as_ref();
+                Some(equality(document, local, foreign, collation)?)
+            }
         };
         let mut rows =
             self.stage.pipeline.find_and_run(&self.context.outside, &variables, filter.as_ref())?;
@@ -184,14 +188,19 @@ fn unwound<O: Outside>(
 }
 
 /// The filter for the documents that equal `document` by the paths. One that reaches no value looks for null.
-fn equality(document: &RawDocument, local: &Path, foreign: &str) -> Result<RawDocumentBuf, QueryError> {
+fn equality(
+    document: &RawDocument,
+    local: &Path,
+    foreign: &str,
+    collation: Option<&Collation>,
+) -> Result<RawDocumentBuf, QueryError> {
     let (mut values, mut count) = (join::Values::new(), 0_usize);
     join::values_at(document, local, &mut |value| {
         count += 1;
-        join::insert(&mut values, value);
+        join::insert(&mut values, value, collation);
     });
     if count == 0 {
-        join::insert(&mut values, RawBsonRef::Null);
+        join::insert(&mut values, RawBsonRef::Null, collation);
     }
     join::equality(foreign, values.values().map(bson::RawBson::as_raw_bson_ref))
 }

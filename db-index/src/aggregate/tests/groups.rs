@@ -88,6 +88,52 @@ fn graph_lookup_follows_until_nothing_new_is_found() {
     }
 }
 
+#[test]
+fn strings_are_the_same_by_the_collation() {
+    let context = QueryContext::default().with_collation(&rawdoc! {"locale": "en", "strength": 2}).unwrap();
+    let settings = PipelineSettings { context, ..settings() };
+    let here = [rawdoc! {"a": "x"}, rawdoc! {"a": "Y"}, rawdoc! {"a": "X"}, rawdoc! {"a": "y"}];
+    let there = vec![rawdoc! {"_id": "Y", "to": "X"}, rawdoc! {"_id": "x", "to": "y"}];
+    let run = |pipeline: RawBson| {
+        let pipeline = Pipeline::parse(&stages(pipeline), &settings).unwrap();
+        let collections = [("here".to_owned(), here.to_vec()), ("there".to_owned(), there.clone())];
+        let outside = Arc::new(Memory { collections: collections.into() });
+        pipeline
+            .find_and_run(&outside, &Variables::default(), None)
+            .unwrap()
+            .collect::<Result<Vec<_>, _>>()
+            .unwrap()
+    };
+    assert_eq!(
+        run(rawbson!([{"$group": {"_id": "$a", "n": {"$sum": 1}}}])),
+        [rawdoc! {"_id": "x", "n": 2}, rawdoc! {"_id": "Y", "n": 2}]
+    );
+    assert_eq!(
+        run(rawbson!([{"$bucket": {"groupBy": "$a", "boundaries": ["X", "y", "z"]}}])),
+        [rawdoc! {"_id": "X", "count": 2}, rawdoc! {"_id": "y", "count": 2}]
+    );
+    let names = |documents: Vec<RawDocumentBuf>| {
+        documents.iter().map(|document| document.get_str("a").unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(run(rawbson!([{"$match": {"a": "x"}}]))), ["x", "X"]);
+    assert_eq!(
+        names(run(rawbson!([{"$unwind": "$a"}, {"$match": {"$expr": {"$eq": ["$a", "Y"]}}}]))),
+        ["Y", "y"]
+    );
+    assert_eq!(names(run(rawbson!([{"$unwind": "$a"}, {"$sort": {"a": 1}}]))), ["x", "X", "Y", "y"]);
+    let found = run(rawbson!([
+        {"$limit": 1},
+        {"$lookup": {"from": "there", "localField": "a", "foreignField": "to", "as": "found"}},
+        {"$graphLookup": {"from": "there", "startWith": "$a", "connectFromField": "to", "connectToField": "_id", "as": "all"}},
+    ]));
+    assert_eq!(
+        found,
+        [
+            rawdoc! {"a": "x", "found": [{"_id": "Y", "to": "X"}], "all": [{"_id": "x", "to": "y"}, {"_id": "Y", "to": "X"}]}
+        ]
+    );
+}
+
 proptest! {
     /// Against a search of all groups for each document.
     #[test]
