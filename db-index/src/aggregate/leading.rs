@@ -55,6 +55,11 @@ impl Leading {
         })
     }
 
+    /// Whether it is a filter at the most, which looks at no variable.
+    pub(super) fn is_plain(&self) -> bool {
+        self.open.is_empty() && self.sort.is_empty() && self.skip == 0 && self.limit.is_none()
+    }
+
     /// The find on documents that are at hand.
     pub(super) fn apply<E>(
         &self,

@@ -189,6 +189,20 @@ impl Pipeline {
         Ok(self.run_stages(rest, rows, outside, variables))
     }
 
+    /// Whether what the pipeline begins with is the same for every run, so that [`Pipeline::find_whole`] finds it all.
+    fn can_be_read_whole(&self) -> bool {
+        self.reads_collection() && self.leading.is_plain()
+    }
+
+    /// Reads what the leading find describes, with `field` among what is read.
+    fn find_whole<O: Outside>(&self, outside: &Arc<O>, field: &str) -> Result<Rows<O::Error>, O::Error> {
+        let mut find = self.leading.find(&self.settings, &Variables::default(), None)?;
+        if let Some(fields) = &mut find.fields {
+            fields.extend(field.split('.').next().map(str::to_owned));
+        }
+        outside.find(find)
+    }
+
     /// Runs the whole pipeline on documents that are at hand.
     fn run_on<O: Outside>(
         &self,

@@ -56,6 +56,15 @@ pub trait Outside: Send + Sync + 'static {
     /// If the find cannot be begun.
     fn find(&self, find: PipelineFind) -> Result<Rows<Self::Error>, Self::Error>;
 
+    /// Whether an index of `collection` finds the documents in which `field` equals a value. If not, a `$lookup` may read the
+    /// collection once instead of searching it for every document.
+    ///
+    /// # Errors
+    /// If reading fails.
+    fn serves_equality(&self, _collection: &str, _field: &str) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
+
     /// The one document that `$collStats` gives for `collection`.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ mod single;
 #[derive(Default)]
 pub(super) struct Memory {
     collections: BTreeMap<String, Vec<RawDocumentBuf>>,
+    /// Whether to claim indexes on everything.
+    is_indexed: bool,
 }
 
 impl Outside for Memory {
@@ -40,6 +42,10 @@ impl Outside for Memory {
         let leading = Leading { filter, sort, skip, limit, fields, open: Vec::new() };
         let rows = Box::new(documents.into_iter().map(Ok));
         leading.apply(rows, &QueryContext::default(), &Variables::default())
+    }
+
+    fn serves_equality(&self, _: &str, _: &str) -> Result<bool, QueryError> {
+        Ok(self.is_indexed)
     }
 
     fn collection_statistics(
@@ -93,9 +99,17 @@ pub(super) fn run(
     pipeline: RawBson,
     collections: &[(&str, Vec<RawDocumentBuf>)],
 ) -> Result<Vec<RawDocumentBuf>, QueryError> {
+    run_with(pipeline, collections, false)
+}
+
+pub(super) fn run_with(
+    pipeline: RawBson,
+    collections: &[(&str, Vec<RawDocumentBuf>)],
+    is_indexed: bool,
+) -> Result<Vec<RawDocumentBuf>, QueryError> {
     let pipeline = Pipeline::parse(&stages(pipeline), &settings())?;
     let collections = collections.iter().map(|(name, documents)| ((*name).to_owned(), documents.clone()));
-    let outside = Arc::new(Memory { collections: collections.collect() });
+    let outside = Arc::new(Memory { collections: collections.collect(), is_indexed });
     pipeline.find_and_run(&outside, &Variables::default(), None)?.collect()
 }
 

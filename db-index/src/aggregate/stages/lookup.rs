@@ -1,6 +1,7 @@
 //! `$lookup`: the documents of another collection that go with each document.
 
 mod parse;
+mod table;
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use bson::RawBsonRef;
 use bson::raw::{RawDocument, RawDocumentBuf};
 use bson::spec::ElementType;
 
+use self::table::Table;
 use crate::aggregate::Pipeline;
 use crate::aggregate::edit::{self, Path, document_item};
 use crate::aggregate::join;
@@ -54,7 +56,7 @@ impl Lookup {
         input: Rows<O::Error>,
         context: Context<O>,
     ) -> Rows<O::Error> {
-        let mut found = Found { stage: Arc::clone(self), context, kept: None };
+        let mut found = Found { stage: Arc::clone(self), context, kept: None, searches: Searches::Once };
         match &self.unwind {
             None => filter_map(input, move |document| found.joined(&document).map(Some)),
             Some(unwind) => unwound(Arc::clone(unwind), found, input),
@@ -68,6 +70,19 @@ struct Found<O> {
     context: Context<O>,
     /// The other documents, if they are always the same and not too many.
     kept: Option<Arc<[RawDocumentBuf]>>,
+    searches: Searches,
+}
+
+/// How documents with equal values are searched for.
+enum Searches {
+    /// The first is, in the collection: there may be no second.
+    Once,
+    /// For the second, the collection is to be read into a table.
+    Second,
+    /// Each is, in the collection.
+    Each,
+    /// In the table that the collection was read into.
+    Table(Arc<Table>),
 }
 
 impl<O: Outside> Found<O> {
@@ -76,11 +91,16 @@ impl<O: Outside> Found<O> {
             return Ok(replay(kept));
         }
         let variables = self.variables(document)?;
-        let filter = match &self.stage.equality {
+        let stage = Arc::clone(&self.stage);
+        let filter = match &stage.equality {
             None => None,
             Some((local, foreign)) => {
-                let collation = self.context.query.collation.as_ref();
-                Some(equality(document, local, foreign, collation)?)
+                let values = local_values(document, local, self.context.query.collation.as_ref());
+                if let Some(table) = self.table(foreign)? {
+                    let rows = table.rows(&values);
+                    return Ok(stage.pipeline.run_with(rows, &self.context.outside, &variables));
+                }
+                Some(join::equality(foreign, values.values().map(bson::RawBson::as_raw_bson_ref))?)
             }
         };
         let mut rows =
@@ -101,6 +121,27 @@ impl<O: Outside> Found<O> {
         let kept: Arc<[RawDocumentBuf]> = documents.into();
         self.kept = Some(Arc::clone(&kept));
         Ok(replay(&kept))
+    }
+
+    /// The other collection as a table, from the second document on, unless an index finds in it.
+    fn table(&mut self, foreign: &str) -> Result<Option<Arc<Table>>, O::Error> {
+        if let Searches::Once = self.searches {
+            // What this first one says of the index holds for all.
+            let (pipeline, outside) = (&self.stage.pipeline, &self.context.outside);
+            let collection = self.stage.collection.as_deref().unwrap_or_default();
+            let is_served = !pipeline.can_be_read_whole() || outside.serves_equality(collection, foreign)?;
+            self.searches = if is_served { Searches::Each } else { Searches::Second };
+            return Ok(None);
+        }
+        if let Searches::Second = self.searches {
+            let rows = self.stage.pipeline.find_whole(&self.context.outside, foreign)?;
+            let table = Table::read(rows, foreign, self.context.query.collation.as_ref())?;
+            self.searches = table.map_or(Searches::Each, |table| Searches::Table(Arc::new(table)));
+        }
+        Ok(match &self.searches {
+            Searches::Table(table) => Some(Arc::clone(table)),
+            _ => None,
+        })
     }
 
     /// The outer variables and the stage's own.
@@ -187,20 +228,15 @@ fn unwound<O: Outside>(
     }))
 }
 
-/// The filter for the documents that equal `document` by the paths. One that reaches no value looks for null.
-fn equality(
-    document: &RawDocument,
-    local: &Path,
-    foreign: &str,
-    collation: Option<&Collation>,
-) -> Result<RawDocumentBuf, QueryError> {
+/// The values that other documents are to equal one of. A path that reaches none looks for null.
+fn local_values(document: &RawDocument, path: &Path, collation: Option<&Collation>) -> join::Values {
     let (mut values, mut count) = (join::Values::new(), 0_usize);
-    join::values_at(document, local, &mut |value| {
+    join::values_at(document, path, &mut |value| {
         count += 1;
         join::insert(&mut values, value, collation);
     });
     if count == 0 {
         join::insert(&mut values, RawBsonRef::Null, collation);
     }
-    join::equality(foreign, values.values().map(bson::RawBson::as_raw_bson_ref))
+    values
 }

@@ -97,7 +97,7 @@ fn strings_are_the_same_by_the_collation() {
     let run = |pipeline: RawBson| {
         let pipeline = Pipeline::parse(&stages(pipeline), &settings).unwrap();
         let collections = [("here".to_owned(), here.to_vec()), ("there".to_owned(), there.clone())];
-        let outside = Arc::new(Memory { collections: collections.into() });
+        let outside = Arc::new(Memory { collections: collections.into(), is_indexed: false });
         pipeline
             .find_and_run(&outside, &Variables::default(), None)
             .unwrap()

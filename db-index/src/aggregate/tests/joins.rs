@@ -166,3 +166,40 @@ fn the_collections_read_are_told() {
     let pipeline = Pipeline::parse(&stages(pipeline), &settings()).unwrap();
     assert_eq!(pipeline.collections(), ["a", "b", "c"]);
 }
+
+/// Documents in which equal values meet often, under one path or the other.
+fn sides() -> impl Strategy<Value = (Vec<RawDocumentBuf>, Vec<RawDocumentBuf>)> {
+    let side = || proptest::collection::vec(testing::small_document(), 0..12);
+    (side(), side())
+}
+
+proptest! {
+    #[test]
+    fn a_table_finds_what_a_search_finds(
+        (here, there) in sides(),
+        local in proptest::sample::select(vec!["a", "a.b", "b", "a.0"]),
+        foreign in proptest::sample::select(vec!["a", "a.b", "c", "a.0", "b.c"]),
+    ) {
+        let numbered = |documents: Vec<RawDocumentBuf>| -> Vec<RawDocumentBuf> {
+            let with_id = |(index, document): (usize, RawDocumentBuf)| {
+                let mut made = rawdoc! {"_id": index as i32};
+                for (name, value) in crate::order::elements(&document) {
+                    made.append(name, value);
+                }
+                made
+            };
+            documents.into_iter().enumerate().map(with_id).collect()
+        };
+        let collections = [("here", numbered(here)), ("there", numbered(there))];
+        for inner in [rawbson!([]), rawbson!([{"$match": {"b": {"$ne": 1}}}, {"$project": {"c": 1}}])] {
+            let pipeline = rawbson!([{"$lookup": {
+                "from": "there", "localField": local, "foreignField": foreign, "pipeline": inner, "as": "found",
+            }}]);
+            let found = [true, false].map(|is_indexed| {
+                let found = run_with(pipeline.clone(), &collections, is_indexed).unwrap();
+                found.iter().map(|document| document.as_bytes().to_vec()).collect::<Vec<_>>()
+            });
+            prop_assert_eq!(&found[0], &found[1]);
+        }
+    }
+}
