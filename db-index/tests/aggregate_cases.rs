@@ -43,9 +43,6 @@ fn check(case: &Case) -> Outcome {
         Err(Stop::Refused(error)) if error.code == ErrorCode::NOT_IMPLEMENTED => {
             Outcome::LeftOut(error.message)
         }
-        Err(Stop::Refused(error)) if error.code.0 == 40324 && expect["code"] != 40324 => {
-            Outcome::LeftOut(error.message)
-        }
         Err(Stop::Refused(error)) if want_error => match expect["code"].as_i64() {
             Some(code) if code != i64::from(error.code.0) => {
                 Outcome::failed(case, &format!("want code {code}, got {}: {error}", error.code.0))
