@@ -9,8 +9,9 @@ use super::outside::{CollectionStatistics, Context, Outside, Rows};
 use super::parse::{Parser, error, type_name};
 use super::stages::limit::{parse_limit, parse_skip};
 use super::stages::{
-    bucket_auto::BucketAuto, count, densify::Densify, facet::Facet, fill, graph_lookup::GraphLookup, group::Group, limit, lookup::Lookup, matching::Match,
-    redact::Redact, sample, sort::SortStage, source, transform, union::Union, unwind::Unwind,
+    bucket_auto::BucketAuto, count, densify::Densify, facet::Facet, fill, graph_lookup::GraphLookup,
+    group::Group, limit, lookup::Lookup, matching::Match, redact::Redact, sample, sort::SortStage, source,
+    transform, union::Union, unwind::Unwind,
 };
 use super::window::WindowStage;
 use crate::error::QueryError;

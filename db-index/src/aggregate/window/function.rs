@@ -218,7 +218,9 @@ fn accumulator_window(
 ) -> Result<Window, QueryError> {
     let surroundings = partition.surroundings();
     let variables = surroundings.variables.values();
-    if bounds.is_left_unbounded() {
+    // Percentiles are had from numbers that are in order already, and not by sorting them for each document.
+    let is_percentile = matches!(expression.kind(), Kind::Percentile { .. } | Kind::Median { .. });
+    if bounds.is_left_unbounded() && !is_percentile {
         let accumulator = expression.start(None, &variables, surroundings.now_ms)?;
         return Ok(Window::growing(bounds, accumulator));
     }

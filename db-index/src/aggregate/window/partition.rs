@@ -14,6 +14,7 @@ pub(super) struct Partition {
     documents: Vec<RawDocumentBuf>,
     /// The values of the first sort field, if a function asks for them.
     sort_values: Vec<Option<RawBson>>,
+    sort_values_bytes: usize,
     surroundings: Surroundings,
     empty: RawDocumentBuf,
 }
@@ -33,10 +34,12 @@ impl Partition {
         surroundings: Surroundings,
     ) -> Result<Self, QueryError> {
         let empty = RawDocumentBuf::new();
-        let mut partition = Self { documents, sort_values: Vec::new(), surroundings, empty };
+        let mut partition =
+            Self { documents, sort_values: Vec::new(), sort_values_bytes: 0, surroundings, empty };
         if let Some(sort_by) = sort_by {
             partition.sort_values =
                 (0..partition.len()).map(|at| partition.evaluate(sort_by, at)).collect::<Result<_, _>>()?;
+            partition.sort_values_bytes = partition.sort_values.iter().flatten().map(held_bytes).sum();
         }
         Ok(partition)
     }
@@ -67,7 +70,7 @@ impl Partition {
 
     /// How many bytes are held beside the documents.
     pub(super) fn memory(&self) -> usize {
-        self.sort_values.iter().flatten().map(held_bytes).sum()
+        self.sort_values_bytes
     }
 }
 

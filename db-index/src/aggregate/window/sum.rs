@@ -265,15 +265,16 @@ impl Slide for Deviation {
     }
 
     fn value(&self, _: &Held) -> Result<Option<RawBson>, QueryError> {
-        if self.not_finite > 0 {
-            return Ok(Some(RawBson::Double(f64::NAN)));
-        }
+        // A window that only grows gives NaN here, and one that moves gives null, as in MongoDB.
         let count = self.count - i64::from(self.of_sample);
-        if count <= 0 {
+        if self.not_finite > 0 || count <= 0 {
             return Ok(Some(RawBson::Null));
         }
         // What is taken out may leave a little less than nothing.
-        let squares = self.squares.result().to_f64().max(0.0);
-        Ok(Some(RawBson::Double(if self.count == 1 { 0.0 } else { (squares / count as f64).sqrt() })))
+        let squares = self.squares.result().to_f64();
+        if squares < 0.0 || self.count == 1 {
+            return Ok(Some(RawBson::Int32(0)));
+        }
+        Ok(Some(RawBson::Double((squares / count as f64).sqrt())))
     }
 }

@@ -294,3 +294,10 @@ fn fill_sets_what_is_missing() {
         assert_eq!(fill(stage.clone()).unwrap_err().code.0, expected, "{stage}");
     }
 }
+
+#[test]
+fn a_single_deviation_is_nothing_and_infinity_has_none() {
+    let values = [bson!(1), bson!(f64::INFINITY), bson!(2), bson!(4)];
+    let deviation = doc! { "$stdDevPop": "$v", "window": { "documents": [-1, 0] } };
+    assert_eq!(over(&values, deviation), [bson!(0), Bson::Null, Bson::Null, bson!(1.0)]);
+}
