@@ -40,6 +40,8 @@ pub(super) struct AccumulatorExpression {
     argument: Option<Expression>,
     /// How many values are wanted, for those that take an `n`.
     count: Option<Expression>,
+    /// Whether it stands in `$group`, which has some codes of its own.
+    in_group: bool,
 }
 
 /// Which accumulator.
@@ -127,6 +129,11 @@ impl AccumulatorExpression {
         parse::field(name, value, compile)
     }
 
+    /// The accumulator as `$group` runs it: what is wrong with values has the codes that it has there.
+    pub(super) fn in_group(self) -> Self {
+        Self { in_group: true, ..self }
+    }
+
     /// Which accumulator it is.
     pub(super) fn kind(&self) -> &Kind {
         &self.kind
@@ -156,7 +163,8 @@ impl AccumulatorExpression {
     /// A new state. `group` is what the group is made by: an `n` may be computed of its fields.
     ///
     /// # Errors
-    /// 5787902, 5787903 and 5787908 for an `n` that is no positive whole number; those of its expression.
+    /// 5787902, 5787903 and 5787908, in `$group` 7548606, for an `n` that is no positive whole number; those of its
+    /// expression.
     pub(super) fn start(
         &self,
         group: Option<&RawDocument>,
@@ -164,7 +172,14 @@ impl AccumulatorExpression {
         now_ms: i64,
     ) -> Result<Accumulator, QueryError> {
         let count = match &self.count {
-            Some(count) => evaluate_count(count, group, variables, now_ms)?,
+            Some(count) => match evaluate_count(count, group, variables, now_ms) {
+                Err(QueryError { code: ErrorCode(5_787_902 | 5_787_903 | 5_787_908), .. })
+                    if self.in_group =>
+                {
+                    return error(7_548_606, "parameter 'n' must be coercible to a positive 64-bit integer");
+                }
+                count => count?,
+            },
             None => 1,
         };
         Ok(Accumulator { state: State::new(&self.kind, count), collation: self.collation().cloned() })
@@ -207,7 +222,7 @@ impl Accumulator {
     /// Takes a document.
     ///
     /// # Errors
-    /// Those of the argument; 40400 for an input of `$mergeObjects` that is no document, 14 for one of `$concatArrays` or
+    /// Those of the argument; 40400, in `$group` 5911200, for an input of `$mergeObjects` that is no document, 14 for one of `$concatArrays` or
     /// `$setUnion` that is no array; `ExceededMemoryLimit` (146) beyond [`ACCUMULATOR_BYTES_MAX`].
     pub(super) fn add(
         &mut self,
@@ -222,7 +237,13 @@ impl Accumulator {
             Some(argument) => argument.evaluate(document, variables, now_ms)?,
             None => Value::Missing,
         };
-        self.state.add(&value, key, self.collation.as_ref())
+        let added = self.state.add(&value, key, self.collation.as_ref());
+        match added {
+            Err(refused) if expression.in_group && refused.code.0 == 40400 => {
+                error(5_911_200, refused.message)
+            }
+            added => added,
+        }
     }
 
     /// Takes what [`AccumulatorExpression::input`] gave.

@@ -66,7 +66,12 @@ pub(super) fn accumulator(
         "$count" => {
             return match operand {
                 RawBsonRef::Document(document) if order::elements(document).next().is_none() => {
-                    Ok(AccumulatorExpression { kind: Kind::Count, argument: None, count: None })
+                    Ok(AccumulatorExpression {
+                        kind: Kind::Count,
+                        argument: None,
+                        count: None,
+                        in_group: false,
+                    })
                 }
                 _ => error(14, "$count takes no arguments, i.e. $count:{}"),
             };
@@ -79,7 +84,7 @@ pub(super) fn accumulator(
         "$median" | "$percentile" => return quantile(name, operand, compile),
         _ => return error(15952, format!("unknown group operator '{name}'")),
     };
-    Ok(AccumulatorExpression { kind, argument: Some(compile(operand)?), count: None })
+    Ok(AccumulatorExpression { kind, argument: Some(compile(operand)?), count: None, in_group: false })
 }
 
 /// `{input, n}`.
@@ -104,7 +109,7 @@ fn counted(
     if input.is_none() {
         return error(5_787_907, "Missing value for 'input'");
     }
-    Ok(AccumulatorExpression { kind, argument: input, count })
+    Ok(AccumulatorExpression { kind, argument: input, count, in_group: false })
 }
 
 /// `{sortBy, output, n}`.
@@ -141,7 +146,7 @@ fn end(
     let sort = sort.by(output.as_ref().and_then(Expression::collation));
     let bottom = name.starts_with("$bottom");
     let kind = if single { Kind::End { sort, bottom } } else { Kind::EndN { sort, bottom } };
-    Ok(AccumulatorExpression { kind, argument: output, count })
+    Ok(AccumulatorExpression { kind, argument: output, count, in_group: false })
 }
 
 fn specification(operand: RawBsonRef<'_>, code: i32) -> Result<&RawDocument, QueryError> {
@@ -167,5 +172,5 @@ fn quantile(
         Some(points) => Kind::Percentile { points: percentile::points(compile(points)?.constant())?, method },
         None => Kind::Median { method },
     };
-    Ok(AccumulatorExpression { kind, argument: Some(input), count: None })
+    Ok(AccumulatorExpression { kind, argument: Some(input), count: None, in_group: false })
 }

@@ -66,7 +66,8 @@ pub(super) fn field(
     value: RawBsonRef<'_>,
     parser: &Parser<'_>,
 ) -> Result<AccumulatorExpression, QueryError> {
-    AccumulatorExpression::parse_field(name, value, &|operand| parser.expression(operand))
+    let field = AccumulatorExpression::parse_field(name, value, &|operand| parser.expression(operand))?;
+    Ok(field.in_group())
 }
 
 /// `{$sum: 1}`.
