@@ -3,7 +3,7 @@
 use bson::RawBson;
 
 use crate::aggregate::parse::error;
-use crate::decimal::Decimal;
+use crate::decimal::{Decimal, digit_count};
 use crate::error::QueryError;
 use crate::number::Number;
 
@@ -119,21 +119,20 @@ fn decimals(series: &[u16]) -> Vec<Decimal> {
 
 /// The arithmetic of decades, on doubles and on decimals.
 trait Scale: Copy + std::ops::Mul<Output = Self> + std::ops::Div<Output = Self> {
-    const ROUNDS_MAX: usize;
-    fn one() -> Self;
     fn ten() -> Self;
+    /// A power of ten by which a series that begins with `first` comes near to this number.
+    fn scale_near(self, first: Self) -> Self;
     fn is_below(self, other: Self) -> bool;
 }
 
 impl Scale for f64 {
-    const ROUNDS_MAX: usize = 800;
-
-    fn one() -> Self {
-        1.0
-    }
-
     fn ten() -> Self {
         10.0
+    }
+
+    fn scale_near(self, _: Self) -> Self {
+        // A double is no more than a few hundred decades from one, and is multiplied that often as in MongoDB.
+        1.0
     }
 
     fn is_below(self, other: Self) -> bool {
@@ -142,14 +141,25 @@ impl Scale for f64 {
 }
 
 impl Scale for Decimal {
-    const ROUNDS_MAX: usize = 13_000;
-
-    fn one() -> Self {
-        Self::from_i64(1)
-    }
-
     fn ten() -> Self {
         Self::from_i64(10)
+    }
+
+    fn scale_near(self, first: Self) -> Self {
+        let magnitude = |number: Self| match number {
+            Self::Finite { coefficient, exponent, .. } => {
+                i64::from(exponent) + i64::from(digit_count(coefficient))
+            }
+            _ => 0,
+        };
+        let decades = (magnitude(self) - magnitude(first)).clamp(-6000, 6000);
+        // Written out while that can be, so that bounds have the exponents that multiplication gives them.
+        match u32::try_from(decades) {
+            Ok(decades) if decades <= 30 => {
+                Self::Finite { negative: false, coefficient: 10_u128.pow(decades), exponent: 0 }
+            }
+            _ => Self::Finite { negative: false, coefficient: 1, exponent: decades as i32 },
+        }
     }
 
     fn is_below(self, other: Self) -> bool {
@@ -157,12 +167,15 @@ impl Scale for Decimal {
     }
 }
 
+/// How many decades are tried: more than a double has.
+const ROUNDS_MAX: usize = 800;
+
 /// The next number above or below. The decade is found by steps of ten, so that its numbers are those that repeated
 /// multiplication gives; between the decades lies the first number of the upper one, or the last of the lower one.
 fn in_decades<S: Scale>(series: &[S], number: S, up: bool) -> S {
     let (Some(first), Some(last)) = (series.first().copied(), series.last().copied()) else { return number };
-    let mut scale = S::one();
-    for _ in 0..S::ROUNDS_MAX {
+    let mut scale = number.scale_near(first);
+    for _ in 0..ROUNDS_MAX {
         let (least, greatest) = (first * scale, last * scale);
         if up {
             if !number.is_below(greatest) {

@@ -58,6 +58,15 @@ fn bounds_follow_a_granularity() {
         bounds(stage("1-2-5", 2), &ints(&[0, 0, 7, 8])),
         [(bson!(0), bson!(5.0), 2), (bson!(5.0), bson!(10.0), 2)]
     );
+    let decimal = |text: &str| Bson::Decimal128(text.parse().unwrap());
+    assert_eq!(
+        bounds(stage("R5", 1), &[decimal("1"), decimal("1000")]),
+        [(decimal("0.63"), decimal("1600"), 2)]
+    );
+    assert_eq!(
+        bounds(stage("1-2-5", 1), &[decimal("3E-6100")]),
+        [(decimal("2.0E-6100"), decimal("5.0E-6100"), 1)]
+    );
     assert_eq!(bounds(stage("E6", 1), &[bson!(0.8)]), [(bson!(0.68), bson!(1.0), 1)]);
 }
 
