@@ -138,15 +138,20 @@ impl Slide for Ends {
 
     fn value(&self, held: &Held) -> Result<Option<RawBson>, QueryError> {
         let wanted = self.count.unwrap_or(1);
-        let skipped = if self.bottom { self.keys.len().saturating_sub(wanted) } else { 0 };
+        let mut arrivals: Vec<u64> = if self.bottom {
+            self.keys.iter().rev().take(wanted).map(|(_, arrival)| *arrival).collect()
+        } else {
+            self.keys.iter().take(wanted).map(|(_, arrival)| *arrival).collect()
+        };
+        if self.bottom {
+            arrivals.reverse();
+        }
         // The number of a key says where its input is held.
-        let outputs = self.keys.iter().skip(skipped).take(wanted).map(|(_, arrival)| {
+        let mut outputs = arrivals.into_iter().map(|arrival| {
             let place = usize::try_from(arrival - self.departures - 1).unwrap_or(usize::MAX);
-            held.get(place)
-                .and_then(|input| input.value.as_ref())
-                .map_or(RawBsonRef::Null, RawBson::as_raw_bson_ref)
+            let output = held.get(place).and_then(|input| input.value.as_ref());
+            output.map_or(RawBsonRef::Null, RawBson::as_raw_bson_ref)
         });
-        let mut outputs = outputs;
         match self.count {
             None => Ok(Some(outputs.next().map_or(RawBson::Null, Into::into))),
             Some(_) => array(outputs).map(Some),

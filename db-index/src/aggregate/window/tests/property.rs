@@ -216,12 +216,13 @@ fn a_wide_window_over_many_documents_is_no_square() {
     let stage = bson!({ "$setWindowFields": { "sortBy": { "_id": 1 }, "output": {
         "max": { "$max": "$v", "window": window.clone() },
         "median": { "$median": { "input": "$v", "method": "discrete" }, "window": window.clone() },
-        "top": { "$top": { "sortBy": { "v": 1 }, "output": "$_id" }, "window": window },
+        "bottom": { "$bottom": { "sortBy": { "v": 1 }, "output": "$v" }, "window": window },
     } } });
     let output = aggregate(stage, &documents).unwrap();
     let last: Vec<i32> = (9_999..20_000).map(|id| (id * 7919) % 10_007).collect();
     let document = output.last().unwrap();
     assert_eq!(document.get_i32("max").ok(), last.iter().max().copied());
+    assert_eq!(document.get_i32("bottom").ok(), last.iter().max().copied());
     let mut sorted = last.clone();
     sorted.sort_unstable();
     assert_eq!(document.get_f64("median").ok(), sorted.get(5_000).map(|value| f64::from(*value)));
