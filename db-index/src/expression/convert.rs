@@ -1,12 +1,16 @@
 //! Types and their conversion.
 #![allow(clippy::unnecessary_wraps)] // the operators of the table have one signature
 
+mod base;
+mod binary;
+
 use std::sync::Arc;
 
 use bson::RawBsonRef;
 use bson::oid::ObjectId;
 use bson::spec::{BinarySubtype, ElementType};
 
+use self::binary::{ByteOrder, Format};
 use super::calendar;
 use super::error;
 use super::node::Scope;
@@ -41,6 +45,16 @@ pub(super) fn binary_size<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Out
             51276,
             format!("$binarySize requires a string or BinData argument, found: {}", value.type_name()),
         ),
+    }
+}
+
+pub(super) fn subtype<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+    let Some(value) = arguments.first().filter(|value| !value.is_nullish()) else { return Ok(Value::NULL) };
+    match value.binary() {
+        Some((subtype, _)) => Ok(Value::int(i32::from(u8::from(subtype)))),
+        None => {
+            error(10_389_300, format!("$subtype requires a BinData argument, found: {}", value.type_name()))
+        }
     }
 }
 
@@ -178,49 +192,88 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 }
 
 pub(super) fn convert<'a>(scope: &mut Scope<'a>, arguments: &[Option<Value<'a>>]) -> Outcome<'a> {
-    let [Some(input), Some(target), on_error, on_null, format, ..] = arguments else {
+    let [Some(input), Some(to), on_error, on_null, format, byte_order, base] = arguments else {
         return Ok(Value::NULL);
     };
+    let (name, subtype) =
+        if to.is_document() { (to.get("type"), to.get("subtype")) } else { (to.clone(), Value::Missing) };
     if input.is_nullish() {
         return Ok(on_null.clone().unwrap_or(Value::NULL));
     }
-    let target = if target.is_document() { target.get("type") } else { target.clone() };
-    if target.is_nullish() {
+    let is_null = |argument: &Option<Value<'_>>| argument.as_ref().is_some_and(Value::is_nullish);
+    if name.is_nullish() || is_null(format) || is_null(byte_order) || is_null(base) {
         return Ok(Value::NULL);
     }
-    let target = Target::parse(&target)?;
-    let format = match format {
-        Some(format) => format.as_str(),
-        None => None,
+    let target = Target::parse(&name)?;
+    let form = Form {
+        subtype: parse_subtype(&subtype)?,
+        format: format.as_ref().map(Format::parse).transpose()?,
+        byte_order: byte_order.as_ref().map_or(Ok(ByteOrder::Little), ByteOrder::parse)?,
+        base: base.as_ref().map(base::parse).transpose()?,
     };
-    let result = match (input.binary(), target, format) {
-        (Some((_, bytes)), Target::Text, Some(format)) => {
-            binary_text(bytes, format).map(|text| Value::text(&text))
-        }
-        _ => to(scope, input, target),
-    };
-    match (result, on_error) {
+    match (formed(scope, input, target, &form), on_error) {
         (Err(error), Some(value)) if error.code == ErrorCode(CONVERSION_FAILURE) => Ok(value.clone()),
         (result, _) => result,
     }
 }
 
-fn binary_text(bytes: &[u8], format: &str) -> Result<String, QueryError> {
-    Ok(match format {
-        "hex" => {
-            let mut text = String::with_capacity(2 * bytes.len());
-            for byte in bytes {
-                push_hex(&mut text, *byte);
+/// What `$convert` may say about the form of a value.
+struct Form {
+    subtype: BinarySubtype,
+    format: Option<Format>,
+    byte_order: ByteOrder,
+    base: Option<u32>,
+}
+
+fn parse_subtype(value: &Value<'_>) -> Result<BinarySubtype, QueryError> {
+    if value.is_missing() {
+        return Ok(BinarySubtype::Generic);
+    }
+    let number =
+        value.as_number().and_then(Number::to_i64_exact).and_then(|number| u8::try_from(number).ok());
+    match number {
+        Some(number) if number <= 9 || number >= 128 => Ok(number.into()),
+        _ => error(4_341_106, "in $convert, the 'subtype' must be the number of a subtype of binData"),
+    }
+}
+
+/// Converts where the form counts, else as ever.
+fn formed<'a>(scope: &mut Scope<'a>, input: &Value<'a>, target: Target, form: &Form) -> Outcome<'a> {
+    if let Some((subtype, bytes)) = input.binary() {
+        return match target {
+            Target::Text => match form.format {
+                Some(format) => scope.text(&binary::to_text(subtype, bytes, format)?),
+                None => error(
+                    4_341_115,
+                    "Format must be specified when converting from 'binData' to 'string' in $convert",
+                ),
+            },
+            Target::Int => binary::to_whole(bytes, form.byte_order, 4).map(|value| Value::int(value as i32)),
+            Target::Long => binary::to_whole(bytes, form.byte_order, 8).map(Value::long),
+            Target::Double => binary::to_double(bytes, form.byte_order).map(Value::double),
+            Target::Binary if subtype != form.subtype => {
+                failed("binary data cannot change their subtype in $convert")
             }
-            text
-        }
-        "utf8" => match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
-            Err(_) => return failed("the binary data are no UTF-8"),
+            target => to(scope, input, target),
+        };
+    }
+    match (target, input.as_str(), form.base) {
+        (Target::Binary, Some(text), _) => binary::from_text(text, form.format, form.subtype),
+        (Target::Binary, None, _) => match binary::of_number(input, form.byte_order, form.subtype) {
+            Some(value) => Ok(value),
+            None => unsupported(input, "binData"),
         },
-        "auto" | "uuid" if bytes.len() == 16 => uuid_text(bytes),
-        _ => return failed(format!("cannot write the binary data as '{format}'")),
-    })
+        (Target::Text, None, Some(base)) if input.as_number().is_some() => {
+            scope.text(&base::to_text(input, base)?)
+        }
+        (Target::Int | Target::Long | Target::Double | Target::Decimal, Some(text), Some(base))
+            if base != 10 =>
+        {
+            let number = Value::long(base::from_text(text, base)?);
+            to(scope, &number, target)
+        }
+        _ => to(scope, input, target),
+    }
 }
 
 fn uuid_text(bytes: &[u8]) -> String {
@@ -367,7 +420,7 @@ pub(super) fn text_of(value: &Value<'_>) -> Option<String> {
         return Some(text.to_owned());
     }
     if let Some((subtype, bytes)) = value.binary() {
-        return (subtype == BinarySubtype::Uuid && bytes.len() == 16).then(|| uuid_text(bytes));
+        return binary::to_text(subtype, bytes, Format::Auto).ok();
     }
     let Value::Raw(value) = value else { return None };
     Some(match value {

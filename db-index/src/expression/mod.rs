@@ -11,6 +11,7 @@ mod comparison;
 mod compute;
 mod convert;
 pub(crate) mod date;
+mod hash;
 mod logic;
 mod node;
 mod object;

@@ -2,7 +2,7 @@
 
 use super::node::Scope;
 use super::value::Value;
-use super::{arithmetic, array, convert, date, logic, object, set, statistics, text, transcendental};
+use super::{arithmetic, array, convert, date, hash, logic, object, set, statistics, text, transcendental};
 use crate::error::QueryError;
 
 /// Computes an operator from the values of its arguments.
@@ -171,6 +171,8 @@ static OPERATORS: &[Operator] = &[
     op("$toString", 1, 1, convert::to_text),
     op("$toUUID", 1, 1, convert::to_uuid),
     op("$binarySize", 1, 1, convert::binary_size),
+    op("$subtype", 1, 1, convert::subtype),
+    op("$toHashedIndexKey", 1, 1, hash::to_hashed_index_key),
     op("$bsonSize", 1, 1, convert::bson_size),
     op("$tsSecond", 1, 1, date::timestamp_seconds),
     op("$tsIncrement", 1, 1, date::timestamp_increment),

@@ -414,3 +414,69 @@ fn percentiles_of_arrays_and_of_numbers() {
     check_refused(percentile(bson!([2])), 7_750_303);
     check_refused(median(bson!(1), "x"), 2);
 }
+
+fn binary(subtype: bson::spec::BinarySubtype, bytes: &[u8]) -> Bson {
+    Bson::Binary(bson::Binary { subtype, bytes: bytes.to_vec() })
+}
+
+#[test]
+fn binary_data_become_text_and_numbers_and_back() {
+    use bson::spec::BinarySubtype::{Generic, Uuid};
+    let literal = |value: Bson| bson!({"$literal": value});
+    let convert = |input: Bson, more: Document| {
+        let mut arguments = doc! {"input": literal(input)};
+        arguments.extend(more);
+        bson!({"$convert": arguments})
+    };
+    let hello = || binary(Generic, b"hello");
+    check(convert(hello(), doc! {"to": "string", "format": "base64"}), bson!("aGVsbG8="));
+    check(convert(hello(), doc! {"to": "string", "format": "hex"}), bson!("68656C6C6F"));
+    check(convert(hello(), doc! {"to": "string", "format": "utf8"}), bson!("hello"));
+    check(convert(hello(), doc! {"to": "string", "format": "auto"}), bson!("aGVsbG8="));
+    check(bson!({"$toString": literal(hello())}), bson!("aGVsbG8="));
+    check(convert(bson!("aGVsbG8="), doc! {"to": "binData", "format": "base64"}), hello());
+    check(convert(bson!("68656c6c6f"), doc! {"to": "binData", "format": "hex"}), hello());
+    let uuid = "00112233-4455-6677-8899-aabbccddeeff";
+    let bytes: Vec<u8> = (0..16).map(|byte| byte * 0x11).collect();
+    let to_uuid = doc! {"to": {"type": "binData", "subtype": 4}, "format": "uuid"};
+    check(convert(bson!(uuid), to_uuid), binary(Uuid, &bytes));
+    check(convert(binary(Uuid, &bytes), doc! {"to": "string", "format": "auto"}), bson!(uuid));
+    check(convert(bson!(258), doc! {"to": "binData"}), binary(Generic, &[2, 1, 0, 0]));
+    check(convert(bson!(258), doc! {"to": "binData", "byteOrder": "big"}), binary(Generic, &[0, 0, 1, 2]));
+    check(convert(binary(Generic, &[2, 1]), doc! {"to": "int"}), bson!(258));
+    check(convert(binary(Generic, &[0xff]), doc! {"to": "long"}), bson!(-1_i64));
+    check(convert(binary(Generic, &1.5_f64.to_le_bytes()), doc! {"to": "double"}), bson!(1.5));
+    check(convert(binary(Generic, &[1, 2, 3]), doc! {"to": "int", "onError": "none"}), bson!("none"));
+    check(convert(bson!("%%"), doc! {"to": "binData", "format": "base64", "onError": 0}), bson!(0));
+    check(convert(hello(), doc! {"to": "string", "format": Bson::Null}), Bson::Null);
+    check_refused(convert(hello(), doc! {"to": "string"}), 4_341_115);
+    check_refused(convert(bson!("x"), doc! {"to": "binData"}), 4_341_115);
+    check_refused(convert(bson!("x"), doc! {"to": "binData", "format": "nonsense"}), 4_341_125);
+    check(bson!({"$subtype": literal(binary(Uuid, &bytes))}), bson!(4));
+    check_refused(bson!({"$subtype": "x"}), 10_389_300);
+}
+
+#[test]
+fn numbers_are_read_and_written_in_other_bases() {
+    let convert =
+        |input: Bson, to: &str, base: i32| bson!({"$convert": {"input": input, "to": to, "base": base}});
+    check(convert(bson!("101"), "int", 2), bson!(5));
+    check(convert(bson!("ff"), "long", 16), bson!(255_i64));
+    check(convert(bson!("-17"), "int", 8), bson!(-15));
+    check(convert(bson!(255), "string", 16), bson!("FF"));
+    check(convert(bson!(-5), "string", 2), bson!("-101"));
+    check(convert(bson!("12"), "int", 10), bson!(12));
+    check_refused(convert(bson!("12"), "int", 2), 241);
+    check_refused(convert(bson!("12"), "int", 3), 3_501_300);
+}
+
+#[test]
+fn hashed_keys_are_those_of_the_server() {
+    let date = DateTime::from_millis(1_360_707_177_211);
+    check(bson!({"$toHashedIndexKey": date}), bson!(-4_185_544_074_338_741_873_i64));
+    let of = |value: Bson| try_evaluate(bson!({"$toHashedIndexKey": {"$literal": value}}), doc! {}).unwrap();
+    assert_eq!(of(bson!(1)), of(bson!(1.0)));
+    assert_eq!(of(bson!(1)), of(bson!(1.9)));
+    assert_ne!(of(bson!(1)), of(bson!("1")));
+    assert_ne!(of(bson!({"a": 1})), of(bson!({"b": 1})));
+}
