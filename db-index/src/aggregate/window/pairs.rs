@@ -78,7 +78,8 @@ fn special_product(x: Number, y: Number) -> Option<Number> {
         (a, b) if a + b > 0 => f64::INFINITY,
         _ => f64::NEG_INFINITY,
     };
-    let decimal = matches!(x, Number::Decimal(_)) || matches!(y, Number::Decimal(_));
+    // A NaN does not tell its type.
+    let decimal = [x, y].into_iter().any(|number| matches!(number, Number::Decimal(_)) && !number.is_nan());
     Some(if decimal { Number::Decimal(Decimal::from_f64(product)) } else { Number::Double(product) })
 }
 

@@ -301,3 +301,17 @@ fn a_single_deviation_is_nothing_and_infinity_has_none() {
     let deviation = doc! { "$stdDevPop": "$v", "window": { "documents": [-1, 0] } };
     assert_eq!(over(&values, deviation), [bson!(0), Bson::Null, Bson::Null, bson!(1.0)]);
 }
+
+#[test]
+fn infinite_pairs_decide_a_covariance() {
+    let covariance = |values: &[Bson]| over(values, doc! { "$covariancePop": "$v" }).swap_remove(0);
+    let pairs = [bson!([1, 2]), bson!([2, 4])];
+    let with = |pair: Bson| [&pairs[..], &[pair]].concat();
+    assert_eq!(covariance(&with(bson!([f64::INFINITY, 1]))), bson!(f64::INFINITY));
+    assert_eq!(covariance(&with(bson!([1, f64::NEG_INFINITY]))), bson!(f64::NEG_INFINITY));
+    let decimal = |text: &str| Bson::Decimal128(text.parse().unwrap());
+    assert_eq!(covariance(&with(bson!([decimal("Infinity"), 1]))), decimal("Infinity"));
+    for nan in [bson!([f64::INFINITY, f64::NEG_INFINITY]), bson!([decimal("NaN"), 1])] {
+        assert!(matches!(covariance(&with(nan)), Bson::Double(value) if value.is_nan()));
+    }
+}
