@@ -30,12 +30,15 @@ impl QueryContext {
         Self { now_ms, ..Self::default() }
     }
 
-    /// The same with strings compared by a collation document; `{locale: "simple"}` is the comparison by bytes.
+    /// The same with strings compared by a collation document; `{locale: "simple"}` is the comparison by bytes, an empty
+    /// document says nothing.
     ///
     /// # Errors
     /// Those of [`Collation::parse`].
     pub fn with_collation(mut self, collation: &RawDocument) -> Result<Self, QueryError> {
-        self.collation = Collation::parse(collation)?;
+        if !collation.is_empty() {
+            self.collation = Collation::parse(collation)?;
+        }
         Ok(self)
     }
 

@@ -99,6 +99,9 @@ impl Options {
             },
             "expireAfterSeconds" => self.expire_after_seconds = Some(expire_after_seconds(value)?),
             "collation" => match value {
+                RawBsonRef::Document(collation) if collation.is_empty() => {
+                    return Err(QueryError::bad_value("The field 'collation' cannot be an empty object."));
+                }
                 RawBsonRef::Document(collation) => self.collation = Collation::parse(collation)?,
                 _ => return Err(wrong_type(option, "an object")),
             },

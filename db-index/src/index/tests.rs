@@ -278,6 +278,7 @@ fn bad_options_are_refused_with_their_codes() {
         (&a, rawdoc! { "expireAfterSeconds": f64::INFINITY }, 67),
         (&rawdoc! { "a": 1, "b": 1 }, rawdoc! { "expireAfterSeconds": 1 }, 67),
         (&a, rawdoc! { "collation": "de" }, 14),
+        (&a, rawdoc! { "collation": {} }, 2),
         (&a, rawdoc! { "collation": { "locale": 1 } }, 14),
         (&a, rawdoc! { "v": 0 }, 67),
         (&a, rawdoc! { "nonsense": 1 }, 197),
