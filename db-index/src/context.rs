@@ -9,6 +9,7 @@ use bson::raw::RawDocument;
 use crate::collation::Collation;
 use crate::error::QueryError;
 use crate::expression::constant_variables;
+use crate::text::TextSettings;
 
 /// The surroundings of a query, fixed when it is compiled. They are arguments of the caller, so that the same query in the
 /// same surroundings gives the same answer.
@@ -22,6 +23,8 @@ pub struct QueryContext {
     pub collation: Option<Collation>,
     /// What `$rand` and `$sampleRate` draw from.
     pub chance: Chance,
+    /// The text index that `$text` looks at.
+    pub text: Option<Arc<TextSettings>>,
 }
 
 impl QueryContext {
@@ -40,6 +43,13 @@ impl QueryContext {
             self.collation = Collation::parse(collation)?;
         }
         Ok(self)
+    }
+
+    /// The same with the text index of the collection that is asked; none without such an index.
+    #[must_use]
+    pub fn with_text(mut self, text: Option<Arc<TextSettings>>) -> Self {
+        self.text = text;
+        self
     }
 
     /// The same with the variables of `let`: expressions that know no document.

@@ -33,6 +33,8 @@ pub struct ErrorCode(pub i32);
 impl ErrorCode {
     /// 2: an operand of the wrong kind or range.
     pub const BAD_VALUE: Self = Self(2);
+    /// 4: a field that must be there is not.
+    pub const NO_SUCH_KEY: Self = Self(4);
     /// 9: a command or update that does not parse.
     pub const FAILED_TO_PARSE: Self = Self(9);
     /// 14: a value of the wrong type for its operator.
@@ -77,8 +79,6 @@ impl ErrorCode {
     pub const COLLATION_WITHOUT_LOCALE: Self = Self(40414);
     /// 7246202: the index type `wildcard` on a field.
     pub const WILDCARD_INDEX_TYPE: Self = Self(7_246_202);
-    /// 291: a hint at an index that cannot answer the query.
-    pub const NO_QUERY_EXECUTION_PLANS: Self = Self(291);
     /// 16766: an array under a hashed index.
     pub const HASHED_ARRAY: Self = Self(16766);
     /// 16764: a hashed index that is to be unique.
@@ -123,6 +123,20 @@ impl ErrorCode {
     pub const INVALID_REGEX: Self = Self(51091);
     /// 51108: an unknown flag of a regular expression.
     pub const INVALID_REGEX_OPTION: Self = Self(51108);
+    /// 291: a query that no index serves, and that needs one.
+    pub const NO_QUERY_EXECUTION_PLANS: Self = Self(291);
+    /// 13026: a value under a flat geospatial index that is no place.
+    pub const NO_POINT: Self = Self(13026);
+    /// 13027: a place beyond the bounds of a flat geospatial index.
+    pub const POINT_OFF_GRID: Self = Self(13027);
+    /// 16755: a value under a spherical index that is no location.
+    pub const GEO_KEYS: Self = Self(16755);
+    /// 17262: a text in a language that is not known.
+    pub const TEXT_LANGUAGE: Self = Self(17262);
+    /// 17308: metadata that there is not.
+    pub const UNKNOWN_META: Self = Self(17308);
+    /// 40218: metadata that the query does not make.
+    pub const META_NOT_AVAILABLE: Self = Self(40218);
     /// 292: a sort or group beyond its memory bound.
     pub const QUERY_EXCEEDED_MEMORY_LIMIT: Self = Self(292);
 

@@ -8,6 +8,7 @@ mod collated;
 mod element;
 mod expression;
 mod facts;
+mod near;
 mod node;
 mod parse;
 mod pattern;
@@ -21,10 +22,13 @@ use crate::{
     context::QueryContext,
     error::{ErrorCode, QueryError},
     guard,
+    text::TextQuery,
 };
 
 pub(crate) use collated::Collated;
 pub use element::ElementFilter;
+pub use near::NearRings;
+pub(crate) use near::Nearness;
 pub(crate) use node::{Node, Predicate, Subject, Trace};
 pub(crate) use pattern::Pattern;
 pub(crate) use types::truthy;
@@ -142,9 +146,31 @@ impl Filter {
         self.root.has_expression()
     }
 
+    /// Whether the filter asks for what is near: such a find comes in the order of distances unless it has an order of its
+    /// own, and needs a geospatial index.
+    pub fn nearness(&self) -> Option<Near<'_>> {
+        near::find(&self.root).map(Near)
+    }
+
+    /// How well a document matches the `$text` among the conditions that all must hold; none if there is no such condition
+    /// or it does not match.
+    pub fn text_score(&self, document: &RawDocument) -> Option<f64> {
+        text_query(&self.root)?.score(document)
+    }
+
+    /// Whether there is a `$text` among the conditions that all must hold.
+    pub fn has_text(&self) -> bool {
+        text_query(&self.root).is_some()
+    }
+
     /// The document that this filter was compiled from; what it took from its surroundings is written out in it.
     pub fn to_document(&self) -> &RawDocument {
         &self.source
+    }
+
+    /// The same filter with another tree.
+    fn with_root(&self, root: Node) -> Self {
+        Self { source: self.source.clone(), root, collation: self.collation.clone() }
     }
 
     /// Whether every document matches.
@@ -194,6 +220,36 @@ impl Filter {
     /// `NotSingleValueField` (54) if two different values are asked for one path, or a path and its prefix are fixed.
     pub fn equality_facts(&self) -> Result<Vec<(String, RawBsonRef<'_>)>, QueryError> {
         facts::equality_facts(&self.root)
+    }
+}
+
+fn text_query(root: &Node) -> Option<&TextQuery> {
+    match root {
+        Node::Text(query) => Some(query),
+        Node::And(nodes) => nodes.iter().find_map(text_query),
+        _ => None,
+    }
+}
+
+/// The condition of a filter on distances.
+#[derive(Debug, Clone, Copy)]
+pub struct Near<'a>(&'a Nearness);
+
+impl Near<'_> {
+    /// The path of the locations.
+    pub fn path(&self) -> String {
+        self.0.path.to_string()
+    }
+
+    /// Whether distances are on the globe, so that a `2dsphere` index is asked for; if not, a `2d` index.
+    pub fn is_spherical(&self) -> bool {
+        self.0.test.is_spherical()
+    }
+
+    /// The distance of a document: of its nearest location, in meters, radians or units of the plane as the filter has it.
+    /// None without a location.
+    pub fn distance(&self, document: &RawDocument) -> Option<f64> {
+        self.0.raw_distance(document).map(|distance| self.0.test.to_unit(distance))
     }
 }
 

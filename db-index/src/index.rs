@@ -1,6 +1,8 @@
 //! Index definitions: what an index is made of, read from MongoDB's key pattern and options and written back as
 //! `listIndexes` shows it.
 
+use std::sync::Arc;
+
 use bson::{
     RawBsonRef, RawDocument, RawDocumentBuf,
     raw::{CString, cstr},
@@ -10,9 +12,11 @@ use crate::{
     collation::Collation,
     error::{ErrorCode, QueryError},
     filter::Filter,
+    geo::Grid,
     key::{Direction, KeyError, skip_value},
     limits::INDEX_FIELDS_MAX,
     order::elements,
+    text::TextSettings,
 };
 
 mod entries;
@@ -52,9 +56,7 @@ impl IndexDefinition {
     /// `InvalidIndexSpecificationOption` (197) for an option that is unknown or that the `_id` index cannot have,
     /// `TypeMismatch` (14) for an option of the wrong type.
     pub fn parse(keys: &RawDocument, options: &RawDocument) -> Result<Self, QueryError> {
-        let fields = elements(keys)
-            .map(|(path, value)| IndexField::parse(path.as_str(), value))
-            .collect::<Result<Vec<_>, _>>()?;
+        let fields = parse_fields(keys)?;
         if fields.is_empty() {
             return Err(cannot_create("Index keys cannot be empty."));
         }
@@ -67,8 +69,10 @@ impl IndexDefinition {
         {
             return Err(QueryError::bad_value("the key of an index on _id must be {_id: 1}"));
         }
+        let text = TextSettings::parse(keys, options)?;
         let mut options = Options::parse(options)?;
-        let name = options.name.take().unwrap_or_else(|| default_name(&fields));
+        options.text = text.map(Arc::new);
+        let name = options.name.take().unwrap_or_else(|| default_name(keys, &fields));
         let mut definition = Self { name, fields, options };
         if definition.is_id_index() {
             definition.check_id_options()?;
@@ -120,6 +124,9 @@ impl IndexDefinition {
             // The path came out of a document, so it holds no NUL.
             if let Ok(path) = CString::try_from(field.path()) {
                 keys.append(path, field.kind().to_bson());
+            }
+            if field.kind() == FieldKind::Text {
+                keys.append(cstr!("_ftsx"), 1);
             }
         }
         keys
@@ -174,6 +181,16 @@ impl IndexDefinition {
         self.options.collation.as_ref()
     }
 
+    /// What a text index looks at.
+    pub fn text(&self) -> Option<&Arc<TextSettings>> {
+        self.options.text.as_ref()
+    }
+
+    /// The grid of a flat geospatial index.
+    pub(crate) fn grid(&self) -> Grid {
+        self.options.grid
+    }
+
     /// How `path` stands to the paths that the wildcard field `field` of this index holds.
     pub(crate) fn wildcard_reach(&self, field: &IndexField, path: &[&str]) -> Reach {
         wildcard::reach(field.parts(), self.options.wildcard_projection.as_ref(), path)
@@ -209,6 +226,12 @@ impl IndexDefinition {
     /// (86) for another index under the same name.
     pub fn is_same_as(&self, existing: &Self) -> Result<bool, QueryError> {
         let is_same = self.fields == existing.fields && self.options.is_same_index(&existing.options);
+        if self.text().is_some() && existing.text().is_some() && !is_same {
+            return Err(QueryError::new(
+                ErrorCode::INDEX_OPTIONS_CONFLICT,
+                format!("An equivalent index already exists with a different name and options: only one text index per collection allowed, found existing text index {}", existing.name),
+            ));
+        }
         match (is_same, self.name == existing.name) {
             (true, true) if self.options.is_equal(&existing.options) => Ok(true),
             (false, false) => Ok(false),
@@ -248,7 +271,31 @@ impl IndexDefinition {
     }
 }
 
-fn default_name(fields: &[IndexField]) -> String {
-    let names: Vec<String> = fields.iter().map(IndexField::name).collect();
-    names.join("_")
+/// The fields of a key pattern; those of texts become one, which must stand together.
+fn parse_fields(keys: &RawDocument) -> Result<Vec<IndexField>, QueryError> {
+    let mut fields: Vec<IndexField> = Vec::new();
+    let mut is_last_text = false;
+    for (path, value) in elements(keys) {
+        let is_text = value == RawBsonRef::String("text") || is_last_text && path.as_str() == "_ftsx";
+        if !is_text {
+            fields.push(IndexField::parse(path.as_str(), value)?);
+        } else if fields.iter().all(|field| field.kind() != FieldKind::Text) {
+            fields.push(IndexField::of_texts());
+        } else if !is_last_text {
+            return Err(cannot_create("'text' fields in index must all be adjacent"));
+        }
+        is_last_text = is_text;
+    }
+    Ok(fields)
+}
+
+fn default_name(keys: &RawDocument, fields: &[IndexField]) -> String {
+    let named = |field: &IndexField| match field.kind() {
+        FieldKind::Text => {
+            let texts = elements(keys).filter(|(_, value)| *value == RawBsonRef::String("text"));
+            texts.map(|(path, _)| format!("{}_text", path.as_str())).collect::<Vec<_>>().join("_")
+        }
+        _ => field.name(),
+    };
+    fields.iter().map(named).collect::<Vec<_>>().join("_")
 }

@@ -11,6 +11,7 @@ mod distinct;
 mod error;
 mod expression;
 mod filter;
+mod geo;
 mod guard;
 mod index;
 mod key;
@@ -24,6 +25,7 @@ mod raw;
 mod sort;
 #[cfg(test)]
 mod testing;
+mod text;
 mod update;
 
 pub use aggregate::{
@@ -39,7 +41,7 @@ pub use error::{ErrorCode, QueryError};
 pub use expression::{
     EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX, Expression, Fields, Items, Reshape, Value, constant_variables,
 };
-pub use filter::{ElementFilter, Filter};
+pub use filter::{ElementFilter, Filter, Near, NearRings};
 pub use guard::{check_document, check_storable};
 pub use index::{
     FieldKind, ID_INDEX_NAME, IndexDefinition, IndexEntries, IndexEntry, IndexField, MultikeyFields,
@@ -58,6 +60,7 @@ pub use plan::{
     covered_document,
 };
 pub use projection::Projection;
+pub use text::{TextSettings, with_text_score, without_text_score};
 pub use sort::{SORT_BYTES_MAX, Sort, SortKey, Sorter};
 pub use update::{
     Update, UpdateContext, UpdateOptions, Updated, changed_fields, plain_effects, upsert_document,

@@ -30,6 +30,7 @@ mod implication;
 mod interval;
 mod key_filter;
 mod scan;
+mod special;
 #[cfg(test)]
 mod tests;
 

@@ -26,6 +26,8 @@ pub struct Projection {
     positional: Option<Filter>,
     /// What computed fields are computed by, once for each document.
     computed: Vec<Expression>,
+    /// The fields that show the score of a search.
+    scores: Vec<Box<str>>,
 }
 
 /// Whether the fields named are those shown or those hidden.
@@ -63,7 +65,7 @@ impl Projection {
     /// MongoDB's codes: 31253 and 31254 for inclusion and exclusion mixed, 31252 and 31310 for computed fields among exclusions,
     /// 31249 and 31250 for paths in one another's way, 28667 and 28724 for `$slice`, 31274 and 31275 for `$elemMatch`, 31276,
     /// 31394 and 31395 for the positional operator, 15998, 16410, 40352 and 40353 for malformed paths, 31325 for operators
-    /// that there are not; those of [`Expression::parse`]; `NotImplemented` (238) for `$meta`.
+    /// that there are not; those of [`Expression::parse`]; 17308 for `$meta` of what there is not.
     pub fn parse(document: &RawDocument, filter: Option<&Filter>) -> Result<Self, QueryError> {
         Self::parse_in(document, filter, &QueryContext::default())
     }
@@ -89,6 +91,11 @@ impl Projection {
         apply::project(self, document)
     }
 
+    /// Whether the score of a search is shown, which documents must carry ([`with_text_score`](crate::with_text_score)).
+    pub fn uses_text_score(&self) -> bool {
+        !self.scores.is_empty()
+    }
+
     /// Whether documents are shown as they are.
     pub fn is_empty(&self) -> bool {
         self.kind == Kind::Exclusion && self.fields.is_empty() && self.id
@@ -97,7 +104,7 @@ impl Projection {
     /// The paths shown, `_id` among them unless it is hidden, if that is all there is to know: a query can then be
     /// answered from an index that holds them. `None` for exclusions and operators.
     pub fn fields(&self) -> Option<Vec<String>> {
-        if self.kind == Kind::Exclusion {
+        if self.kind == Kind::Exclusion || self.uses_text_score() {
             return None;
         }
         let mut paths = Vec::new();

@@ -17,6 +17,7 @@ use crate::{
     number::Number,
     order,
     path::Path,
+    text,
 };
 
 pub use sorter::{SORT_BYTES_MAX, Sorter};
@@ -48,6 +49,13 @@ impl Sort {
         for element in document {
             let (name, value) =
                 element.map_err(|error| QueryError::new(ErrorCode::INVALID_BSON, error.to_string()))?;
+            if let RawBsonRef::Document(document) = value
+                && let Ok(Some(operand)) = document.get("$meta")
+            {
+                text::parse_meta(operand)?;
+                sort.keys.push((Path::parse(text::TEXT_SCORE)?, Direction::Descending));
+                continue;
+            }
             let direction = direction(name.as_str(), value)?;
             if name.as_str() == "$natural" {
                 sort.natural = Some(direction);
@@ -88,6 +96,12 @@ impl Sort {
             ));
         }
         Ok(sort)
+    }
+
+    /// Whether documents are sorted by the score of a search, which they must carry
+    /// ([`with_text_score`](crate::with_text_score)).
+    pub fn uses_text_score(&self) -> bool {
+        self.keys.iter().any(|(path, _)| path.is(text::TEXT_SCORE))
     }
 
     /// Whether nothing is to be sorted.
@@ -171,11 +185,6 @@ fn compare_tuples(
 
 fn direction(name: &str, value: RawBsonRef<'_>) -> Result<Direction, QueryError> {
     let Some(number) = Number::from_raw(value) else {
-        if let RawBsonRef::Document(document) = value
-            && matches!(document.get("$meta"), Ok(Some(_)))
-        {
-            return Err(QueryError::new(ErrorCode::NOT_IMPLEMENTED, "$meta is not supported in a sort"));
-        }
         return Err(QueryError::new(
             ErrorCode::SORT_VALUE,
             format!("illegal key in $sort specification: {name}"),

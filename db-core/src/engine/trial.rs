@@ -173,7 +173,7 @@ impl Trial<'_, '_> {
 
     fn update(&mut self, view: &mut ViewWriter<'_, '_>, request: UpdateRequest) -> Result<Tried> {
         check_collection_name(&request.collection)?;
-        let context = self.context();
+        let context = self.context_of(view, &request.collection)?;
         let filter = Filter::parse_in(&request.filter, &context)?;
         if request.upsert.is_some() && filter.has_expression() {
             let message = "$expr is not allowed in the query predicate for an upsert";
@@ -335,7 +335,7 @@ impl Trial<'_, '_> {
 
     fn delete(&mut self, view: &mut ViewWriter<'_, '_>, request: DeleteRequest) -> Result<Tried> {
         check_collection_name(&request.collection)?;
-        let context = self.context();
+        let context = self.context_of(view, &request.collection)?;
         let filter = Filter::parse_in(&request.filter, &context)?;
         let returning = Returned::compile(request.returning.as_ref(), &filter, &context)?;
         let find = FindOptions {
@@ -423,6 +423,12 @@ impl Trial<'_, '_> {
     fn context(&self) -> QueryContext {
         let chance = Chance::new(self.moment.now_ms);
         QueryContext { now_ms: self.moment.now_ms.cast_signed(), chance, ..QueryContext::default() }
+    }
+
+    /// The same with what belongs to a collection.
+    fn context_of(&mut self, view: &ViewWriter<'_, '_>, collection: &str) -> Result<QueryContext> {
+        let meta = self.applier.catalog.collection(view, collection)?;
+        Ok(self.context().with_text(meta.as_deref().and_then(query::text_settings)))
     }
 
     /// The documents that match.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use bson::RawDocumentBuf;
+use bson::{RawDocument, RawDocumentBuf};
 use db_index::{
     Filter, IndexInfo, Output, Plan, PlanRequest, Projection, SORT_BYTES_MAX, Sort, Sorter, covered_document,
+    with_text_score,
 };
 
 use super::counts::Counts;
+use super::near::Nearest;
 use super::progress::{Found, Progress};
 use super::reading::{Match, Reading, damaged_entry, stored};
 use super::seen::Seen;
@@ -58,6 +60,9 @@ pub(crate) struct Execution<'s, S> {
     seen: Option<Seen>,
     /// The documents in order, where they had to be sorted.
     sorted: Option<std::vec::IntoIter<RawDocumentBuf>>,
+    /// The rings of a find that comes in the order of distances.
+    nearest: Option<Nearest>,
+    hint: Option<db_index::Hint>,
     skip: u64,
     limit: Option<u64>,
     stop: Stop,
@@ -67,7 +72,7 @@ pub(crate) struct Execution<'s, S> {
 impl<'s, S: Source<'s>> Execution<'s, S> {
     /// A find of the documents.
     pub(crate) fn new(source: S, meta: &Arc<CollectionMeta>, options: &FindOptions) -> Result<Self> {
-        let compiled = options.compile()?;
+        let compiled = options.compile(Some(meta))?;
         if let Some(key) = compiled.only_key(meta) {
             return Ok(Self::of_one(source, meta, compiled, key));
         }
@@ -76,16 +81,27 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect());
         let output = borrowed.as_ref().map_or(Output::Documents, |fields| Output::Fields(fields));
         let plan = plan(&source, meta, &compiled, output)?;
+        if compiled.sort.is_empty() && compiled.filter.nearness().is_some() {
+            // The plan was made to see that there is an index; the rings have theirs.
+            let mut execution = Self::without_plan(source, meta, compiled);
+            execution.nearest = Nearest::new(&execution.filter);
+            return Ok(execution);
+        }
         let sort = plan.sorts.then(|| compiled.sort.clone());
         let mut execution = Self::with(source, meta, compiled, plan);
         execution.covered_fields = fields.unwrap_or_default();
         if let Some(sort) = sort {
+            let scored = sort.uses_text_score();
             let limit = execution.limit.map(|limit| limit.saturating_add(execution.skip));
             let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
             let mut sorter = Sorter::new(sort, limit, SORT_BYTES_MAX);
             while let Some(found) = execution.next_found()? {
                 let document = found.document();
-                sorter.push(document, || document.to_owned())?;
+                if scored {
+                    sorter.push(&execution.scored(document), || document.to_owned())?;
+                } else {
+                    sorter.push(document, || document.to_owned())?;
+                }
             }
             execution.sorted = Some(sorter.into_sorted().collect::<Vec<_>>().into_iter());
         }
@@ -94,7 +110,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
 
     /// A find that only counts: for [`Execution::count_all`].
     pub(crate) fn counting(source: S, meta: &Arc<CollectionMeta>, options: &FindOptions) -> Result<Self> {
-        let mut compiled = options.compile()?;
+        let mut compiled = options.compile(Some(meta))?;
         compiled.sort = Sort::default();
         if let Some(key) = compiled.only_key(meta) {
             return Ok(Self::of_one(source, meta, compiled, key));
@@ -155,6 +171,8 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             sort: compiled.sort,
             seen: None,
             sorted: None,
+            nearest: None,
+            hint: compiled.hint,
             skip: compiled.skip,
             limit: compiled.limit,
             stop: compiled.stop,
@@ -169,6 +187,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
         loop {
             let found = match &mut self.sorted {
                 Some(sorted) => sorted.next().map(Found::Whole),
+                None if self.nearest.is_some() => self.next_nearest()?.map(Found::Whole),
                 None => self.next_found()?,
             };
             let Some(found) = found else { return Ok(None) };
@@ -181,9 +200,47 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             }
             self.stats.returned += 1;
             return Ok(Some(match (found, &self.projection) {
+                (Found::Whole(document), Some(projection)) if projection.uses_text_score() => {
+                    projection.apply(&self.scored(&document))?
+                }
                 (Found::Whole(document), Some(projection)) => projection.apply(&document)?,
                 (Found::Whole(document) | Found::Shown(document), _) => document,
             }));
+        }
+    }
+
+    /// The document with the score that a search gives it.
+    fn scored(&self, document: &RawDocument) -> RawDocumentBuf {
+        with_text_score(document, self.filter.text_score(document).unwrap_or_default())
+    }
+
+    /// The next document in the order of distances.
+    fn next_nearest(&mut self) -> Result<Option<RawDocumentBuf>> {
+        loop {
+            let Some(nearest) = &mut self.nearest else { return Ok(None) };
+            if let Some(document) = nearest.pop() {
+                return Ok(Some(document));
+            }
+            let Some(ring) = nearest.next_ring() else { return Ok(nearest.pop()) };
+            self.filter = ring;
+            let request = Compiled {
+                filter: self.filter.clone(),
+                sort: Sort::default(),
+                projection: None,
+                hint: self.hint.clone(),
+                skip: 0,
+                limit: None,
+                stop: self.stop.clone(),
+            };
+            let plan = plan(&self.source, &self.meta, &request, Output::Documents)?;
+            self.seen = plan.deduplicates.then(Seen::default);
+            self.progress = Progress::new(plan, &self.meta);
+            while let Some(found) = self.next_found()? {
+                let (Found::Whole(document) | Found::Shown(document)) = found;
+                if let Some(nearest) = &mut self.nearest {
+                    nearest.push(&self.filter, document)?;
+                }
+            }
         }
     }
 

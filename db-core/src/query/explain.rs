@@ -90,7 +90,7 @@ fn planned(
     options: &FindOptions,
     purpose: Purpose,
 ) -> Result<Document> {
-    let compiled = options.compile()?;
+    let compiled = options.compile(Some(meta))?;
     let fields = compiled.projection.as_ref().and_then(Projection::fields);
     let borrowed: Option<Vec<&str>> =
         fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect());

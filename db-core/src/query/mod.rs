@@ -4,6 +4,7 @@ mod branch;
 mod counts;
 mod execute;
 mod explain;
+mod near;
 mod progress;
 mod reading;
 mod seen;
@@ -13,7 +14,7 @@ mod stop;
 use std::sync::Arc;
 
 use bson::{RawBsonRef, RawDocumentBuf};
-use db_index::{Filter, Projection, QueryContext, Sort};
+use db_index::{ErrorCode, Filter, Projection, QueryContext, QueryError, Sort, TextSettings};
 
 pub(crate) use execute::Execution;
 pub(crate) use explain::{Explanation, Purpose, explain};
@@ -63,14 +64,22 @@ pub(crate) struct Compiled {
 }
 
 impl FindOptions {
-    fn compile(&self) -> Result<Compiled> {
-        let filter = Filter::parse_in(&self.filter, &self.context)?;
+    /// Compiles them for a collection; none: for one that does not exist.
+    fn compile(&self, meta: Option<&CollectionMeta>) -> Result<Compiled> {
+        let context = self.context.clone().with_text(meta.and_then(text_settings));
+        let filter = Filter::parse_in(&self.filter, &context)?;
         let sort = self.sort.as_deref().map(Sort::parse).transpose()?.unwrap_or_default();
         let projection = self
             .projection
             .as_deref()
             .map(|document| Projection::parse_in(document, Some(&filter), &self.context));
         let projection = projection.transpose()?.filter(|projection| !projection.is_empty());
+        let uses_text_score =
+            sort.uses_text_score() || projection.as_ref().is_some_and(Projection::uses_text_score);
+        if uses_text_score && !filter.has_text() {
+            let message = "query requires text score metadata, but it is not available";
+            return Err(QueryError::new(ErrorCode::META_NOT_AVAILABLE, message).into());
+        }
         let hint = match &self.hint {
             None => None,
             Some(Hint::Name(name)) => Some(db_index::Hint::Name(name.clone())),
@@ -87,16 +96,22 @@ impl FindOptions {
 impl Compiled {
     /// The key of the one document that can match, if the filter fixes `_id` and nothing insists on another way.
     fn only_key(&self, meta: &CollectionMeta) -> Option<Vec<u8>> {
-        let id = self.filter.id_equality().filter(|_| self.hint.is_none())?;
+        let insists = self.hint.is_some() || self.filter.nearness().is_some();
+        let id = self.filter.id_equality().filter(|_| !insists)?;
         // Of null and undefined several stored values are equals.
         let is_one = !matches!(id, RawBsonRef::Null | RawBsonRef::Undefined);
         is_one.then(|| keyspace::document(meta.id, &id_key(id)))
     }
 }
 
+/// What `$text` looks at in a collection, if it has a text index.
+pub(crate) fn text_settings(meta: &CollectionMeta) -> Option<Arc<TextSettings>> {
+    meta.indexes.iter().find_map(|index| index.definition.text().cloned())
+}
+
 /// Whether the options are in order, for a collection that does not exist.
 pub(crate) fn check(options: &FindOptions) -> Result<()> {
-    options.compile().map(|_| ())
+    options.compile(None).map(|_| ())
 }
 
 /// The documents that a find inside a write transaction gives.

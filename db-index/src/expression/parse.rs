@@ -15,6 +15,7 @@ use crate::collation::Collation;
 use crate::context::QueryContext;
 use crate::error::{ErrorCode, QueryError};
 use crate::order;
+use crate::text;
 
 /// The most levels of an expression.
 const DEPTH_MAX: usize = 100;
@@ -123,6 +124,10 @@ impl Parser<'_> {
         Ok(match name {
             "$literal" | "$const" => constant(operand),
             "$expr" => return self.value(operand),
+            "$meta" => {
+                text::parse_meta(operand)?;
+                Node::Variable { slot: 0, path: vec![text::TEXT_SCORE.into()] }
+            }
             "$and" => Node::And(self.arguments(operand)?),
             "$or" => Node::Or(self.arguments(operand)?),
             "$ifNull" => {

@@ -131,7 +131,10 @@ pub(super) fn replayable(source: &RawDocument) -> Result<RawDocumentBuf, QueryEr
 fn replayable_operators(field: &CStr, operators: &RawDocument) -> Result<RawDocumentBuf, QueryError> {
     let mut kept = RawDocumentBuf::new();
     for (name, operand) in operators.iter().map_while(Result::ok) {
-        if matches!(name.as_str(), "$regex" | "$options") {
+        if matches!(
+            name.as_str(),
+            "$regex" | "$options" | "$near" | "$nearSphere" | "$geoNear" | "$minDistance" | "$maxDistance"
+        ) {
             continue;
         }
         let mut single = RawDocumentBuf::new();
@@ -146,5 +149,10 @@ fn replayable_operators(field: &CStr, operators: &RawDocument) -> Result<RawDocu
 fn may_replay(name: &CStr, value: RawBsonRef<'_>) -> Result<bool, QueryError> {
     let mut single = RawDocumentBuf::new();
     single.append(name, value);
-    Ok(parse::filter(&single, &QueryContext::default())?.is_replayable())
+    match parse::filter(&single, &QueryContext::default()) {
+        Ok(node) => Ok(node.is_replayable()),
+        // A search of texts, which nobody replays: the index is not known here.
+        Err(error) if error.code == ErrorCode::INDEX_NOT_FOUND => Ok(false),
+        Err(error) => Err(error),
+    }
 }

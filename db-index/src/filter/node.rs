@@ -10,11 +10,13 @@ use crate::{
     context::Chance,
     error::QueryError,
     filter::{
-        bits::BitTest, collated::Collated, expression::ExpressionTest, pattern::Pattern, schema::Schema,
-        types::TypeSet,
+        bits::BitTest, collated::Collated, expression::ExpressionTest, near::Nearness, pattern::Pattern,
+        schema::Schema, types::TypeSet,
     },
+    geo::GeoTest,
     number::Number,
     order::{self, Bracket},
+    text::TextQuery,
     path::{Candidate, Flow, Leaf, Path, elements, walk_document, walk_value},
 };
 
@@ -42,6 +44,10 @@ pub(crate) enum Node {
         /// What decides.
         chance: Chance,
     },
+    /// `$near`: the document is at a distance within bounds. It stands among the conditions that all must hold.
+    Near(Box<Nearness>),
+    /// `$text`.
+    Text(Box<TextQuery>),
     /// A predicate that some candidate of the path satisfies.
     Field {
         /// Where the candidates are.
@@ -85,6 +91,8 @@ pub(crate) enum Predicate {
     Regex(Pattern),
     /// The four `$bits…` tests.
     Bits(BitTest),
+    /// `$geoWithin` and `$geoIntersects`.
+    Geo(Box<GeoTest>),
     /// `$elemMatch` with operators: some element satisfies the node as a single value.
     ElemMatchValue(Box<Node>),
     /// `$elemMatch` with a query: some object element (or array, read as an object) matches it.
@@ -203,6 +211,14 @@ impl Node {
                 Subject::Value(_) | Subject::Wrapped(_) => false, // expressions are about whole documents
             },
             Self::Sample { rate, chance } => chance.next() < *rate,
+            Self::Near(nearness) => match subject {
+                Subject::Document(document) => nearness.holds(document),
+                Subject::Value(_) | Subject::Wrapped(_) => false,
+            },
+            Self::Text(query) => match subject {
+                Subject::Document(document) => query.score(document).is_some(),
+                Subject::Value(_) | Subject::Wrapped(_) => false,
+            },
             Self::Field { path, predicate } => {
                 let mut visit = |candidate: Candidate<'_>| predicate.visit(candidate, &mut trace.position);
                 let flow = match subject {
@@ -235,7 +251,11 @@ impl Node {
         match self {
             Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().any(Self::is_collated),
             Self::Not(node) => node.is_collated(),
-            Self::Always(_) | Self::Schema(_) | Self::Sample { .. } => false,
+            Self::Always(_)
+            | Self::Schema(_)
+            | Self::Sample { .. }
+            | Self::Near(_)
+            | Self::Text(_) => false,
             Self::Expression(test) => test.collation().is_some(),
             Self::Field { predicate, .. } => match predicate {
                 Predicate::Collated(_) => true,
@@ -251,22 +271,26 @@ impl Node {
         match self {
             Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().all(|node| node.suits(own)),
             Self::Not(node) => node.suits(own),
-            Self::Always(_) | Self::Schema(_) | Self::Sample { .. } => true,
+            Self::Always(_)
+            | Self::Schema(_)
+            | Self::Sample { .. }
+            | Self::Near(_)
+            | Self::Text(_) => true,
             Self::Expression(test) => test.suits(own),
             Self::Field { predicate, .. } => predicate.suits(own),
         }
     }
 
-    /// Whether every platform and version answers alike: no regular expressions and no schemas.
+    /// Whether every platform and version answers alike: no regular expressions, schemas, geometry or texts.
     pub(crate) fn is_replayable(&self) -> bool {
         match self {
             Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().all(Self::is_replayable),
             Self::Not(node) => node.is_replayable(),
             Self::Always(_) => true,
-            Self::Schema(_) | Self::Sample { .. } => false,
+            Self::Schema(_) | Self::Sample { .. } | Self::Near(_) | Self::Text(_) => false,
             Self::Expression(test) => test.is_replayable(),
             Self::Field { predicate, .. } => match predicate {
-                Predicate::Regex(_) => false,
+                Predicate::Regex(_) | Predicate::Geo(_) => false,
                 Predicate::In(members) => !members.has_patterns(),
                 Predicate::Collated(collated) => !collated.has_patterns(),
                 Predicate::ElemMatchValue(node) | Predicate::ElemMatchObject(node) => node.is_replayable(),
@@ -291,7 +315,7 @@ impl Predicate {
             Self::Collated(collated) => own == Some(collated.collation()) && !collated.has_patterns(),
             Self::Regex(_) => own.is_none(),
             Self::ElemMatchValue(node) | Self::ElemMatchObject(node) => node.suits(own),
-            Self::Exists | Self::Type(_) | Self::Size(_) | Self::Mod { .. } | Self::Bits(_) => true,
+            Self::Exists | Self::Type(_) | Self::Size(_) | Self::Mod { .. } | Self::Bits(_) | Self::Geo(_) => true,
         }
     }
 
@@ -339,6 +363,7 @@ impl Predicate {
                 .is_some_and(|dividend| dividend.wrapping_rem(*divisor) == *remainder),
             Self::Regex(pattern) => value.is_some_and(|value| pattern.matches(value)),
             Self::Bits(test) => value.is_some_and(|value| test.matches(value)),
+            Self::Geo(test) => value.is_some_and(|value| test.matches(value)),
             Self::ElemMatchValue(node) => find_element(value, place, |element| {
                 node.matches(Subject::Value(element), &mut Trace::default())
             }),

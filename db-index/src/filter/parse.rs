@@ -12,15 +12,18 @@ use crate::{
         bits::{BitQuestion, BitTest},
         collated::Collated,
         expression,
+        near::{self, Nearness},
         node::{Members, Node, Predicate},
         pattern::Pattern,
         schema,
         types::{TypeSet, truthy},
     },
+    geo::{GeoTest, NearTest},
     limits::DEPTH_MAX,
     number::Number,
     order,
     path::{Path, elements, fields},
+    text::TextQuery,
 };
 
 /// How many conditions a filter may have.
@@ -31,12 +34,13 @@ const MEMBERS_MAX: usize = 500_000;
 const PATTERNS_MAX: usize = 512;
 
 /// Operators that are known and left out, at the top of a filter or under a field.
-const NOT_IMPLEMENTED: [&str; 8] =
-    ["$where", "$text", "$geoWithin", "$geoIntersects", "$geoNear", "$near", "$nearSphere", "$within"];
+const NOT_IMPLEMENTED: [&str; 1] = ["$where"];
 
 /// Compiles a whole filter.
 pub(super) fn filter(document: &RawDocument, context: &QueryContext) -> Result<Node, QueryError> {
-    let root = Parser::new(context).document(document, 0)?;
+    let mut parser = Parser::new(context);
+    let root = parser.document(document, 0)?;
+    near::check(&root, parser.nears)?;
     Ok(match root {
         Node::And(_) => root,
         other => Node::And(vec![other]),
@@ -49,7 +53,12 @@ pub(super) fn condition(
     operand: RawBsonRef<'_>,
     context: &QueryContext,
 ) -> Result<Node, QueryError> {
-    Parser::new(context).field(name, operand, 0)
+    let mut parser = Parser::new(context);
+    let node = parser.field(name, operand, 0)?;
+    if parser.nears > 0 {
+        return Err(QueryError::bad_value("geo $near must be top-level expr"));
+    }
+    Ok(node)
 }
 
 /// Whether an operand is a document of operators and no literal: its first key starts with `$`, and it is no reference
@@ -66,13 +75,17 @@ struct Parser<'c> {
     nodes: usize,
     members: usize,
     patterns: usize,
+    /// How many conditions on distances there are.
+    nears: usize,
+    /// How many searches for texts there are.
+    texts: usize,
     /// How many `$elemMatch` there are around: what is about the whole document cannot stand there.
     within_elements: usize,
 }
 
 impl<'c> Parser<'c> {
     fn new(context: &'c QueryContext) -> Self {
-        Self { context, nodes: 0, members: 0, patterns: 0, within_elements: 0 }
+        Self { context, nodes: 0, members: 0, patterns: 0, nears: 0, texts: 0, within_elements: 0 }
     }
 
     fn document(&mut self, document: &RawDocument, depth: usize) -> Result<Node, QueryError> {
@@ -123,6 +136,17 @@ impl<'c> Parser<'c> {
                 } else {
                     expression::sample(operand, self.context)
                 }
+            }
+            "$text" => {
+                if self.within_elements > 0 {
+                    return Err(QueryError::bad_value("$text can only be applied to the top-level document"));
+                }
+                self.count_node()?;
+                self.texts += 1;
+                if self.texts > 1 {
+                    return Err(QueryError::bad_value("Too many text expressions"));
+                }
+                Ok(Node::Text(Box::new(TextQuery::parse(operand, self.context.text.as_ref())?)))
             }
             "$jsonSchema" => Ok(Node::Schema(Box::new(schema::parse(operand, self)?))),
             name if NOT_IMPLEMENTED.contains(&name) => Err(not_implemented(name)),
@@ -184,7 +208,12 @@ impl<'c> Parser<'c> {
                         return Err(QueryError::bad_value("$options needs a $regex"));
                     }
                 }
-                name => nodes.push(self.operator(path, name, operand, depth)?),
+                "$minDistance" | "$maxDistance" => {
+                    if !fields(operators).any(|(name, _)| matches!(name, "$near" | "$nearSphere" | "$geoNear")) {
+                        return Err(QueryError::bad_value(format!("{name} needs a $near")));
+                    }
+                }
+                name => nodes.push(self.operator(path, name, operand, operators, depth)?),
             }
         }
         Ok(Node::all(nodes))
@@ -195,6 +224,7 @@ impl<'c> Parser<'c> {
         path: &Path,
         name: &str,
         operand: RawBsonRef<'_>,
+        beside: &RawDocument,
         depth: usize,
     ) -> Result<Node, QueryError> {
         let predicate = match name {
@@ -223,10 +253,28 @@ impl<'c> Parser<'c> {
             "$bitsAllClear" => Predicate::Bits(BitTest::parse(BitQuestion::AllClear, name, operand)?),
             "$bitsAnySet" => Predicate::Bits(BitTest::parse(BitQuestion::AnySet, name, operand)?),
             "$bitsAnyClear" => Predicate::Bits(BitTest::parse(BitQuestion::AnyClear, name, operand)?),
+            "$geoWithin" | "$within" | "$geoIntersects" => {
+                Predicate::Geo(Box::new(GeoTest::parse(name, operand)?))
+            }
+            "$near" | "$nearSphere" | "$geoNear" => return self.nearness(path, name, operand, beside),
             name if NOT_IMPLEMENTED.contains(&name) => return Err(not_implemented(name)),
             name => return Err(QueryError::bad_value(format!("unknown operator: {name}"))),
         };
         self.leaf(path, predicate)
+    }
+
+    /// `$near` and `$nearSphere`, whose bounds may stand beside them.
+    fn nearness(
+        &mut self,
+        path: &Path,
+        name: &str,
+        operand: RawBsonRef<'_>,
+        beside: &RawDocument,
+    ) -> Result<Node, QueryError> {
+        self.count_node()?;
+        self.nears += 1;
+        let test = NearTest::parse(name, operand, beside)?;
+        Ok(Node::Near(Box::new(Nearness { path: path.clone(), test })))
     }
 
     fn equality(&mut self, path: &Path, value: RawBsonRef<'_>) -> Result<Node, QueryError> {

@@ -13,7 +13,9 @@ use crate::{
     order::array_elements,
 };
 
+mod geo;
 mod hashed;
+mod text;
 mod wildcard;
 
 pub(crate) use hashed::hash_key;
@@ -107,6 +109,11 @@ impl IndexDefinition {
                 builder.own.push(keys);
             }
         }
+        // Indexes of locations and texts hold the documents that have some.
+        let is_special = self.fields().iter().any(|field| field.kind().is_special());
+        if is_special && builder.own.iter().all(|keys| keys.is_missing) {
+            return Ok(IndexEntries::default());
+        }
         let values = first_values(document, self.fields());
         let places = values.into_iter().zip(self.fields()).map(|(value, field)| match field.kind() {
             kind if kind.is_many_keyed() => Place::Done(None),
@@ -153,6 +160,8 @@ impl IndexDefinition {
     fn field_keys(&self, field: &IndexField, document: &RawDocument) -> Result<FieldKeys, QueryError> {
         match field.kind() {
             FieldKind::Wildcard => wildcard::keys(self, field, document),
+            FieldKind::Sphere | FieldKind::Flat => geo::keys(self, field, document),
+            FieldKind::Text => text::keys(self, document),
             FieldKind::Ascending | FieldKind::Descending | FieldKind::Hashed => Ok(FieldKeys::default()),
         }
     }

@@ -11,6 +11,8 @@ use crate::{
 
 /// The last part of a wildcard field's path.
 const WILDCARD: &str = "$**";
+/// What a key pattern calls the texts of a text index, once it is made.
+pub(super) const TEXT_PATH: &str = "_fts";
 
 /// One field of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,12 @@ pub enum FieldKind {
     Hashed,
     /// Every path below the field's, each with its values.
     Wildcard,
+    /// The cells of the globe that the locations there lie in.
+    Sphere,
+    /// The squares of the plane that the places there lie in.
+    Flat,
+    /// The terms of the document's texts: of the fields that the index names in its weights.
+    Text,
 }
 
 impl FieldKind {
@@ -38,7 +46,7 @@ impl FieldKind {
     /// path and a value.)
     pub fn columns(self) -> &'static [Direction] {
         match self {
-            Self::Ascending | Self::Hashed => &[Direction::Ascending],
+            Self::Ascending | Self::Hashed | Self::Sphere | Self::Flat | Self::Text => &[Direction::Ascending],
             Self::Descending => &[Direction::Descending],
             Self::Wildcard => &[Direction::Ascending, Direction::Ascending],
         }
@@ -51,7 +59,12 @@ impl FieldKind {
 
     /// Whether the field gives several keys by itself, not walked together with the others.
     pub(crate) fn is_many_keyed(self) -> bool {
-        matches!(self, Self::Wildcard)
+        matches!(self, Self::Wildcard) || self.is_special()
+    }
+
+    /// Whether the keys are not of values but of what is computed of them, for operators of their own.
+    pub(crate) fn is_special(self) -> bool {
+        matches!(self, Self::Sphere | Self::Flat | Self::Text)
     }
 
     /// How a key pattern names it.
@@ -59,7 +72,7 @@ impl FieldKind {
         match self {
             Self::Ascending | Self::Wildcard => RawBson::Int32(1),
             Self::Descending => RawBson::Int32(-1),
-            Self::Hashed => RawBson::String("hashed".to_owned()),
+            Self::Hashed | Self::Sphere | Self::Flat | Self::Text => RawBson::String(self.suffix().to_owned()),
         }
     }
 
@@ -69,6 +82,9 @@ impl FieldKind {
             Self::Ascending | Self::Wildcard => "1",
             Self::Descending => "-1",
             Self::Hashed => "hashed",
+            Self::Sphere => "2dsphere",
+            Self::Flat => "2d",
+            Self::Text => "text",
         }
     }
 }
@@ -127,6 +143,11 @@ impl IndexField {
         Self { path: "_id".to_owned(), parts: vec!["_id".to_owned()], kind: FieldKind::Ascending }
     }
 
+    /// The field of a text index that stands for all of its texts.
+    pub(super) fn of_texts() -> Self {
+        Self { path: TEXT_PATH.to_owned(), parts: vec![TEXT_PATH.to_owned()], kind: FieldKind::Text }
+    }
+
     /// The path as the key pattern has it: dotted, with `$**` at the end of a wildcard field's.
     pub fn path(&self) -> &str {
         &self.path
@@ -167,9 +188,8 @@ fn plugin(name: &str, path: &str, is_wildcard: bool) -> Result<FieldKind, QueryE
             format!("The index type 'wildcard' is not for a field: '{path}'"),
         )),
         "hashed" => Ok(FieldKind::Hashed),
-        "text" | "2d" | "2dsphere" => {
-            Err(cannot_create(format!("index type '{name}' is not supported: '{path}'")))
-        }
+        "2dsphere" => Ok(FieldKind::Sphere),
+        "2d" => Ok(FieldKind::Flat),
         "" => {
             Err(cannot_create(format!("Values in the index key pattern cannot be empty strings: '{path}'")))
         }

@@ -30,6 +30,7 @@ pub(super) fn check(fields: &[IndexField], options: &Options) -> Result<(), Quer
             ));
         }
     }
+    check_special(fields, options)?;
     let mut wildcards = of_kind(FieldKind::Wildcard);
     let Some(wildcard) = wildcards.next() else {
         return match options.wildcard_projection {
@@ -43,6 +44,29 @@ pub(super) fn check(fields: &[IndexField], options: &Options) -> Result<(), Quer
         return Err(cannot_create("Only one wildcard field is allowed in an index"));
     }
     check_wildcard(wildcard, fields, options)
+}
+
+/// Checks geospatial and text fields.
+fn check_special(fields: &[IndexField], options: &Options) -> Result<(), QueryError> {
+    let special: Vec<&IndexField> = fields.iter().filter(|field| field.kind().is_special()).collect();
+    let Some(first) = special.first() else { return Ok(()) };
+    if fields.iter().any(|field| !field.kind().is_special() && !field.kind().is_plain()) {
+        return Err(cannot_create("an index cannot have fields of different special kinds"));
+    }
+    if special.iter().any(|field| field.kind() != first.kind()) {
+        return Err(cannot_create("Can't use more than one index plugin for a single index."));
+    }
+    match first.kind() {
+        FieldKind::Flat if special.len() > 1 => Err(cannot_create("2d has to be first in index, and only once")),
+        FieldKind::Flat if fields.first().is_none_or(|field| field.kind() != FieldKind::Flat) => {
+            Err(cannot_create("2d has to be first in index"))
+        }
+        FieldKind::Flat | FieldKind::Text if options.collation.is_some() => {
+            Err(cannot_create("geospatial 2d and text indexes do not support collation"))
+        }
+        FieldKind::Text if options.unique => Err(cannot_create("a text index cannot be unique")),
+        _ => Ok(()),
+    }
 }
 
 fn check_wildcard(wildcard: &IndexField, fields: &[IndexField], options: &Options) -> Result<(), QueryError> {

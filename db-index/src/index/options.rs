@@ -1,13 +1,17 @@
 //! What can be asked of an index beside its keys: read from a specification, checked, and written back.
 
+use std::sync::Arc;
+
 use bson::{RawBsonRef, RawDocument, RawDocumentBuf, raw::cstr};
 
 use super::{partial::PartialFilter, wildcard::WildcardProjection};
 use crate::{
     collation::Collation,
     error::{ErrorCode, QueryError},
+    geo::Grid,
     number::Number,
     order::elements,
+    text::{TEXT_INDEX_OPTIONS, TextSettings},
 };
 
 /// The options of an index.
@@ -21,6 +25,10 @@ pub(super) struct Options {
     pub(super) expire_after_seconds: Option<i32>,
     pub(super) collation: Option<Collation>,
     pub(super) wildcard_projection: Option<WildcardProjection>,
+    /// The texts of a text index; read with its keys.
+    pub(super) text: Option<Arc<TextSettings>>,
+    /// The grid of a flat geospatial index.
+    pub(super) grid: Grid,
 }
 
 impl Options {
@@ -38,6 +46,7 @@ impl Options {
         if let Ok(Some(RawBsonRef::Document(filter))) = document.get("partialFilterExpression") {
             options.partial = Some(PartialFilter::parse(filter, options.collation.as_ref())?);
         }
+        options.grid.check()?;
         if options.sparse && options.partial.is_some() {
             return Err(cannot_create("cannot mix \"partialFilterExpression\" and \"sparse\" options"));
         }
@@ -64,6 +73,10 @@ impl Options {
         if let Some(collation) = &self.collation {
             document.append(cstr!("collation"), collation.to_document());
         }
+        if let Some(text) = &self.text {
+            text.write(document);
+        }
+        self.grid.write(document);
         if let Some(projection) = &self.wildcard_projection {
             document.append(cstr!("wildcardProjection"), projection.to_document());
         }
@@ -75,6 +88,8 @@ impl Options {
             && self.partial == other.partial
             && self.collation == other.collation
             && self.wildcard_projection == other.wildcard_projection
+            && self.text == other.text
+            && self.grid == other.grid
     }
 
     /// Whether such an index is also kept in the same way. Whether it is hidden does not count.
@@ -121,6 +136,13 @@ impl Options {
                 RawBsonRef::Document(_) => {}
                 _ => return Err(wrong_type(option, "an object")),
             },
+            "bits" | "min" | "max" => self.grid.read(option, value)?,
+            "2dsphereIndexVersion" | "coarsestIndexedLevel" | "finestIndexedLevel" => {
+                if Number::from_raw(value).is_none() {
+                    return Err(wrong_type(option, "a number"));
+                }
+            }
+            option if TEXT_INDEX_OPTIONS.contains(&option) => {} // read with the keys
             "key" | "ns" | "background" | "dropDups" => {}
             _ => {
                 return Err(invalid_option(format!(

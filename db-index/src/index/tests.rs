@@ -69,7 +69,10 @@ fn bad_definitions_are_refused() {
         rawdoc! { "a": 0 },
         rawdoc! { "a": f64::NAN },
         rawdoc! { "a": true },
-        rawdoc! { "a": "text" },
+        rawdoc! { "a": "text", "b": 1, "c": "text" },
+        rawdoc! { "a": 1, "b": "2d" },
+        rawdoc! { "a": "2dsphere", "b": "text" },
+        rawdoc! { "a": "2dsphere", "b": "hashed" },
         rawdoc! { "a": "unheard" },
         rawdoc! { "": 1 },
         rawdoc! { "a..b": 1 },
@@ -392,4 +395,48 @@ fn a_compound_wildcard_index_holds_documents_without_any_path() {
     assert_eq!(paths(&definition, &rawdoc! { "a": 1, "b": 2 }), vec![vec![int(1), "b".into(), int(2)]]);
     assert_eq!(paths(&definition, &rawdoc! { "a": 1 }), vec![vec![int(1), RawBson::MinKey, RawBson::MinKey]]);
     assert_eq!(definition.entries(&rawdoc! { "a": [1] }).unwrap_err().code.0, 7_246_301);
+}
+
+#[test]
+fn text_indexes_have_one_field_for_all_texts_and_are_written_back() {
+    let options = rawdoc! { "weights": { "b": 3 }, "default_language": "french" };
+    let definition = IndexDefinition::parse(
+        &rawdoc! { "n": 1, "a": "text", "b.c": "text", "z": -1 }, &options,
+    )
+    .unwrap();
+    assert_eq!(definition.name(), "n_1_a_text_b.c_text_z_-1");
+    assert_eq!(definition.key_pattern(), rawdoc! { "n": 1, "_fts": "text", "_ftsx": 1, "z": -1 });
+    let stored = definition.to_document();
+    assert_eq!(IndexDefinition::from_document(&stored).unwrap(), definition);
+    assert_eq!(
+        stored.get_document("weights").unwrap().to_owned(),
+        rawdoc! { "a": 1, "b": 3, "b.c": 1 }
+    );
+    let other = IndexDefinition::parse(&rawdoc! { "x": "text" }, &rawdoc! {}).unwrap();
+    assert_eq!(other.is_same_as(&definition).unwrap_err().code, ErrorCode::INDEX_OPTIONS_CONFLICT);
+    let document = rawdoc! { "n": 7, "a": "les chats", "b": { "c": ["chat noir"] }, "z": 1 };
+    assert_eq!(definition.entries(&document).unwrap().entries.len(), 2);
+    assert!(definition.entries(&rawdoc! { "n": 7, "a": "les" }).unwrap().entries.is_empty());
+}
+
+#[test]
+fn geospatial_indexes_hold_the_documents_with_locations() {
+    let sphere = index(&rawdoc! { "a.at": "2dsphere", "n": 1 });
+    let point = |x: f64, y: f64| rawdoc! { "type": "Point", "coordinates": [x, y] };
+    let two = rawdoc! { "a": [{ "at": point(1.0, 2.0) }, { "at": [3, 4] }, { "at": null }], "n": 5 };
+    assert_eq!(sphere.entries(&two).unwrap().entries.len(), 2);
+    for without in [rawdoc! { "n": 1 }, rawdoc! { "a": { "at": null } }, rawdoc! { "a": { "at": [] } }] {
+        assert!(sphere.entries(&without).unwrap().entries.is_empty(), "{without:?}");
+    }
+    for bad in [rawdoc! { "a": { "at": 5 } }, rawdoc! { "a": { "at": [500, 1] } }, rawdoc! { "a": { "at": {} } }] {
+        assert_eq!(sphere.entries(&bad).unwrap_err().code.0, 16755, "{bad:?}");
+    }
+    let flat = IndexDefinition::parse(&rawdoc! { "at": "2d" }, &rawdoc! { "min": -10, "max": 10, "bits": 8 }).unwrap();
+    assert_eq!(IndexDefinition::from_document(&flat.to_document()).unwrap(), flat);
+    assert_eq!(flat.entries(&rawdoc! { "at": [[1, 2], [3, 4]] }).unwrap().entries.len(), 2);
+    assert_eq!(flat.entries(&rawdoc! { "at": [11, 2] }).unwrap_err().code.0, 13027);
+    assert!(flat.entries(&rawdoc! { "x": 1 }).unwrap().entries.is_empty());
+    for (options, code) in [(rawdoc! { "bits": 0 }, 72), (rawdoc! { "bits": "x" }, 14), (rawdoc! { "min": 5, "max": 5 }, 72)] {
+        assert_eq!(IndexDefinition::parse(&rawdoc! { "at": "2d" }, &options).unwrap_err().code.0, code);
+    }
 }

@@ -71,7 +71,7 @@ pub(crate) fn node_bounds<'a>(node: &'a Node, path: &[&str], keys: Keys) -> Opti
         Node::Expression(test) => test
             .comparison()
             .and_then(|comparison| comparison_bounds(comparison, test.collation(), path, keys)),
-        Node::Always(true) | Node::Schema(_) | Node::Sample { .. } => None,
+        Node::Always(true) | Node::Schema(_) | Node::Sample { .. } | Node::Near(_) | Node::Text(_) => None,
         Node::Always(false) => Some(bounds(IntervalSet::empty(), true)),
     }
 }
@@ -171,6 +171,7 @@ pub(super) fn predicate_bounds(predicate: &Predicate, keys: Keys) -> Bounds<'_> 
         Predicate::Exists
         | Predicate::Type(_)
         | Predicate::Size(_)
+        | Predicate::Geo(_)
         | Predicate::ElemMatchValue(_)
         | Predicate::ElemMatchObject(_) => bounds(IntervalSet::full(), false),
     }
@@ -189,7 +190,9 @@ fn element_bounds(node: &Node) -> Option<IntervalSet> {
         | Node::Always(_)
         | Node::Schema(_)
         | Node::Expression(_)
-        | Node::Sample { .. } => None,
+        | Node::Sample { .. }
+        | Node::Near(_)
+        | Node::Text(_) => None,
     }
 }
 

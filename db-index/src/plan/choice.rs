@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{ErrorCode, QueryError},
-    filter::Node,
+    filter::{Nearness, Node},
     index::{FieldKind, IndexDefinition, MultikeyFields},
     key::Direction,
     sort::Sort,
@@ -66,6 +66,13 @@ impl<'a> Choice<'a> {
 
     /// The plans to choose from: one, where nothing can be better or the caller insists on it.
     fn plans(&self) -> Result<Vec<Plan>, QueryError> {
+        let nearness = self.conjuncts.iter().find_map(|node| match node {
+            Node::Near(nearness) => Some(nearness.as_ref()),
+            _ => None,
+        });
+        if let Some(nearness) = nearness {
+            return self.by_nearness(nearness).map(|plan| vec![plan]);
+        }
         let documents = || self.documents(&self.conjuncts, self.request);
         if let Some(direction) = self.request.sort.natural() {
             return Ok(vec![read_in(documents().plan(), direction)]);
@@ -125,6 +132,10 @@ impl<'a> Choice<'a> {
                 "error processing query: hint provided does not correspond to an existing index",
             )
         })?;
+        let searches = |node: &&Node| matches!(node, Node::Text(_));
+        if index.definition.text().is_some() && !self.conjuncts.iter().any(searches) {
+            return Err(QueryError::bad_value("bad hint: a text index answers $text alone"));
+        }
         let is_wildcard = index.definition.fields().iter().any(|field| field.kind() == FieldKind::Wildcard);
         let found = ways(Source::Index(place), index, &self.conjuncts, self.request);
         // A hint may lose documents that an index does not hold; of a wildcard index there would be no sense in what is left.
@@ -137,6 +148,34 @@ impl<'a> Choice<'a> {
             return unions.into_iter().min_by(|a, b| a.cost.total_cmp(&b.cost)).ok_or_else(no_plan);
         }
         Ok(documents())
+    }
+
+    /// The plan for what is near: by an index of the locations, and no other way.
+    fn by_nearness(&self, nearness: &Nearness) -> Result<Plan, QueryError> {
+        let kind = if nearness.test.is_spherical() { FieldKind::Sphere } else { FieldKind::Flat };
+        let serves = |definition: &IndexDefinition| {
+            !definition.is_hidden()
+                && definition
+                    .fields()
+                    .iter()
+                    .any(|field| field.kind() == kind && nearness.path.is(field.path()))
+                && self.request.hint.is_none_or(|hint| hint.names(definition))
+        };
+        let indexes = self.request.indexes.iter().enumerate().filter(|(_, index)| serves(index.definition));
+        let found = indexes
+            .flat_map(|(place, index)| ways(Source::Index(place), index, &self.conjuncts, self.request))
+            .filter(|way| way.scan.is_complete);
+        found.min_by(|a, b| a.cost.total_cmp(&b.cost)).map(|way| way.plan()).ok_or_else(|| {
+            QueryError::new(
+                ErrorCode::NO_QUERY_EXECUTION_PLANS,
+                format!(
+                    "error processing query: planner returned error :: caused by :: unable to find index for \
+                     $geoNear query: no {} index on '{}'",
+                    if kind == FieldKind::Sphere { "2dsphere" } else { "2d" },
+                    nearness.path
+                ),
+            )
+        })
     }
 
     /// Whether an index may be of use at all: a query names the first of its fields, or wants nothing else.

@@ -8,6 +8,7 @@ use super::{
     bounds::{Bounds, Keys, node_bounds, tightest},
     implication::implies,
     interval::IntervalSet,
+    special,
 };
 use crate::{
     filter::{Node, Predicate},
@@ -28,6 +29,8 @@ pub(super) enum Holds {
     Hashes,
     /// The paths of a wildcard field.
     Paths,
+    /// What is computed of locations or texts, for conditions of their own.
+    Special,
     /// What says nothing of any one path.
     Other,
 }
@@ -155,6 +158,9 @@ impl Columns {
                     columns.push(column(field.path(), field.direction(), Holds::Values));
                 }
                 FieldKind::Hashed => columns.push(column(field.path(), field.direction(), Holds::Hashes)),
+                FieldKind::Sphere | FieldKind::Flat | FieldKind::Text => {
+                    columns.push(column(field.path(), field.direction(), Holds::Special));
+                }
                 FieldKind::Wildcard => {
                     let values = if wildcard == Wildcard::Values { Holds::Values } else { Holds::Other };
                     columns.push(column(wildcard_path, Direction::Ascending, Holds::Paths));
@@ -191,9 +197,15 @@ impl Columns {
                 Holds::Values => one_key_set(column, &suited, &mut satisfied),
                 Holds::Hashes => hashed(&one_key_set(column, &suited, &mut vec![false; conjuncts.len()])),
                 Holds::Paths => self.paths_set(column, conjuncts, &mut satisfied),
+                // Each key stands in an entry with each tuple of the other columns, whatever elements those are of.
+                Holds::Special => special::bounds(conjuncts, index.definition, &column.path),
                 Holds::Other => IntervalSet::full(),
             });
         }
+        let mut special =
+            self.columns.iter().zip(&sets).filter(|(column, _)| column.holds == Holds::Special).peekable();
+        // It holds the documents that have a location or a text.
+        is_complete &= special.peek().is_none() || special.any(|(_, set)| !set.is_full());
         is_complete &= match self.wildcard {
             Wildcard::None => {
                 !index.definition.is_sparse()

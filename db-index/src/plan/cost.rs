@@ -49,10 +49,12 @@ pub(super) fn keys(index: &IndexInfo<'_>, scan: &Scan, counted: Counted) -> f64 
     let ranges: usize = scan.branch.runs.iter().map(|run| run.ranges.len()).sum();
     let points = in_keys.is_empty() && in_ranges.iter().all(IntervalSet::is_points);
     let is_unique = index.definition.is_unique() || scan.branch.source == Source::Documents;
+    let share = in_ranges.iter().map(set_selectivity).product::<f64>();
+    let share = if scan.is_special { share.min(SPECIAL) } else { share };
     let guess = if points && is_unique {
         ranges as f64
     } else {
-        (index.entries as f64 * in_ranges.iter().map(set_selectivity).product::<f64>()).max(1.0)
+        (index.entries as f64 * share).max(1.0)
     };
     match counted {
         Counted::Not => guess,
@@ -128,8 +130,10 @@ fn node_selectivity(node: &Node) -> f64 {
                 _ => HALF_OPEN,
             },
             Predicate::ElemMatchValue(node) | Predicate::ElemMatchObject(node) => node_selectivity(node),
+            Predicate::Geo(_) => SPECIAL,
             _ => OTHER,
         },
+        Node::Near(_) | Node::Text(_) => SPECIAL,
         Node::Schema(_) => OTHER,
         Node::Expression(test) => match test.comparison().map(|comparison| comparison.relation) {
             Some(Relation::Equal) => POINT,
@@ -156,3 +160,5 @@ const POINT: f64 = 0.01;
 const CLOSED: f64 = 0.1;
 const HALF_OPEN: f64 = 0.2;
 const OTHER: f64 = 0.5;
+/// What locations and texts are asked for.
+const SPECIAL: f64 = 0.02;

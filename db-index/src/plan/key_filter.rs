@@ -133,7 +133,9 @@ fn compile(node: &Node, columns: &[Column], last: &mut usize) -> Option<KeyNode>
         Node::Nor(nodes) => KeyNode::Not(Box::new(KeyNode::Any(compile_all(nodes)?))),
         Node::Not(inner) => KeyNode::Not(Box::new(compile(inner, columns, last)?)),
         Node::Always(answer) => KeyNode::Always(*answer),
-        Node::Schema(_) | Node::Expression(_) | Node::Sample { .. } => return None,
+        Node::Schema(_) | Node::Expression(_) | Node::Sample { .. } | Node::Near(_) | Node::Text(_) => {
+            return None;
+        }
         Node::Field { path, predicate } => {
             let is_own = |column: &Column| column.holds == Holds::Values && path.is(&column.path);
             let field = columns.iter().position(is_own)?;

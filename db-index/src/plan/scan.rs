@@ -19,6 +19,7 @@ const RUNS_MAX: usize = 256;
 
 /// A branch that reads an index, or the documents in the order of `_id`, for a filter and a sort.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(super) struct Scan {
     pub(super) branch: Branch,
     /// Whether what it reads comes in the order of the sort, or there is none.
@@ -31,6 +32,8 @@ pub(super) struct Scan {
     pub(super) fields_in_ranges: usize,
     /// Which conjuncts hold for whatever is read.
     pub(super) satisfied: Vec<bool>,
+    /// Whether it is bounded by locations or texts.
+    pub(super) is_special: bool,
 }
 
 /// What a sort gets from an index.
@@ -103,9 +106,11 @@ pub(super) fn scan(
         .iter()
         .zip(&bounds)
         .any(|(column, set)| (column.is_many || column.holds == Holds::Paths) && !set.is_one_point());
+    let mut special = columns.iter().zip(&bounds).filter(|(column, _)| column.holds == Holds::Special);
+    let is_special = special.any(|(_, set)| !set.is_full());
     let columns = columns.iter().map(|column| (column.shown(), column.direction)).collect();
     let branch = Branch { source, direction, runs, key_filter, tests_documents, covered, bounds, columns };
-    Scan { branch, is_sorted, may_repeat, is_complete, fields_in_ranges, satisfied }
+    Scan { branch, is_sorted, may_repeat, is_complete, fields_in_ranges, satisfied, is_special }
 }
 
 fn sort_service(sort: &Sort, columns: &[Column], bounds: &[IntervalSet]) -> Service {

@@ -11,6 +11,7 @@ use crate::{
     limits::DOCUMENT_BYTES_MAX,
     path::{elements, field},
     projection::{Fields, Kind, Node, Projection},
+    text,
 };
 
 /// The document at work: its projection, and where its filter matched.
@@ -29,6 +30,11 @@ pub(super) fn project(projection: &Projection, document: &RawDocument) -> Result
     let run = Run { kind: projection.kind, position, projection, values };
     let mut shown = RawDocumentBuf::new();
     run.document(document, &projection.fields, true, &mut shown)?;
+    if let (false, Ok(Some(score))) = (projection.scores.is_empty(), document.get(text::TEXT_SCORE)) {
+        for name in &projection.scores {
+            shown.append(CString::try_from(&**name).map_err(|error| invalid(&error))?, score);
+        }
+    }
     if !projection.computed.is_empty() {
         guard::check_document(shown.as_bytes())?;
     }

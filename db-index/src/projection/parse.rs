@@ -11,6 +11,7 @@ use crate::{
     path::{Path, elements, fields},
     projection::{Fields, Kind, Node, Projection},
     sort::check_field_path,
+    text,
 };
 
 /// What has been seen of a projection so far.
@@ -23,6 +24,7 @@ struct Parser<'c> {
     positional: bool,
     slice: bool,
     elem_match: bool,
+    scores: Vec<Box<str>>,
 }
 
 pub(super) fn projection(
@@ -40,6 +42,7 @@ pub(super) fn projection(
         positional: false,
         slice: false,
         elem_match: false,
+        scores: Vec::new(),
     };
     for (name, value) in fields(document) {
         parser.field(name, value, "")?;
@@ -50,7 +53,14 @@ pub(super) fn projection(
         _ if parser.elem_match => Kind::Inclusion,
         _ => Kind::Exclusion,
     });
+    if kind == Kind::Exclusion && !parser.scores.is_empty() {
+        // Neither what the document has under the name nor the score that it carries is shown.
+        let hidden = parser.scores.iter().map(|name| &**name).chain([text::TEXT_SCORE]);
+        let hidden: Fields = hidden.map(|name| (name.into(), Node::Leaf)).collect();
+        parser.fields.extend(hidden);
+    }
     Ok(Projection {
+        scores: parser.scores,
         fields: parser.fields,
         kind,
         id: parser.id.unwrap_or(true),
@@ -170,10 +180,15 @@ impl Parser<'_> {
         match operator {
             "$slice" => self.slice(path, operand, document),
             "$elemMatch" => self.elem_match(path, operand),
-            "$meta" => Err(QueryError::new(
+            "$meta" if path.contains('.') => Err(QueryError::new(
                 ErrorCode::NOT_IMPLEMENTED,
-                format!("$meta is not supported in projections: '{path}'"),
+                format!("$meta is not supported below the top of a projection: '{path}'"),
             )),
+            "$meta" => {
+                text::parse_meta(operand)?;
+                self.scores.push(path.into());
+                Ok(())
+            }
             _ => self.computed(path, RawBsonRef::Document(document)).map_err(|error| match error.code {
                 ErrorCode(168) if error.message.contains(&format!("'{operator}'")) => {
                     QueryError { code: ErrorCode::UNKNOWN_EXPRESSION_IN_PROJECTION, ..error }
