@@ -7,11 +7,12 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "combdb/v1/collections.proto",
     "combdb/v1/databases.proto",
     "combdb/v1/document.proto",
     "combdb/v1/documents.proto",
+    "combdb/v1/log.proto",
     "combdb/v1/peers.proto",
     "combdb/v1/tickets.proto",
     "combdb/v1/writers.proto",

@@ -401,7 +401,8 @@ impl Database {
         self.shared.commands.is_closed()
     }
 
-    fn begin_read(&self) -> Result<redb::ReadTransaction> {
+    /// A snapshot of everything.
+    pub(crate) fn begin_read(&self) -> Result<redb::ReadTransaction> {
         let file = self.shared.file.read().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(file.ok_or_else(closed)?.begin_read()?)
     }
@@ -461,7 +462,7 @@ pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the database is closed")
 }
 
-fn no_view() -> Error {
+pub(crate) fn no_view() -> Error {
     Error::data("the database has no view")
 }
 

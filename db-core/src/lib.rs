@@ -12,6 +12,7 @@ mod error_line;
 mod ids;
 pub mod limits;
 pub mod linearizer;
+mod log;
 mod log_reader;
 mod operation;
 mod payload;
@@ -41,6 +42,7 @@ pub use driver::{
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
 pub use error::{Error, ErrorKind, Result, WriteFailure};
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
+pub use log::{LogPage, LogRange, LoggedEntry, LoggedOperation, Place, RejectedOperation};
 pub use log_reader::{LogReader, StoredRun, Tip};
 pub use peer_address::{EndpointKey, PeerAddress, PeerAddressError, SOCKETS_MAX};
 pub use query::Hint;

@@ -54,6 +54,18 @@ pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// About how many bytes of entries and of what they overwrote are ordered in one storage transaction.
 pub const SETTLE_BYTES_MAX: usize = if cfg!(test) { 16 * 1024 } else { 64 * 1024 * 1024 };
 
+/// How many entries a page of the log holds at the most.
+pub const LOG_PAGE_ENTRIES_MAX: usize = 1_000;
+
+/// How many entries a page of one writer's log is looked for in at the most.
+pub const LOG_SCAN_ENTRIES_MAX: usize = 10_000;
+
+/// How many bytes of payloads are read for a page of the log at the most, but for one entry; a parent counts as 1 KiB.
+pub const LOG_PAGE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// How many operations of an entry the log shows, and how many rejected parts of each.
+pub const LOG_PARTS_MAX: usize = 20;
+
 const _: () = {
     assert!(PAYLOAD_BYTES_MAX < RUN_BYTES_MAX);
     assert!(PAYLOAD_BYTES_MAX <= u32::MAX as usize);

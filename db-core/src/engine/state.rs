@@ -152,15 +152,7 @@ impl State {
 
     /// Reads the kept state and what the tables hold of it.
     pub(super) fn restore(stored: &[u8], tables: &Tables<'_>) -> Result<Self> {
-        let mut reader = Reader::new(stored);
-        let (next_number, base) = (reader.u64()?, reader.u64()?);
-        let heads_count = reader.u32()?;
-        let heads = (0..heads_count).map(|_| reader.u64()).collect::<Result<BTreeSet<_>, _>>()?;
-        let forked_count = reader.u32()?;
-        let forked = (0..forked_count)
-            .map(|_| reader.array().map(WriterKey::from_bytes))
-            .collect::<Result<BTreeSet<_>, _>>()?;
-        let snapshot = reader.bytes(usize::MAX)?;
+        let Kept { next_number, base, heads, forked, snapshot } = Kept::read(stored)?;
 
         let applied = tables.ordered_from(base)?;
         let unordered: BTreeSet<u64> = tables.unordered()?;
@@ -188,6 +180,38 @@ impl State {
         state.missing_head = tables.missing_head()?;
         Ok(state)
     }
+}
+
+/// The kept state as it is read.
+struct Kept<'a> {
+    next_number: u64,
+    base: u64,
+    heads: BTreeSet<u64>,
+    forked: BTreeSet<WriterKey>,
+    snapshot: &'a [u8],
+}
+
+impl<'a> Kept<'a> {
+    fn read(stored: &'a [u8]) -> Result<Self> {
+        let mut reader = Reader::new(stored);
+        let (next_number, base) = (reader.u64()?, reader.u64()?);
+        let heads_count = reader.u32()?;
+        let heads = (0..heads_count).map(|_| reader.u64()).collect::<Result<BTreeSet<_>, _>>()?;
+        let forked_count = reader.u32()?;
+        let forked = (0..forked_count)
+            .map(|_| reader.array().map(WriterKey::from_bytes))
+            .collect::<Result<BTreeSet<_>, _>>()?;
+        let snapshot = reader.bytes(usize::MAX)?;
+        Ok(Self { next_number, base, heads, forked, snapshot })
+    }
+}
+
+/// Of a kept state: how many entries are confirmed, and the linearizer without its tail.
+pub(crate) fn read_confirmed(stored: &[u8]) -> Result<(u64, Linearizer)> {
+    let kept = Kept::read(stored)?;
+    let linearizer = Linearizer::without_tail(kept.snapshot)
+        .map_err(|error| Error::data("the kept order is damaged").with_source(error))?;
+    Ok((kept.base, linearizer))
 }
 
 /// What the linearizer has asked to keep, from the tables.

@@ -42,6 +42,7 @@
 
 mod ack;
 mod ancestry;
+mod ballot;
 mod epoch;
 mod node;
 mod order;
@@ -53,6 +54,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::WriterKey;
 
+pub use ballot::{Ballot, Voter};
 pub use node::{EntryNumber, Node, Part, Position, Tail};
 pub use snapshot::RestoreError;
 pub use standing::{Past, Standing};

@@ -146,7 +146,7 @@ impl LogSnapshot {
         record_in(&self.headers, number)
     }
 
-    fn payload(&self, number: u64) -> Result<Vec<u8>> {
+    pub(crate) fn payload(&self, number: u64) -> Result<Vec<u8>> {
         Ok(self.payloads.get(number)?.map(|payload| payload.value().to_vec()).unwrap_or_default())
     }
 

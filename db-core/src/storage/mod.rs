@@ -6,7 +6,7 @@ mod logs;
 mod tables;
 
 pub(crate) use logs::{EntryRecord, LogSnapshot};
-pub(crate) use tables::{Tables, order_snapshot, view_snapshot};
+pub(crate) use tables::{OrderSnapshot, Tables, engine_state_snapshot, order_snapshot, view_snapshot};
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 

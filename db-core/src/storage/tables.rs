@@ -16,7 +16,7 @@
 
 use std::collections::BTreeSet;
 
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError, WriteTransaction};
 
 use crate::error::Result;
 use crate::ids::{EntryHash, WriterKey};
@@ -192,4 +192,48 @@ pub(super) fn read_meta(transaction: &ReadTransaction, name: &'static str) -> Re
 pub(crate) fn order_snapshot(transaction: &ReadTransaction, from: u64, to: u64) -> Result<Vec<u64>> {
     let order = transaction.open_table(ORDER)?;
     order.range::<u64>(from..to)?.map(|item| Ok(item?.1.value())).collect()
+}
+
+/// The engine's state as it was last kept.
+pub(crate) fn engine_state_snapshot(transaction: &ReadTransaction) -> Result<Option<Vec<u8>>> {
+    read_meta(transaction, ENGINE)
+}
+
+/// The order as it is applied, and behind it what is not yet ordered, as a read transaction sees them.
+pub(crate) struct OrderSnapshot {
+    order: redb::ReadOnlyTable<u64, u64>,
+    unordered: redb::ReadOnlyTable<u64, ()>,
+    ordered: u64,
+}
+
+impl OrderSnapshot {
+    pub(crate) fn open(transaction: &ReadTransaction) -> Result<Self> {
+        let order = transaction.open_table(ORDER)?;
+        let ordered = order.last()?.map_or(0, |(position, _)| position.value() + 1);
+        Ok(Self { order, unordered: transaction.open_table(UNORDERED)?, ordered })
+    }
+
+    /// How many entries have a place in the order.
+    pub(crate) fn ordered(&self) -> u64 {
+        self.ordered
+    }
+
+    /// How many entries there are.
+    pub(crate) fn entries(&self) -> Result<u64> {
+        Ok(self.ordered + self.unordered.len()?)
+    }
+
+    /// The numbers of up to `limit` entries from this place on.
+    pub(crate) fn numbers(&self, from: u64, limit: usize) -> Result<Vec<u64>> {
+        let ordered = self.order.range(from..)?.take(limit).map(|item| Ok(item?.1.value()));
+        let mut numbers = ordered.collect::<Result<Vec<_>>>()?;
+        if numbers.len() < limit {
+            let skip = usize::try_from(from.saturating_sub(self.ordered)).unwrap_or(usize::MAX);
+            let rest = self.unordered.iter()?.skip(skip).take(limit - numbers.len());
+            for number in rest {
+                numbers.push(number?.0.value());
+            }
+        }
+        Ok(numbers)
+    }
 }

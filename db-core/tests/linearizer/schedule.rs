@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use db_core::linearizer::{EntryNumber, Linearizer, Node, Past, Standing};
+use db_core::linearizer::{Ballot, EntryNumber, Linearizer, Node, Past, Standing, Voter};
 use db_core::{EntryHash, WriterKey};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -25,6 +25,8 @@ struct Peer {
     log: Log,
     heads: BTreeSet<usize>,
     writes_confirmed: usize,
+    confirmed: Vec<EntryNumber>,
+    anchors: BTreeSet<EntryNumber>,
 }
 
 #[derive(Default)]
@@ -61,6 +63,8 @@ impl Network {
             log: Log::default(),
             heads: BTreeSet::new(),
             writes_confirmed: 0,
+            confirmed: Vec::new(),
+            anchors: BTreeSet::new(),
         };
         Self {
             entries: Vec::new(),
@@ -112,6 +116,8 @@ impl Network {
         while let Some(part) = peer.linearizer.next_part() {
             let writes = part.entries.iter().filter(|n| !self.entries[peer.log.held[n.0 as usize].0].is_ack);
             peer.writes_confirmed += writes.count();
+            peer.anchors.insert(part.anchor);
+            peer.confirmed.extend(part.entries);
             peer.linearizer.finish_part(&[], &peer.log).unwrap();
         }
     }
@@ -281,6 +287,61 @@ fn pairs_that_meet_by_chance_confirm_nearly_everything() {
             let run = format!("{indexers} indexers, {ack_percent} % of the acks: {outcome:?}");
             assert!(outcome.confirmed >= 0.9, "{run}");
             assert!(outcome.tail_at_end <= 40.0 && outcome.tail_max <= 40.0, "{run}");
+        }
+    }
+}
+
+#[test]
+fn anchors_are_told_from_what_is_stored_of_the_order() {
+    let mut dice = Dice(ChaCha8Rng::seed_from_u64(7));
+    for indexers in [1, 2, 3, 5] {
+        let mut network = Network::new(indexers + 1, indexers);
+        for _ in 0..300 {
+            let a = dice.below(indexers + 1);
+            if dice.chance(50) {
+                network.write(a, dice.chance(50) && network.wants_ack(a));
+            } else {
+                network.sync(a, (a + 1 + dice.below(indexers)) % (indexers + 1));
+            }
+        }
+        for peer in &mut network.peers {
+            let told = Linearizer::without_tail(&peer.linearizer.snapshot()).unwrap();
+            let order: Vec<EntryNumber> =
+                peer.confirmed.iter().chain(peer.linearizer.tail().entries).copied().collect();
+            let voters: Vec<Voter> = order
+                .iter()
+                .map(|number| {
+                    let (id, standing) = &peer.log.held[number.0 as usize];
+                    let entry = &network.entries[*id];
+                    let mut hash = [0; 32];
+                    hash[..8].copy_from_slice(&(*id as u64).to_be_bytes());
+                    Voter {
+                        hash: EntryHash::from_bytes(hash),
+                        writer: writer(entry.by as u8),
+                        seq: entry.seq,
+                        wave: entry.wave,
+                        standing: standing.clone(),
+                    }
+                })
+                .collect();
+            let anchors = |from: usize, to: usize| {
+                let ballots = told.ballots(&voters[from..to]);
+                let numbers = order[from..to].iter().zip(ballots);
+                numbers
+                    .filter(|(_, ballot)| *ballot == Ballot::Anchor)
+                    .map(|(n, _)| *n)
+                    .collect::<BTreeSet<_>>()
+            };
+            assert!(!peer.anchors.is_empty());
+            assert_eq!(anchors(0, order.len()), peer.anchors);
+            for from in (0..order.len()).step_by(17) {
+                // Of a stretch whatever is told is true, and of one to the end it is everything.
+                let to_end: BTreeSet<_> =
+                    peer.anchors.intersection(&order[from..].iter().copied().collect()).copied().collect();
+                assert_eq!(anchors(from, order.len()), to_end);
+                let to = (from + 60).min(order.len());
+                assert!(anchors(from, to).is_subset(&peer.anchors));
+            }
         }
     }
 }

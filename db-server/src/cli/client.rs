@@ -5,6 +5,7 @@ use std::time::Duration;
 use proto::v1::collections_client::CollectionsClient;
 use proto::v1::databases_client::DatabasesClient;
 use proto::v1::documents_client::DocumentsClient;
+use proto::v1::log_client::LogClient;
 use proto::v1::peers_client::PeersClient;
 use proto::v1::tickets_client::TicketsClient;
 use proto::v1::writers_client::WritersClient;
@@ -82,6 +83,11 @@ impl Client {
     /// The service of that name.
     pub(crate) fn peers(&self) -> PeersClient<Channel> {
         PeersClient::new(self.channel.clone())
+    }
+
+    /// The service of that name.
+    pub(crate) fn log(&self) -> LogClient<Channel> {
+        LogClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// The service of that name.

@@ -7,6 +7,7 @@ mod find;
 mod import;
 mod indexes;
 mod lines;
+mod log;
 mod output;
 mod peers;
 mod progress;
@@ -72,6 +73,9 @@ enum Command {
     Update(documents::Update),
     /// Deletes documents
     Delete(documents::Delete),
+    /// Shows the entries of the log and draws how they hang together
+    #[command(subcommand)]
+    Log(log::Log),
     /// Tells how a database stands
     Status(status::Status),
     /// Creates a closed database, of which this peer is the first admin
@@ -106,6 +110,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Insert(command) => command.run(common).await,
         Command::Update(command) => command.run(common).await,
         Command::Delete(command) => command.run(common).await,
+        Command::Log(command) => command.run(common).await,
         Command::Status(command) => command.run(common).await,
         Command::Create(command) => command.run(common).await,
         Command::Join(command) => command.run(common).await,

@@ -7,6 +7,7 @@ mod databases;
 mod documents;
 mod explain;
 mod find;
+mod log;
 mod options;
 mod peers;
 mod stream;
@@ -16,6 +17,7 @@ mod writers;
 use proto::v1::collections_server::CollectionsServer;
 use proto::v1::databases_server::DatabasesServer;
 use proto::v1::documents_server::DocumentsServer;
+use proto::v1::log_server::LogServer;
 use proto::v1::peers_server::PeersServer;
 use proto::v1::tickets_server::TicketsServer;
 use proto::v1::writers_server::WritersServer;
@@ -49,6 +51,7 @@ pub(crate) async fn routes(node: Node) -> Result<Routes, tonic_reflection::serve
         .add_service(service!(WritersServer, writers::Service))
         .add_service(service!(PeersServer, peers::Service))
         .add_service(service!(TicketsServer, tickets::Service))
+        .add_service(service!(LogServer, log::Service))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))

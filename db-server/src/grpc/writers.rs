@@ -79,7 +79,8 @@ pub(super) fn list(database: &Database) -> db_core::Result<Vec<Writer>> {
     Ok(database.writers()?.into_iter().map(describe).collect())
 }
 
-fn read_key(text: &str) -> Result<WriterKey, Status> {
+/// A writer's key as a client names it.
+pub(super) fn read_key(text: &str) -> Result<WriterKey, Status> {
     WriterKey::from_hex(text)
         .ok_or_else(|| invalid("a writer's key is 64 hexadecimal digits, and this is not one", None))
 }

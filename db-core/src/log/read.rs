@@ -1,0 +1,227 @@
+//! Reading a page of the log from one snapshot, within bounds.
+
+use std::collections::VecDeque;
+
+use bson::{RawDocument, rawdoc};
+
+use super::summary::summary;
+use super::{LogPage, LogRange, LoggedEntry, Place, RejectedOperation};
+use crate::apply::read_operations;
+use crate::database::{Database, no_view};
+use crate::engine::read_confirmed;
+use crate::entry::Header;
+use crate::error::{Error, Result};
+use crate::ids::EntryHash;
+use crate::limits;
+use crate::linearizer::{Ballot, Standing, Voter};
+use crate::storage::{self, EntryRecord, LogSnapshot, OrderSnapshot};
+use crate::view::catalog::{self, REJECTED};
+use crate::view::documents::id_key;
+use crate::view::{ReadView, ViewSnapshot, keyspace};
+
+/// How many entries behind the page are read for the votes that tell its anchors.
+const LOOKAHEAD_ENTRIES: usize = 256;
+
+pub(super) fn page(database: &Database, range: &LogRange) -> Result<LogPage> {
+    let transaction = database.begin_read()?;
+    let order = OrderSnapshot::open(&transaction)?;
+    let state = storage::engine_state_snapshot(&transaction)?.ok_or_else(no_view)?;
+    let (confirmed, linearizer) = read_confirmed(&state)?;
+    let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
+    let log = LogSnapshot::open(&transaction, database.id())?;
+
+    let mut scan = Scan::new(range, &order)?;
+    let first = scan.next;
+    let numbers = order.numbers(first, scan.places_max.saturating_add(LOOKAHEAD_ENTRIES))?;
+    let mut voters = Vec::new();
+    for (at, number) in numbers.into_iter().enumerate() {
+        let is_ahead = scan.is_done || at >= scan.places_max;
+        if is_ahead
+            && voters.len()
+                >= usize::try_from(scan.next - first).unwrap_or(usize::MAX).saturating_add(LOOKAHEAD_ENTRIES)
+        {
+            break;
+        }
+        let record = log.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
+        voters.push(voter(&record)?);
+        if !is_ahead {
+            scan.take(Found { at, number, record });
+        }
+    }
+    let ballots = linearizer.ballots(&voters);
+    let rejections = Rejections::open(&view)?;
+    let mut entries = Vec::with_capacity(scan.found.len());
+    for found in scan.found {
+        let at = first + found.at as u64;
+        let place = if at < confirmed {
+            Place::Confirmed(at)
+        } else if at < order.ordered() {
+            Place::Tail(at)
+        } else {
+            Place::Unordered
+        };
+        let ballot = ballots.get(found.at).copied().unwrap_or_default();
+        let payload = log.payload(found.number)?;
+        entries.push(describe(found.record, place, ballot, &payload, &rejections)?);
+    }
+    let stored = order.entries()?;
+    Ok(LogPage {
+        entries,
+        next: Some(scan.next).filter(|next| *next < stored),
+        confirmed,
+        ordered: order.ordered(),
+        stored,
+        epoch: linearizer.epoch(),
+        indexers: linearizer.indexers().to_vec(),
+    })
+}
+
+/// An entry that was asked for.
+struct Found {
+    /// How many places behind the first that was looked at.
+    at: usize,
+    number: u64,
+    record: EntryRecord,
+}
+
+/// The way through the order: what was found, and when it is enough.
+struct Scan<'a> {
+    range: &'a LogRange,
+    limit: usize,
+    /// How many places are looked at.
+    places_max: usize,
+    /// The next place to look at.
+    next: u64,
+    found: VecDeque<Found>,
+    weight: u64,
+    is_done: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(range: &'a LogRange, order: &OrderSnapshot) -> Result<Self> {
+        let limit = range.limit.clamp(1, limits::LOG_PAGE_ENTRIES_MAX);
+        let places_max = if range.writer.is_some() { limits::LOG_SCAN_ENTRIES_MAX } else { limit };
+        let last = order.entries()?.saturating_sub(places_max as u64);
+        let next = range.from.unwrap_or(last);
+        Ok(Self { range, limit, places_max, next, found: VecDeque::new(), weight: 0, is_done: false })
+    }
+
+    /// Looks at the next entry. Of the last ones those before have to go where the first ones asked for end the page.
+    fn take(&mut self, found: Found) {
+        let header = &found.record.header;
+        if self.range.writer.is_none_or(|writer| writer == header.writer) {
+            let weight = weight(header);
+            let is_last_wanted = self.range.from.is_none();
+            while !self.found.is_empty()
+                && (self.weight.saturating_add(weight) > limits::LOG_PAGE_BYTES_MAX
+                    || self.found.len() >= self.limit)
+            {
+                if !is_last_wanted {
+                    self.is_done = true;
+                    return;
+                }
+                let before = self.found.pop_front();
+                self.weight -= before.map_or(0, |before| self::weight(&before.record.header));
+            }
+            self.weight = self.weight.saturating_add(weight);
+            self.found.push_back(found);
+        }
+        self.next += 1;
+        self.is_done = self.range.from.is_some() && self.found.len() >= self.limit;
+    }
+}
+
+/// What an entry adds to a page's size: 64 digits a parent are little beside what they cost to send and show.
+fn weight(header: &Header) -> u64 {
+    u64::from(header.payload_length) + header.parents.len() as u64 * 1_024
+}
+
+fn voter(record: &EntryRecord) -> Result<Voter> {
+    Ok(Voter {
+        hash: record.hash,
+        writer: record.header.writer,
+        seq: record.header.seq,
+        wave: record.header.wave,
+        standing: Standing::decode(&record.standing)?,
+    })
+}
+
+fn describe(
+    record: EntryRecord,
+    place: Place,
+    ballot: Ballot,
+    payload: &[u8],
+    rejections: &Rejections<'_>,
+) -> Result<LoggedEntry> {
+    let EntryRecord { hash, header, .. } = record;
+    let (operations, unreadable) = match read_operations(payload) {
+        Ok(operations) => (operations, None),
+        Err(unreadable) => (Vec::new(), Some(unreadable.to_string())),
+    };
+    let is_rejectable = !payload.is_empty() && place != Place::Unordered;
+    Ok(LoggedEntry {
+        place,
+        hash,
+        writer: header.writer,
+        seq: header.seq,
+        time_ms: header.time,
+        epoch: header.epoch,
+        wave: header.wave,
+        ballot,
+        bytes: header.encode().len() as u64 + u64::from(header.payload_length),
+        prev: header.prev,
+        parents: header.parents,
+        operations_count: operations.len() as u64,
+        operations: operations.iter().take(limits::LOG_PARTS_MAX).map(summary).collect(),
+        unreadable,
+        rejected: if is_rejectable { rejections.of(&hash)? } else { Vec::new() },
+    })
+}
+
+/// What `system.rejected` says of entries.
+struct Rejections<'a> {
+    view: &'a ViewSnapshot,
+    /// The collection, if anything was ever rejected.
+    collection: Option<u32>,
+}
+
+impl<'a> Rejections<'a> {
+    fn open(view: &'a ViewSnapshot) -> Result<Self> {
+        Ok(Self { view, collection: catalog::collection(view, REJECTED)?.map(|meta| meta.id) })
+    }
+
+    fn of(&self, entry: &EntryHash) -> Result<Vec<RejectedOperation>> {
+        let Some(collection) = self.collection else { return Ok(Vec::new()) };
+        let key = |operation: i64| {
+            let entry = bson::Binary {
+                subtype: bson::spec::BinarySubtype::Generic,
+                bytes: entry.as_bytes().to_vec(),
+            };
+            let document = rawdoc! { "_id": { "entry": entry, "operation": operation } };
+            catalog::id_of(&document).map(|id| keyspace::document(collection, &id_key(id)))
+        };
+        let (Some(low), Some(high)) = (key(0), key(i64::MAX)) else { return Ok(Vec::new()) };
+        let bounds = (std::ops::Bound::Included(low), std::ops::Bound::Included(high));
+        let found = ReadView::range(self.view, bounds)?.take(limits::LOG_PARTS_MAX);
+        let read = |stored: &[u8]| {
+            let document = RawDocument::from_bytes(stored);
+            document.map(read_rejection).map_err(|_| Error::data("a stored document is damaged"))
+        };
+        found.map(|item| read(item?.1.value())).collect()
+    }
+}
+
+fn read_rejection(document: &RawDocument) -> RejectedOperation {
+    let number = |value: i64| u64::try_from(value).unwrap_or_default();
+    let id = document.get_document("_id");
+    let parts = document.get_array("parts").into_iter().flatten().flatten();
+    let parts = parts.filter_map(|part| {
+        let part = part.as_document()?;
+        Some((number(part.get_i64("part").ok()?), part.get_i32("code").ok()?))
+    });
+    RejectedOperation {
+        operation: id.ok().and_then(|id| id.get_i64("operation").ok()).map(number).unwrap_or_default(),
+        count: document.get_i64("count").map(number).unwrap_or_default(),
+        parts: parts.take(limits::LOG_PARTS_MAX).collect(),
+    }
+}

@@ -1,0 +1,59 @@
+//! Operations in short: never a document, and no long names.
+
+use super::LoggedOperation;
+use crate::operation::{Operation, Roles};
+
+/// How many characters of a name are shown.
+const NAME_CHARACTERS_MAX: usize = 120;
+/// How many names are shown.
+const NAMES_MAX: usize = 8;
+
+pub(super) fn summary(operation: &Operation) -> LoggedOperation {
+    let (kind, count, detail) = match operation {
+        Operation::Insert { documents, .. } => ("insert", documents.len(), String::new()),
+        Operation::Update(update) => ("update", update.ids.len(), String::new()),
+        Operation::Upsert { .. } => ("upsert", 1, String::new()),
+        Operation::Delete { ids, .. } => ("delete", ids.len(), String::new()),
+        Operation::CreateCollection { .. } => ("createCollection", 1, String::new()),
+        Operation::DropCollection { .. } => ("dropCollection", 1, String::new()),
+        Operation::CreateIndexes { definitions, .. } => {
+            let names = definitions.iter().map(|definition| definition.get_str("name").unwrap_or("?"));
+            ("createIndexes", definitions.len(), list(names.map(clip)))
+        }
+        Operation::DropIndex { name, .. } => ("dropIndex", 1, clip(name)),
+        Operation::RenameCollection { to, .. } => ("renameCollection", 1, format!("to {}", clip(to))),
+        Operation::ChangeIndex { name, .. } => ("changeIndex", 1, clip(name)),
+        Operation::Expire { index, ids, .. } => ("expire", ids.len(), clip(index)),
+        Operation::SetRoles { writer, roles } => {
+            ("setRoles", 1, format!("{} {}", writer.short(), words(*roles)))
+        }
+        Operation::RemoveWriter { writer } => ("removeWriter", 1, writer.short()),
+        Operation::SetIndexers { writers } => {
+            ("setIndexers", writers.len(), list(writers.iter().map(crate::ids::WriterKey::short)))
+        }
+    };
+    LoggedOperation { kind, collection: operation.collection().map(clip), count: count as u64, detail }
+}
+
+fn words(roles: Roles) -> String {
+    let named = [(Roles::ADMIN, "admin"), (Roles::INDEXER, "indexer"), (Roles::WRITER, "writer")];
+    let words: Vec<&str> = named.iter().filter(|(role, _)| roles.has(*role)).map(|(_, word)| *word).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join("+") }
+}
+
+fn list(mut names: impl Iterator<Item = String>) -> String {
+    let mut text = names.by_ref().take(NAMES_MAX).collect::<Vec<_>>().join(" ");
+    if names.next().is_some() {
+        text.push_str(" …");
+    }
+    text
+}
+
+fn clip(name: impl AsRef<str>) -> String {
+    let name = name.as_ref();
+    let mut text: String = name.chars().take(NAME_CHARACTERS_MAX).collect();
+    if text.len() < name.len() {
+        text.push('…');
+    }
+    text
+}
