@@ -227,3 +227,41 @@ fn a_wide_window_over_many_documents_is_no_square() {
     sorted.sort_unstable();
     assert_eq!(document.get_f64("median").ok(), sorted.get(5_000).map(|value| f64::from(*value)));
 }
+
+proptest! {
+    /// Whatever the documents are: there is an answer with as many documents, or an error.
+    #[test]
+    fn no_documents_break_a_window(
+        documents in proptest::collection::vec(crate::testing::small_document(), 0..8),
+        name in select(vec![
+            "$sum", "$avg", "$stdDevPop", "$covariancePop", "$max", "$addToSet", "$setUnion", "$concatArrays", "$push",
+            "$first", "$locf", "$linearFill", "$integral", "$derivative", "$expMovingAvg", "$minMaxScaler", "$rank",
+            "$mergeObjects",
+        ]),
+        kind in select(vec!["documents", "range"]),
+        (lower, upper) in (any_bound(), any_bound()),
+    ) {
+        let operand = match name {
+            "$integral" | "$derivative" | "$minMaxScaler" => bson!({ "input": "$a" }),
+            "$expMovingAvg" => bson!({ "input": "$a", "N": 2 }),
+            "$covariancePop" => bson!(["$a", "$b"]),
+            "$rank" => bson!({}),
+            _ => bson!("$a"),
+        };
+        let mut function = Document::new();
+        function.insert(name, operand);
+        if !["$locf", "$linearFill", "$expMovingAvg", "$rank"].contains(&name) {
+            let mut window = Document::new();
+            window.insert(kind, bson!([lower, upper]));
+            function.insert("window", window);
+        }
+        let stage = bson!([{ "$setWindowFields": {
+            "partitionBy": "$c", "sortBy": { "b": 1 }, "output": { "r": function },
+        } }]);
+        let pipeline = bson::RawBson::try_from(stage).unwrap();
+        let count = documents.len();
+        if let Ok(output) = crate::aggregate::tests::run(pipeline, &[("here", documents)]) {
+            prop_assert_eq!(output.len(), count);
+        }
+    }
+}
