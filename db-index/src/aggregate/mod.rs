@@ -106,8 +106,8 @@ impl Pipeline {
         &self.leading
     }
 
-    /// Whether the pipeline reads the collection. Otherwise it begins with a source of its own (`$documents`,
-    /// `$collStats`, `$indexStats`), the leading find is empty, and [`Pipeline::run`] ignores its input.
+    /// Whether the pipeline begins with the leading find. Otherwise it begins with a source of its own (`$documents`,
+    /// `$collStats`, `$geoNear`, `$indexStats`), the leading find is empty, and [`Pipeline::run`] ignores its input.
     pub fn reads_collection(&self) -> bool {
         self.stages.first().is_none_or(|stage| stage.place() != Place::Source)
     }

@@ -65,6 +65,15 @@ pub trait Outside: Send + Sync + 'static {
         Ok(true)
     }
 
+    /// The field of the one index of locations that `collection` has, in which `$geoNear` looks if it names no field; none if
+    /// there is no such index, or more than one.
+    ///
+    /// # Errors
+    /// If reading fails.
+    fn location_field(&self, _collection: &str) -> Result<Option<String>, Self::Error> {
+        Ok(None)
+    }
+
     /// The one document that `$collStats` gives for `collection`.
     ///
     /// # Errors

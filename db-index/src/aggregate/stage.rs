@@ -9,9 +9,9 @@ use super::outside::{CollectionStatistics, Context, Outside, Rows};
 use super::parse::{Parser, error, type_name};
 use super::stages::limit::{parse_limit, parse_skip};
 use super::stages::{
-    bucket_auto::BucketAuto, count, densify::Densify, facet::Facet, fill, graph_lookup::GraphLookup,
-    group::Group, limit, lookup::Lookup, matching::Match, redact::Redact, sample, sort::SortStage, source,
-    transform, union::Union, unwind::Unwind,
+    bucket_auto::BucketAuto, count, densify::Densify, facet::Facet, fill, geo_near::GeoNear,
+    graph_lookup::GraphLookup, group::Group, limit, lookup::Lookup, matching::Match, redact::Redact, sample,
+    sort::SortStage, source, transform, union::Union, unwind::Unwind,
 };
 use super::window::WindowStage;
 use crate::error::QueryError;
@@ -29,6 +29,7 @@ pub(super) enum Stage {
     Unwind(Arc<Unwind>),
     Count(CString),
     Facet(Arc<Facet>),
+    GeoNear(Arc<GeoNear>),
     GraphLookup(Arc<GraphLookup>),
     /// `$group`, `$sortByCount`, `$bucket`.
     Group(Arc<Group>),
@@ -59,7 +60,7 @@ impl Place {
     /// Where the stage of this name may stand.
     pub(super) fn of(name: &str) -> Self {
         match name {
-            "$documents" | "$collStats" | "$indexStats" => Self::Source,
+            "$documents" | "$collStats" | "$geoNear" | "$indexStats" => Self::Source,
             "$out" | "$merge" => Self::Final,
             _ => Self::Anywhere,
         }
@@ -97,6 +98,7 @@ impl Stage {
             "$bucket" => Self::Group(Arc::new(Group::parse_buckets(operand, parser)?)),
             "$count" => Self::Count(count::parse(operand)?),
             "$facet" => Self::Facet(Arc::new(Facet::parse(operand, parser)?)),
+            "$geoNear" => Self::GeoNear(Arc::new(GeoNear::parse(operand, parser)?)),
             "$graphLookup" => Self::GraphLookup(Arc::new(GraphLookup::parse(operand, parser)?)),
             "$group" => Self::Group(Arc::new(Group::parse(operand, parser)?)),
             "$lookup" => Self::Lookup(Arc::new(Lookup::parse(operand, parser)?)),
@@ -133,6 +135,7 @@ impl Stage {
             Self::Limit(count) => limit::limit(*count, input),
             Self::Unwind(unwind) => unwind.run(input),
             Self::Count(name) => count::run(name.clone(), input),
+            Self::GeoNear(near) => near.run(context),
             Self::GraphLookup(lookup) => lookup.run(input, context),
             Self::Group(group) => group.run(input, context),
             Self::Facet(facet) => facet.run(input, context),
@@ -164,6 +167,7 @@ impl Stage {
             Self::Limit(_) => "$limit",
             Self::Unwind(_) => "$unwind",
             Self::Count(_) => "$count",
+            Self::GeoNear(_) => "$geoNear",
             Self::GraphLookup(_) => "$graphLookup",
             Self::Group(group) => group.name(),
             Self::Facet(_) => "$facet",

@@ -30,6 +30,10 @@ impl Outside for Memory {
     fn find(&self, find: PipelineFind) -> Result<Rows<QueryError>, QueryError> {
         let mut documents = self.collections.get(&find.collection).cloned().unwrap_or_default();
         let PipelineFind { mut filter, mut sort, skip, limit, fields, .. } = find;
+        if let Some(near) = filter.nearness() {
+            documents.retain(|document| near.distance(document).is_some());
+            documents.sort_by(|a, b| near.distance(a).unwrap().total_cmp(&near.distance(b).unwrap()));
+        }
         if let Some(fields) = &fields {
             // Only what is asked for comes, so that tests see if more was needed.
             documents.retain(|document| filter.matches(document).unwrap());
@@ -42,6 +46,10 @@ impl Outside for Memory {
         let leading = Leading { filter, sort, skip, limit, fields, open: Vec::new() };
         let rows = Box::new(documents.into_iter().map(Ok));
         leading.apply(rows, &QueryContext::default(), &Variables::default())
+    }
+
+    fn location_field(&self, collection: &str) -> Result<Option<String>, QueryError> {
+        Ok((collection == "here").then(|| "loc".to_owned()))
     }
 
     fn serves_equality(&self, _: &str, _: &str) -> Result<bool, QueryError> {

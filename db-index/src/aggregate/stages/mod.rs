@@ -5,6 +5,7 @@ pub(super) mod count;
 pub(super) mod densify;
 pub(super) mod facet;
 pub(super) mod fill;
+pub(super) mod geo_near;
 pub(super) mod graph_lookup;
 pub(super) mod group;
 pub(super) mod limit;

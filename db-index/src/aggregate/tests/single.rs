@@ -232,6 +232,55 @@ fn sources_bring_their_own_documents() {
 }
 
 #[test]
+fn the_nearest_come_first_with_their_distance() {
+    let documents = [
+        rawdoc! {"_id": 1, "a": 1, "loc": {"type": "Point", "coordinates": [2, 0]}},
+        rawdoc! {"_id": 2, "a": 1, "loc": [[9, 9], [0, 1]]},
+        rawdoc! {"_id": 3, "a": 2, "loc": [0, 0]},
+        rawdoc! {"_id": 4, "a": 1, "loc": [50, 50]},
+        rawdoc! {"_id": 5, "a": 1},
+    ];
+    let near = rawbson!([
+        {"$geoNear": {
+            "near": {"type": "Point", "coordinates": [0, 0]}, "maxDistance": 300_000, "query": {"a": 1},
+            "distanceField": "far.km", "distanceMultiplier": 0.001, "includeLocs": "where",
+        }},
+        {"$project": {"km": {"$round": ["$far.km", 0]}, "where": 1}},
+    ]);
+    assert_eq!(
+        here(near, &documents),
+        [
+            rawdoc! {"_id": 2, "where": [0, 1], "km": 111.0},
+            rawdoc! {"_id": 1, "where": {"type": "Point", "coordinates": [2, 0]}, "km": 223.0},
+        ]
+    );
+    let flat = rawbson!([
+        {"$geoNear": {"near": [3, 4], "key": "loc", "distanceField": "d", "minDistance": 1, "maxDistance": 10}},
+        {"$match": {"_id": 3}},
+    ]);
+    assert_eq!(here(flat, &documents), [rawdoc! {"_id": 3, "a": 2, "loc": [0, 0], "d": 5.0}]);
+    let elsewhere =
+        rawbson!([{"$unionWith": {"coll": "there", "pipeline": [{"$geoNear": {"near": [0, 0]}}]}}]);
+    assert_eq!(run(elsewhere, &[]).unwrap_err().code.0, 27);
+    for (operand, code) in [
+        (rawbson!(1), 10065),
+        (rawbson!({"distanceField": "d"}), 16605),
+        (rawbson!({"near": 1}), 16605),
+        (rawbson!({"near": {"type": "Nothing", "coordinates": [0, 0]}}), 2),
+        (rawbson!({"near": [0, 0], "distanceField": 1}), 16606),
+        (rawbson!({"near": [0, 0], "includeLocs": 1}), 16607),
+        (rawbson!({"near": [0, 0], "key": ""}), 2),
+        (rawbson!({"near": [0, 0], "query": 1}), 14),
+        (rawbson!({"near": [0, 0], "maxDistance": -1}), 2),
+        (rawbson!({"near": [0, 0], "limit": 1}), 50858),
+        (rawbson!({"near": [0, 0], "other": 1}), 40415),
+    ] {
+        assert_eq!(refused(rawbson!([{"$geoNear": operand.clone()}])), code, "{operand:?}");
+    }
+    assert_eq!(refused(rawbson!([{"$limit": 1}, {"$geoNear": {"near": [0, 0]}}])), 40602);
+}
+
+#[test]
 fn merging_finds_and_updates() {
     let pipeline = rawbson!([{"$merge": {
         "into": "there", "on": ["a", "b.c"], "let": {"x": "$y"},
