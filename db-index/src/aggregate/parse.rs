@@ -1,5 +1,6 @@
 //! From BSON to stages.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -74,7 +75,7 @@ pub(super) struct Parsed {
 /// Compiles the stages of one pipeline.
 #[derive(Debug)]
 pub(super) struct Parser<'s> {
-    settings: &'s PipelineSettings,
+    context: Cow<'s, QueryContext>,
     /// The collection that the pipeline runs on.
     pub(super) collection: String,
     /// The names of the variables that `$lookup`s around bring.
@@ -89,7 +90,7 @@ pub(super) struct Parser<'s> {
 impl<'s> Parser<'s> {
     pub(super) fn new(settings: &'s PipelineSettings) -> Self {
         Self {
-            settings,
+            context: Cow::Borrowed(&settings.context),
             collection: settings.collection.clone(),
             names: Vec::new(),
             within: Within::Command,
@@ -100,7 +101,7 @@ impl<'s> Parser<'s> {
 
     /// What the pipeline is compiled with.
     pub(super) fn context(&self) -> &QueryContext {
-        &self.settings.context
+        &self.context
     }
 
     /// The names of the variables whose values come with each run.
@@ -137,6 +138,13 @@ impl<'s> Parser<'s> {
         let names = self.names.iter().map(|name| (name.as_str().into(), None));
         let filter_context = Variables::default().and(names).within(self.context());
         let compiled = Filter::parse_in(filter, &filter_context)?;
+        if compiled.nearness().is_some() {
+            return error(
+                5_626_500,
+                "$geoNear, $near, and $nearSphere are not allowed in this context, as these operators require sorting \
+                 geospatial data. If you do not need sort, consider using $geoWithin instead.",
+            );
+        }
         Ok(if self.has_open_variables() && compiled.has_expression() {
             Match::Open(filter.to_owned())
         } else {
@@ -160,8 +168,12 @@ impl<'s> Parser<'s> {
             );
         }
         let names = [&self.names, more].concat();
+        let mut context = QueryContext::clone(&self.context);
+        if collection != self.collection {
+            context.text = None; // that is the index of this collection
+        }
         let inner = Parser {
-            settings: self.settings,
+            context: Cow::Owned(context.clone()),
             collection: collection.to_owned(),
             names,
             within,
@@ -169,8 +181,7 @@ impl<'s> Parser<'s> {
             count: Rc::clone(&self.count),
         };
         let parsed = inner.pipeline(stages)?;
-        let settings =
-            PipelineSettings { collection: collection.to_owned(), context: self.settings.context.clone() };
+        let settings = PipelineSettings { collection: collection.to_owned(), context };
         Ok(Pipeline::assemble(parsed, settings))
     }
 
@@ -187,7 +198,7 @@ impl<'s> Parser<'s> {
                     "$out and $merge can only be the final stage in the pipeline".to_owned(),
                 );
             }
-            self.check_place(name, index)?;
+            self.check_place(name, operand, index)?;
             if matches!(name, "$out" | "$merge") {
                 target = Some(Target::parse(name, operand, self)?);
             } else {
@@ -218,7 +229,13 @@ impl<'s> Parser<'s> {
     }
 
     /// Refuses a stage where it may not stand.
-    fn check_place(&self, name: &str, index: usize) -> Result<(), QueryError> {
+    fn check_place(&self, name: &str, operand: RawBsonRef<'_>, index: usize) -> Result<(), QueryError> {
+        if let ("$match", RawBsonRef::Document(filter)) = (name, operand)
+            && (index > 0 || self.within == Within::Facet)
+            && searches_text(filter)
+        {
+            return error(17313, "$match with $text is only allowed as the first pipeline stage");
+        }
         let place = Place::of(name);
         match self.within {
             Within::Facet if matches!(place, Place::Source | Place::Final) || name == "$facet" => {
@@ -273,6 +290,16 @@ fn only_field(stage: &RawDocument) -> Result<(&str, RawBsonRef<'_>), QueryError>
         (Some((name, operand)), None) => Ok((name.as_str(), operand)),
         _ => error(40323, "A pipeline stage specification object must contain exactly one field."),
     }
+}
+
+/// Whether a `$text` is among the conditions of a filter. The recursion is as deep as the filter.
+fn searches_text(filter: &RawDocument) -> bool {
+    order::elements(filter).any(|(name, value)| match (name.as_str(), value) {
+        ("$text", _) => true,
+        ("$and" | "$or" | "$nor", RawBsonRef::Array(clauses)) => order::array_elements(clauses)
+            .any(|clause| matches!(clause, RawBsonRef::Document(clause) if searches_text(clause))),
+        _ => false,
+    })
 }
 
 /// Whether a collection can be called so.
