@@ -6,12 +6,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redb::ReadableDatabase;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::apply::IndexBuild;
 use crate::collection::Collection;
 use crate::driver::worker::{self, Command, Published};
-use crate::driver::{PeerInput, PeerLink, PeerStatus, Peers};
+use crate::driver::{PeerInput, PeerLink, PeerStatus, Peers, Room};
 use crate::engine::{Engine, EngineStatus, Reply, Request};
 use crate::entry::Genesis;
 use crate::error::{Error, ErrorKind, Result};
@@ -45,6 +45,8 @@ struct Shared {
     commands: mpsc::Sender<Command>,
     published: Arc<Published>,
     catalog: SharedCatalog,
+    /// For the frames of all peers.
+    room: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -156,6 +158,7 @@ impl Database {
                 commands,
                 published,
                 catalog,
+                room: Room::of_all(),
                 thread,
             }),
         })
@@ -366,7 +369,7 @@ impl Database {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn connect_peer(&self, binding: [u8; 32], dialer: bool) -> Result<PeerLink> {
-        let (link, mut engine_end) = PeerLink::pair();
+        let (link, mut engine_end) = PeerLink::pair(Arc::clone(&self.shared.room));
         let (id_sender, id) = oneshot::channel();
         let connect = Command::Connect { binding, dialer, outputs: engine_end.outputs, id: id_sender };
         self.shared.commands.send(connect).await.map_err(|_| closed())?;

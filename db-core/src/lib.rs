@@ -37,7 +37,8 @@ pub use collection::{
 pub use database::{Database, Role, Status, WriterInfo};
 pub use driver::{
     ConnectionError, ConnectionMonitor, ConnectionOptions, EngineLink, PEER_FRAMES_MAX, PREAMBLE_BYTES,
-    PeerInput, PeerLink, PeerOutput, PeerStatus, Progress, read_topic, refuse, run_connection, write_topic,
+    PeerFrame, PeerInput, PeerLink, PeerOutput, PeerStatus, Progress, Room, read_topic, refuse,
+    run_connection, write_topic,
 };
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
 pub use error::{Error, ErrorKind, Result, WriteFailure};

@@ -45,6 +45,15 @@ pub const OWN_RUN_BYTES_MAX: usize = 1024 * 1024;
 /// How many calls may wait for the engine before callers are made to wait.
 pub const COMMAND_QUEUE_MAX: usize = 1_024;
 
+/// How many bytes of a peer's frames may be held until the engine has taken them, one frame of the largest size among them.
+pub const PEER_QUEUE_BYTES_MAX: usize = RUN_BYTES_MAX + 5 * 1024 * 1024;
+
+/// How many bytes of frames may be held so of all peers of a database together.
+pub const PEERS_QUEUE_BYTES_MAX: usize = 6 * PEER_QUEUE_BYTES_MAX;
+
+/// How many peers may be connected to a database at once.
+pub const PEERS_MAX: usize = 256;
+
 /// How many waiting writes share one commit at the most.
 pub const GROUP_COMMIT_MAX: usize = 256;
 
@@ -67,6 +76,7 @@ pub const LOG_PAGE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 pub const LOG_PARTS_MAX: usize = 20;
 
 const _: () = {
+    assert!(PEERS_QUEUE_BYTES_MAX <= u32::MAX as usize);
     assert!(PAYLOAD_BYTES_MAX < RUN_BYTES_MAX);
     assert!(PAYLOAD_BYTES_MAX <= u32::MAX as usize);
     assert!(PARENTS_MAX * 32 < RUN_BYTES_MAX - PAYLOAD_BYTES_MAX);

@@ -52,6 +52,12 @@ pub trait LogReader {
     /// If the storage cannot be read.
     fn number_at(&self, writer: &WriterKey, seq: u64) -> Result<Option<u64>, Self::Error>;
 
+    /// Whose log the entry with this number is in; none at or beyond [`LogReader::end`]. Far cheaper than its run.
+    ///
+    /// # Errors
+    /// If the storage cannot be read.
+    fn writer_at(&self, number: u64) -> Result<Option<WriterKey>, Self::Error>;
+
     /// The run that holds the entry with this number, its entries hashed again; none at or beyond [`LogReader::end`].
     ///
     /// # Errors

@@ -42,7 +42,13 @@ impl Applier<'_> {
             }
             Ok(options) => {
                 if self.catalog.collection(view, name)?.is_none() {
-                    self.catalog.create(view, name, options)?;
+                    match self.catalog.create(view, name, options) {
+                        Ok(_) => {}
+                        Err(ChangeError::Storage(error)) => return Err(error),
+                        Err(ChangeError::Rejected(error)) => {
+                            outcome.reject(mode, 0, error);
+                        }
+                    }
                 }
             }
         }

@@ -19,7 +19,7 @@ use crate::operation::{Operation, Roles};
 use crate::payload::Unreadable;
 use crate::view::ReadView;
 use crate::view::catalog::{CatalogCache, REJECTED, check_collection_name};
-use crate::view::documents::{CollectionWriter, id_key};
+use crate::view::documents::{ChangeError, CollectionWriter, id_key};
 use crate::view::journal::ViewWriter;
 use crate::view::members;
 
@@ -234,12 +234,16 @@ impl Applier<'_> {
             return Ok(());
         }
         let document = rejection_document(entry, operation, rejected);
-        let meta = self.catalog.collection_or_create(view, REJECTED)?;
+        let meta = match self.catalog.collection_or_create(view, REJECTED) {
+            Ok(meta) => meta,
+            Err(ChangeError::Storage(error)) => return Err(error),
+            Err(ChangeError::Rejected(_)) => return Ok(()),
+        };
         let mut writer = CollectionWriter::new(REJECTED, meta);
         let Some(id) = crate::view::catalog::id_of(&document) else { return Ok(()) };
         match writer.insert(view, &id_key(id), &document) {
-            Ok(()) | Err(crate::view::documents::ChangeError::Rejected(_)) => {}
-            Err(crate::view::documents::ChangeError::Storage(error)) => return Err(error),
+            Ok(()) | Err(ChangeError::Rejected(_)) => {}
+            Err(ChangeError::Storage(error)) => return Err(error),
         }
         writer.finish(view, self.catalog)
     }

@@ -1,12 +1,14 @@
 //! Inserts, updates, upserts and deletes at their place.
 
+use std::sync::Arc;
+
 use bson::{RawDocument, RawDocumentBuf};
 use db_index::{ErrorCode, Filter, QueryError, Update, UpdateContext, UpdateOptions};
 
 use super::{Applier, Mode, Outcome};
 use crate::error::{Error, Result};
 use crate::operation::UpdateOperation;
-use crate::view::catalog::id_of;
+use crate::view::catalog::{CollectionMeta, id_of};
 use crate::view::documents::{ChangeError, CollectionWriter, id_key};
 use crate::view::journal::ViewWriter;
 
@@ -27,9 +29,11 @@ impl Applier<'_> {
         documents: &[RawDocumentBuf],
         mode: Mode,
     ) -> Result<Outcome> {
-        let meta = self.catalog.collection_or_create(view, collection)?;
-        let mut writer = CollectionWriter::new(collection, meta);
         let mut outcome = Outcome::default();
+        let Some(meta) = self.collection_to_insert(view, collection, mode, &mut outcome)? else {
+            return Ok(outcome);
+        };
+        let mut writer = CollectionWriter::new(collection, meta);
         try_parts(view, documents, mode, &mut outcome, |view, document, outcome| {
             insert_one(&mut writer, view, document).map(|()| outcome.inserted += 1)
         })?;
@@ -84,7 +88,9 @@ impl Applier<'_> {
                 return Ok(outcome);
             }
         };
-        let meta = self.catalog.collection_or_create(view, collection)?;
+        let Some(meta) = self.collection_to_insert(view, collection, mode, &mut outcome)? else {
+            return Ok(outcome);
+        };
         let mut writer = CollectionWriter::new(collection, meta);
         let exists = match id_of(upsert.id) {
             Some(id) => writer.document(view, &id_key(id))?.is_some(),
@@ -132,6 +138,25 @@ impl Applier<'_> {
         })?;
         writer.finish(view, self.catalog)?;
         Ok(outcome)
+    }
+
+    /// The collection to insert into, created where it does not exist; none if it cannot be.
+    fn collection_to_insert(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        collection: &str,
+        mode: Mode,
+        outcome: &mut Outcome,
+    ) -> Result<Option<Arc<CollectionMeta>>> {
+        match self.catalog.collection_or_create(view, collection) {
+            Ok(meta) => Ok(Some(meta)),
+            Err(ChangeError::Storage(error)) => Err(error),
+            Err(ChangeError::Rejected(error)) => {
+                outcome.reject(mode, 0, error);
+                outcome.ended_at = Some(0);
+                Ok(None)
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::link::{PeerInput, PeerLink, PeerOutput};
 use super::monitor::ConnectionMonitor;
+use super::room::{PeerFrame, Room};
 use crate::sync::frame_bytes_max;
 
 /// How much is read or written at a time, in bytes: what must move within one frame timeout.
@@ -92,10 +93,10 @@ pub async fn run_connection(
 ) -> Result<(), ConnectionError> {
     let (reader, writer) = tokio::io::split(stream);
     let (mut reader, mut writer) = (std::pin::pin!(reader), std::pin::pin!(writer));
-    let PeerLink { to_engine, mut from_engine } = link;
+    let PeerLink { to_engine, mut from_engine, room } = link;
     let mut told = false;
     let ended = {
-        let reading = read_frames(&mut reader, &to_engine, &options, &monitor);
+        let reading = read_frames(&mut reader, &to_engine, &room, &options, &monitor);
         let writing = write_frames(&mut writer, &mut from_engine, &options, &monitor);
         let (mut reading, mut writing) = (std::pin::pin!(reading), std::pin::pin!(writing));
         tokio::select! {
@@ -125,6 +126,7 @@ pub async fn run_connection(
 async fn read_frames(
     reader: &mut (impl AsyncRead + Unpin),
     to_engine: &mpsc::Sender<PeerInput>,
+    room: &Room,
     options: &ConnectionOptions,
     monitor: &ConnectionMonitor,
 ) -> Result<(), ConnectionError> {
@@ -142,13 +144,14 @@ async fn read_frames(
         if length == 0 {
             continue;
         }
-        let reading = read_body(reader, length, place, options);
+        let reading = read_body(reader, length, place, room, options);
         let frame = if place < HANDSHAKE_FRAMES {
             timeout_at(handshake_end, reading).await.map_err(|_| ConnectionError::HandshakeTimeout)??
         } else {
             reading.await?
         };
         place += 1;
+        let Some(frame) = frame else { return Ok(()) };
         if to_engine.send(PeerInput::Frame(frame)).await.is_err() {
             return Ok(());
         }
@@ -165,25 +168,32 @@ async fn read_length(reader: &mut (impl AsyncRead + Unpin)) -> Result<Option<usi
     Ok(Some(u32::from_le_bytes(bytes) as usize))
 }
 
+/// The body of a frame; none if the engine is gone.
 async fn read_body(
     reader: &mut (impl AsyncRead + Unpin),
     length: usize,
     place: u64,
+    room: &Room,
     options: &ConnectionOptions,
-) -> Result<Vec<u8>, ConnectionError> {
+) -> Result<Option<PeerFrame>, ConnectionError> {
     let too_late = |_| ConnectionError::FrameTimeout;
     let kind = timeout(options.frame_timeout, reader.read_u8()).await.map_err(too_late)??;
     let max = frame_bytes_max(kind, place);
     if length > max {
         return Err(ConnectionError::FrameTooLarge { bytes: length, max });
     }
+    let Some(taken) = room.take(length).await else { return Ok(None) };
+    // Room is dear: a frame must move on the whole, too.
+    let mebibytes = u32::try_from(length / (1024 * 1024)).unwrap_or(u32::MAX);
+    let end = Instant::now() + options.frame_timeout.saturating_mul(mebibytes.saturating_add(1));
     let mut frame = vec![kind];
     while frame.len() < length {
         let start = frame.len();
         frame.resize(length.min(start + CHUNK_BYTES), 0);
-        timeout(options.frame_timeout, reader.read_exact(&mut frame[start..])).await.map_err(too_late)??;
+        let until = end.min(Instant::now() + options.frame_timeout);
+        timeout_at(until, reader.read_exact(&mut frame[start..])).await.map_err(too_late)??;
     }
-    Ok(frame)
+    Ok(Some(PeerFrame::in_room(frame, taken)))
 }
 
 async fn write_frames(

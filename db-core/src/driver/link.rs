@@ -1,17 +1,20 @@
 //! The two ends of the queues between an engine and the driver of one connection.
 
-use tokio::sync::mpsc;
+use std::sync::Arc;
 
+use tokio::sync::{Semaphore, mpsc};
+
+use super::room::{PeerFrame, Room};
 use crate::ids::WriterKey;
 
 /// How many frames may wait on a link in either direction.
 pub const PEER_FRAMES_MAX: usize = 64;
 
 /// What a driver tells the engine of a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum PeerInput {
     /// The peer sent a frame.
-    Frame(Vec<u8>),
+    Frame(PeerFrame),
     /// The connection is over.
     Closed,
 }
@@ -36,6 +39,8 @@ pub struct PeerLink {
     pub to_engine: mpsc::Sender<PeerInput>,
     /// Gives what is to be sent; its end means that the engine is done with the peer.
     pub from_engine: mpsc::Receiver<PeerOutput>,
+    /// How much may be on its way to the engine.
+    pub room: Room,
 }
 
 /// The engine's end of the queues for one connection.
@@ -48,10 +53,10 @@ pub struct EngineLink {
 }
 
 impl PeerLink {
-    /// Both ends of a new pair of queues of [`PEER_FRAMES_MAX`] each.
-    pub fn pair() -> (Self, EngineLink) {
+    /// Both ends of a new pair of queues of [`PEER_FRAMES_MAX`] each, for one of the peers that share this room.
+    pub(crate) fn pair(of_all: Arc<Semaphore>) -> (Self, EngineLink) {
         let (to_engine, inputs) = mpsc::channel(PEER_FRAMES_MAX);
         let (outputs, from_engine) = mpsc::channel(PEER_FRAMES_MAX);
-        (Self { to_engine, from_engine }, EngineLink { inputs, outputs })
+        (Self { to_engine, from_engine, room: Room::of_peer(of_all) }, EngineLink { inputs, outputs })
     }
 }

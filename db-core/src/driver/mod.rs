@@ -6,6 +6,7 @@ mod link;
 mod monitor;
 mod peers;
 mod preamble;
+mod room;
 mod settling;
 pub(crate) mod worker;
 
@@ -20,4 +21,5 @@ pub use monitor::{ConnectionMonitor, Progress};
 pub use peers::PeerStatus;
 pub(crate) use peers::Peers;
 pub use preamble::{PREAMBLE_BYTES, read_topic, refuse, write_topic};
+pub use room::{PeerFrame, Room};
 pub(crate) use worker::now_ms;

@@ -11,8 +11,9 @@ use super::link::PeerOutput;
 use crate::entry::VerifiedRun;
 use crate::error::Result;
 use crate::ids::{DatabaseId, DatabaseKey, EntryHash, WriterKey};
+use crate::limits;
 use crate::storage::LogSnapshot;
-use crate::sync::{Session, SessionConfig, SessionOutput, SessionStats};
+use crate::sync::{Session, SessionConfig, SessionOutput, SessionStats, farewell};
 
 /// How many frames may wait for a slow connection beyond its queue; credit keeps honest peers far below.
 const BACKLOG_FRAMES_MAX: usize = 4_096;
@@ -75,6 +76,13 @@ impl Peers {
     ) -> PeerId {
         let id = PeerId(self.next_id);
         self.next_id += 1;
+        if self.connected.len() >= limits::PEERS_MAX {
+            tracing::warn!("too many peers are connected: another is sent away");
+            let reason = "too many peers are connected";
+            let _ = outputs.try_send(PeerOutput::Frame(farewell(reason)));
+            let _ = outputs.try_send(PeerOutput::Close(reason.to_owned()));
+            return id;
+        }
         let mut nonce = [0; 32];
         if getrandom::fill(&mut nonce).is_err() {
             // Without randomness a proof could be replayed: the peer's end sees the queue close.

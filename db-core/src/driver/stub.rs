@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::link::{EngineLink, PeerInput, PeerLink, PeerOutput};
+use super::room::Room;
 use crate::ids::{DatabaseKey, WriterKey};
 use crate::sync::memory_log::{DATABASE, MemoryLog};
 use crate::sync::{Session, SessionConfig, SessionOutput};
@@ -56,7 +57,7 @@ impl StubDatabase {
     }
 
     pub(crate) fn attach(self: &Arc<Self>, binding: [u8; 32], dialer: bool) -> PeerLink {
-        let (link, engine) = PeerLink::pair();
+        let (link, engine) = PeerLink::pair(Room::of_all());
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).unwrap();
         let session = Session::new(SessionConfig {

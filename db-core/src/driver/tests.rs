@@ -49,6 +49,10 @@ impl LogReader for HostileLog {
         Ok(self.0.iter().position(is_it).map(|number| number as u64))
     }
 
+    fn writer_at(&self, number: u64) -> Result<Option<WriterKey>> {
+        Ok(self.0.get(number as usize).map(|run| run.entries()[0].header.writer))
+    }
+
     fn run_at(&self, number: u64) -> Result<Option<StoredRun>> {
         Ok(self.0.get(number as usize).map(|run| StoredRun { first: number, run: run.clone() }))
     }
@@ -65,7 +69,7 @@ async fn cut_off_for(database: &Database, runs: Vec<VerifiedRun>) -> String {
         dialer: true,
         nonce: [5; 32],
     };
-    let PeerLink { to_engine, mut from_engine } = database.connect_peer([7; 32], false).await.unwrap();
+    let PeerLink { to_engine, mut from_engine, .. } = database.connect_peer([7; 32], false).await.unwrap();
     let mut session = Session::new(config);
     let mut out = Vec::new();
     session.start(&mut out);
@@ -73,7 +77,7 @@ async fn cut_off_for(database: &Database, runs: Vec<VerifiedRun>) -> String {
         loop {
             for output in out.drain(..) {
                 if let SessionOutput::Send(frame) = output {
-                    let _ = to_engine.send(PeerInput::Frame(frame)).await;
+                    let _ = to_engine.send(PeerInput::Frame(frame.into())).await;
                 }
             }
             match from_engine.recv().await {

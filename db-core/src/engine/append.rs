@@ -217,12 +217,13 @@ pub(super) struct Payload {
     touches_membership: bool,
 }
 
+/// Why a call that would be too large an entry is refused.
+pub(super) fn too_large() -> Error {
+    Error::invalid("the call is too large for one entry: split it; limit_bytes=16777216").with_code(10_334)
+}
+
 /// The payload of these operations.
 pub(super) fn payload_of(operations: &[Operation]) -> Result<Payload> {
-    let too_large = || {
-        Error::invalid("the call is too large for one entry: split it; limit_bytes=16777216")
-            .with_code(10_334)
-    };
     if operations.len() > limits::OPERATIONS_MAX {
         return Err(too_large());
     }

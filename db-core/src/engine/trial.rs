@@ -3,22 +3,23 @@
 mod bulk;
 mod expiry;
 
-use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId};
+use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId, rawdoc};
 use db_index::{
     Chance, ErrorCode, Filter, Projection, QueryContext, QueryError, Update, UpdateContext, UpdateOptions,
     plain_effects, upsert_document,
 };
 
 use super::Batch;
-use super::append::{Moment, payload_of};
+use super::append::{Moment, payload_of, too_large};
 use super::own_log::own_log_goes_further;
 use super::request::{DeleteRequest, IdSource, Reply, Request, Returning, UpdateRequest};
 use crate::apply::{Applier, Mode, Outcome};
 use crate::entry::Admission;
 use crate::error::{Error, ErrorKind, Result, WriteFailure};
 use crate::ids::WriterKey;
+use crate::limits;
 use crate::operation::{Operation, UpdateOperation};
-use crate::query::{self, FindOptions};
+use crate::query::{self, Execution, FindOptions};
 use crate::view::catalog::{CollectionOptions, check_collection_name, id_of};
 use crate::view::documents::id_key;
 use crate::view::journal::ViewWriter;
@@ -199,11 +200,10 @@ impl Trial<'_, '_> {
             filter: request.filter,
             sort: request.sort,
             hint: request.hint,
-            limit: u64::from(!request.multi),
             context,
             ..FindOptions::default()
         };
-        let found = self.matching(view, &request.collection, &find)?;
+        let found = self.matching(view, &request.collection, request.multi, find)?;
         let collection = request.collection.clone();
         let (mut tried, id) = match (found.first(), request.upsert) {
             (Some(first), _) => {
@@ -264,7 +264,9 @@ impl Trial<'_, '_> {
     ) -> Result<Tried> {
         let guard = filter.replayable()?;
         let (mut operations, mut total) = (Vec::new(), Outcome::default());
-        for document in found {
+        for id in found.iter().map(|document| only_id(document)) {
+            let Some(document) = self.stored(view, collection, &id)? else { continue };
+            let document = &document;
             let context = UpdateContext {
                 now_ms: self.moment.now_ms.cast_signed(),
                 positional: filter.matched_array_index(document),
@@ -277,7 +279,7 @@ impl Trial<'_, '_> {
             }
             let operation = Operation::Update(UpdateOperation {
                 collection: collection.to_owned(),
-                ids: vec![only_id(document)],
+                ids: vec![id],
                 guard: guard.to_document().to_owned(),
                 update: plain_effects(document, &updated.document)?,
                 array_filters: Vec::new(),
@@ -342,11 +344,10 @@ impl Trial<'_, '_> {
             filter: request.filter,
             sort: request.sort,
             hint: request.hint,
-            limit: u64::from(!request.multi),
             context,
             ..FindOptions::default()
         };
-        let found = self.matching(view, &request.collection, &find)?;
+        let found = self.matching(view, &request.collection, request.multi, find)?;
         if found.is_empty() {
             return Ok(self.nothing());
         }
@@ -431,17 +432,29 @@ impl Trial<'_, '_> {
         Ok(self.context().with_text(meta.as_deref().and_then(query::text_settings)))
     }
 
-    /// The documents that match.
+    /// The first document that matches, or the `{_id: …}`s of all: whole documents would not fit into memory.
     fn matching(
         &mut self,
         view: &ViewWriter<'_, '_>,
         collection: &str,
-        find: &FindOptions,
+        multi: bool,
+        find: FindOptions,
     ) -> Result<Vec<RawDocumentBuf>> {
-        match self.applier.catalog.collection(view, collection)? {
-            Some(meta) => query::collect(view, &meta, find),
-            None => query::check(find).map(|()| Vec::new()),
+        let only_ids = multi.then(|| rawdoc! { "_id": 1 });
+        let find = FindOptions { limit: u64::from(!multi), projection: only_ids, ..find };
+        let Some(meta) = self.applier.catalog.collection(view, collection)? else {
+            return query::check(&find).map(|()| Vec::new());
+        };
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for document in Execution::new(view, &meta, &find)? {
+            let document = document?;
+            bytes += document.as_bytes().len();
+            if multi && bytes > limits::PAYLOAD_PLAIN_BYTES_MAX {
+                return Err(too_large());
+            }
+            found.push(document);
         }
+        Ok(found)
     }
 
     /// The document with this `{_id: …}` as it is now.

@@ -25,7 +25,6 @@ use crate::error::Result;
 use crate::view::ViewSnapshot;
 use crate::view::catalog::CollectionMeta;
 use crate::view::documents::id_key;
-use crate::view::journal::ViewWriter;
 use crate::view::keyspace;
 
 /// What a find asks for.
@@ -112,15 +111,6 @@ pub(crate) fn text_settings(meta: &CollectionMeta) -> Option<Arc<TextSettings>> 
 /// Whether the options are in order, for a collection that does not exist.
 pub(crate) fn check(options: &FindOptions) -> Result<()> {
     options.compile(None).map(|_| ())
-}
-
-/// The documents that a find inside a write transaction gives.
-pub(crate) fn collect(
-    view: &ViewWriter<'_, '_>,
-    meta: &Arc<CollectionMeta>,
-    options: &FindOptions,
-) -> Result<Vec<RawDocumentBuf>> {
-    Execution::new(view, meta, options)?.collect()
 }
 
 /// How many documents a find gives, read from an index alone where that is possible.

@@ -191,6 +191,10 @@ impl LogReader for LogSnapshot {
         Ok(numbers_at_in(&self.logs, writer, seq)?.first().copied())
     }
 
+    fn writer_at(&self, number: u64) -> Result<Option<WriterKey>> {
+        Ok(self.record(number)?.map(|record| record.header.writer))
+    }
+
     fn run_at(&self, number: u64) -> Result<Option<StoredRun>> {
         let Some(record) = self.record(number)? else { return Ok(None) };
         let first = number.saturating_sub(u64::from(record.run_offset));

@@ -140,6 +140,10 @@ impl LogReader for MemoryLog {
         Ok(self.by_place.get(&(*writer, seq)).copied())
     }
 
+    fn writer_at(&self, number: u64) -> Result<Option<WriterKey>, Infallible> {
+        Ok(self.run_at(number)?.map(|stored| stored.run.entries()[0].header.writer))
+    }
+
     fn run_at(&self, number: u64) -> Result<Option<StoredRun>, Infallible> {
         if number >= self.end {
             return Ok(None);

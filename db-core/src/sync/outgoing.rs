@@ -12,8 +12,10 @@ use crate::log_reader::{LogReader, StoredRun};
 pub(super) const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 /// Frames are closed once they have this many bytes.
 const FRAME_BYTES_TARGET: usize = 512 * 1024;
-/// How many runs one call reads at the most, so that a long search does not hold up the engine.
+/// How much one call reads at the most, so that a long search does not hold up the engine: entries, and so many bytes count
+/// as one.
 const READS_PER_CALL: usize = 4_096;
+const BYTES_PER_READ: usize = 4_096;
 /// How many runs of the peer are remembered as its own, so as not to send them back; more are merely sent in vain.
 const RECEIVED_MAX: usize = 16_384;
 
@@ -172,12 +174,12 @@ impl Outgoing {
             }
             *reads += 1;
             let found = if !self.is_caught_up() {
-                self.next_compared(log)?
+                self.next_compared(log, reads)?
             } else if self.told_caught_up {
                 if self.fresh_next >= log.end() {
                     return Ok(NextRun::Nothing);
                 }
-                self.next_fresh(log)?
+                self.next_fresh(log, reads)?
             } else {
                 return Ok(NextRun::Nothing);
             };
@@ -188,13 +190,17 @@ impl Outgoing {
     }
 
     /// Takes one step through what the peer lacked when the logs were compared; none if that met nothing to send.
-    fn next_compared<L: LogReader>(&mut self, log: &L) -> Result<Option<StoredRun>, L::Error> {
+    fn next_compared<L: LogReader>(
+        &mut self,
+        log: &L,
+        reads: &mut usize,
+    ) -> Result<Option<StoredRun>, L::Error> {
         let forked_next = (self.forked_next < self.compared_end).then_some(self.forked_next);
         let behind = self.behind.first().copied();
         let in_order = |(number, _): &(u64, WriterKey)| forked_next.is_none_or(|forked| *number < forked);
         if let Some((number, writer)) = behind.filter(in_order) {
             self.behind.remove(&(number, writer));
-            let Some(stored) = log.run_at(number)? else { return Ok(None) };
+            let Some(stored) = read_run(log, number, reads)? else { return Ok(None) };
             let after = stored.run.entries().last().and_then(|entry| entry.header.seq.checked_add(1));
             if let Some(after) = after
                 && let Some(next) = log.number_at(&writer, after)?.filter(|next| *next < self.compared_end)
@@ -203,18 +209,26 @@ impl Outgoing {
             }
             return Ok(Some(stored));
         }
-        let Some(stored) = log.run_at(self.forked_next)? else {
+        let Some(writer) = log.writer_at(self.forked_next)? else {
             self.forked_next = self.compared_end;
             return Ok(None);
         };
-        self.forked_next = end_of(&stored);
-        let writer = stored.run.entries().first().map(|entry| entry.header.writer);
-        Ok(writer.filter(|writer| self.forked.contains(writer)).map(|_| stored))
+        if !self.forked.contains(&writer) {
+            self.forked_next += 1;
+            return Ok(None);
+        }
+        let stored = read_run(log, self.forked_next, reads)?;
+        self.forked_next = stored.as_ref().map_or(self.forked_next, end_of).max(self.forked_next + 1);
+        Ok(stored)
     }
 
     /// Takes one step through what was stored since; none if the peer sent it itself.
-    fn next_fresh<L: LogReader>(&mut self, log: &L) -> Result<Option<StoredRun>, L::Error> {
-        let Some(stored) = log.run_at(self.fresh_next)? else {
+    fn next_fresh<L: LogReader>(
+        &mut self,
+        log: &L,
+        reads: &mut usize,
+    ) -> Result<Option<StoredRun>, L::Error> {
+        let Some(stored) = read_run(log, self.fresh_next, reads)? else {
             self.fresh_next += 1;
             return Ok(None);
         };
@@ -224,7 +238,54 @@ impl Outgoing {
     }
 }
 
+/// Reads a run and counts what that has cost.
+fn read_run<L: LogReader>(log: &L, number: u64, reads: &mut usize) -> Result<Option<StoredRun>, L::Error> {
+    let stored = log.run_at(number)?;
+    let entries = stored.iter().flat_map(|stored| stored.run.entries());
+    *reads += entries.map(|entry| 1 + entry.payload.len() / BYTES_PER_READ).sum::<usize>();
+    Ok(stored)
+}
+
 /// The number after the run's last entry.
 fn end_of(stored: &StoredRun) -> u64 {
     stored.first + stored.run.entries().len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::memory_log::MemoryLog;
+
+    #[test]
+    fn a_search_through_large_entries_for_a_forked_log_is_cut_into_short_turns() {
+        let mut log = MemoryLog::default();
+        log.write_branch(9, 1, 0);
+        for _ in 0..6 {
+            let tip = log.tips().unwrap().into_iter().find(|tip| tip.writer == MemoryLog::writer(1));
+            log.write_after(1, tip, vec![vec![1; 4_000_000]]);
+        }
+        log.write_after(9, None, vec![vec![5; 20]]);
+        let lacks = BTreeMap::from([(MemoryLog::writer(9), Lack::AllBranches)]);
+        let mut outgoing = Outgoing::new(lacks, log.end(), &log).unwrap();
+        let (mut entries, mut caught_up) = (0, false);
+        while !caught_up {
+            match outgoing.next(&log, &mut 0).unwrap() {
+                Next::Frame(_, count) => entries += count,
+                Next::CaughtUp => caught_up = true,
+                Next::More => {}
+                Next::Nothing => panic!("the search stopped short"),
+            }
+        }
+        assert_eq!(entries, 2, "both branches, and none of the entries between them");
+
+        // What has to be read costs by its bytes: 24 MB of entries are no single turn's work.
+        let lacks = BTreeMap::from([(MemoryLog::writer(1), Lack::From(0))]);
+        let mut outgoing = Outgoing::new(lacks, log.end(), &log).unwrap();
+        let (mut reads, mut frames) = (0, 0);
+        while let Next::Frame(frame, _) = outgoing.next(&log, &mut reads).unwrap() {
+            outgoing.credit(frame.len() as u64).unwrap();
+            frames += 1;
+        }
+        assert!(frames < 6 && reads >= READS_PER_CALL, "{frames} frames, {reads} reads");
+    }
 }

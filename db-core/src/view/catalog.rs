@@ -8,6 +8,7 @@ use bson::spec::BinarySubtype;
 use bson::{Binary, RawBsonRef, RawDocument, RawDocumentBuf, rawdoc};
 use db_index::{ErrorCode, IndexDefinition, MultikeyFields, QueryError};
 
+use super::documents::ChangeError;
 use super::journal::ViewWriter;
 use super::{ReadView, keyspace};
 use crate::error::{Error, Result};
@@ -162,7 +163,7 @@ impl CatalogCache {
         &mut self,
         view: &mut ViewWriter<'_, '_>,
         name: &str,
-    ) -> Result<Arc<CollectionMeta>> {
+    ) -> Result<Arc<CollectionMeta>, ChangeError> {
         if let Some(meta) = self.collection(view, name)? {
             return Ok(meta);
         }
@@ -175,9 +176,9 @@ impl CatalogCache {
         view: &mut ViewWriter<'_, '_>,
         name: &str,
         options: CollectionOptions,
-    ) -> Result<Arc<CollectionMeta>> {
+    ) -> Result<Arc<CollectionMeta>, ChangeError> {
         let id = take_next_id(view, NextId::Collection)?;
-        self.store(view, name, CollectionMeta { id, indexes: Vec::new(), options })
+        Ok(self.store(view, name, CollectionMeta { id, indexes: Vec::new(), options })?)
     }
 
     /// Writes a changed record.
@@ -242,8 +243,8 @@ pub(crate) enum NextId {
     Index,
 }
 
-/// Takes the next id of a kind.
-pub(crate) fn take_next_id(view: &mut ViewWriter<'_, '_>, kind: NextId) -> Result<u32> {
+/// Takes the next id of a kind. When all are given out, which takes billions of collections, there are no more, on any peer.
+pub(crate) fn take_next_id(view: &mut ViewWriter<'_, '_>, kind: NextId) -> Result<u32, ChangeError> {
     let stored: [u8; 8] =
         view.get(keyspace::NEXT_IDS)?.and_then(|ids| ids.value().try_into().ok()).unwrap_or_default();
     let both = u64::from_le_bytes(stored);
@@ -253,10 +254,8 @@ pub(crate) fn take_next_id(view: &mut ViewWriter<'_, '_>, kind: NextId) -> Resul
         NextId::Index => (index, Some(collection), index.checked_add(1)),
     };
     let (Some(collection), Some(index)) = (collection, index) else {
-        return Err(Error::new(
-            crate::error::ErrorKind::Internal,
-            "all collection and index ids are given out",
-        ));
+        let message = "all ids of collections and indexes have been given out";
+        return Err(QueryError::new(ErrorCode::CANNOT_CREATE_INDEX, message).into());
     };
     let both = u64::from(collection) | (u64::from(index) << 32);
     view.put(keyspace::NEXT_IDS, &both.to_le_bytes())?;

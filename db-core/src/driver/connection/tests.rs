@@ -22,7 +22,7 @@ type Running = JoinHandle<Result<(), ConnectionError>>;
 /// Runs a connection over one end of a stream; gives the other end and the engine's.
 fn connection(options: ConnectionOptions) -> (DuplexStream, EngineLink, Running) {
     let (near, far) = duplex(1_000_000);
-    let (link, engine) = PeerLink::pair();
+    let (link, engine) = PeerLink::pair(Room::of_all());
     (far, engine, tokio::spawn(run_connection(near, link, options, ConnectionMonitor::default())))
 }
 
@@ -105,7 +105,7 @@ async fn after_the_handshake_silence_is_fine_while_there_are_signs_of_life() {
     let (mut far, mut engine, running) = connection(impatient());
     for _ in 0..3 {
         far.write_all(&framed(&[1; 43])).await.unwrap();
-        assert_eq!(engine.inputs.recv().await, Some(PeerInput::Frame(vec![1; 43])));
+        assert_eq!(engine.inputs.recv().await, Some(PeerInput::Frame(vec![1; 43].into())));
     }
     for _ in 0..12 {
         far.write_all(&[0; 4]).await.unwrap();

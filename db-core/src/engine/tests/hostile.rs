@@ -357,3 +357,41 @@ fn undoing_a_drop_of_many_documents_takes_bounded_memory_and_restores_all() {
     fresh.receive(&a.runs());
     assert_eq!((a.digest(), a.order()), (fresh.digest(), fresh.order()));
 }
+
+#[test]
+fn when_all_ids_are_given_out_what_needs_one_is_rejected_and_the_rest_goes_on() {
+    let (mut a, mut b) = (peer(1, &open()), peer(2, &open()));
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    meet(&mut a, &mut b);
+    for peer in [&mut a, &mut b] {
+        let all = crate::view::keyspace::NEXT_IDS;
+        peer.engine.run(|batch| batch.with_view(u64::MAX, |view, _| view.put(all, &[0xFF; 8]))).unwrap();
+    }
+    let create =
+        Request::CreateCollection { collection: "d".to_owned(), options: CollectionOptions::default() };
+    assert_eq!(a.call(create).unwrap_err().code(), Some(67));
+    assert!(a.create_index(rawdoc! { "name": "n_1", "key": { "n": 1 } }).is_err());
+    let insert = Operation::Insert { collection: "d".to_owned(), documents: vec![rawdoc! { "_id": 1 }] };
+    receive_operations(&mut b, &[insert]);
+    b.insert(rawdoc! { "_id": 2 }).unwrap();
+    a.receive(&b.runs());
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+    assert_eq!(a.documents().len(), 2);
+}
+
+#[test]
+fn many_large_documents_are_named_by_their_ids_alone() {
+    let mut a = peer(1, &open());
+    for id in 0..6 {
+        a.insert(rawdoc! { "_id": id, "s": "x".repeat(4_000_000) }).unwrap();
+    }
+    // Together they are longer than any entry: what is held of them while the call is tried, and logged, is their ids.
+    let reply = a.update(rawdoc! {}, rawdoc! { "$set": { "s": "y", "t": "z" } }).unwrap();
+    assert_eq!(reply.outcome.modified, 6);
+    let pull = rawdoc! { "$set": { "l": ["ab", "b"] } };
+    a.update(rawdoc! {}, pull).unwrap();
+    let reply = a.update(rawdoc! { "s": "y" }, rawdoc! { "$pull": { "l": { "$regex": "^a" } } }).unwrap();
+    assert_eq!((reply.outcome.matched, reply.outcome.modified), (6, 6));
+    assert!(a.documents().iter().all(|document| document.get_array("l").unwrap().into_iter().count() == 1));
+    assert_eq!(a.delete(rawdoc! { "t": "z" }).unwrap().outcome.deleted, 6);
+}
