@@ -204,6 +204,7 @@ impl<'s> Parser<'s> {
             } else {
                 let before = compiled.len();
                 Stage::parse(name, operand, self, &mut compiled)?;
+                check_score(&compiled)?;
                 self.count.set(self.count.get() + compiled.len() - before);
                 check_length(self.count.get())?;
             }
@@ -290,6 +291,28 @@ fn only_field(stage: &RawDocument) -> Result<(&str, RawBsonRef<'_>), QueryError>
         (Some((name, operand)), None) => Ok((name.as_str(), operand)),
         _ => error(40323, "A pipeline stage specification object must contain exactly one field."),
     }
+}
+
+/// Refuses a sort by the score of a search where the documents have none.
+fn check_score(compiled: &[Stage]) -> Result<(), QueryError> {
+    let Some((Stage::Sort(sort), before)) = compiled.split_last() else { return Ok(()) };
+    if !sort.sort().uses_text_score() {
+        return Ok(());
+    }
+    let searches = |stage: &Stage| matches!(stage, Stage::Match(condition) if matches!(&**condition, Match::Bound(filter) if filter.has_text()));
+    if !before.iter().any(searches) {
+        return error(
+            ErrorCode::META_NOT_AVAILABLE.0,
+            "query requires text score metadata, but it is not available",
+        );
+    }
+    if before.iter().any(|stage| !matches!(stage, Stage::Match(_))) {
+        return error(
+            ErrorCode::NOT_IMPLEMENTED.0,
+            "$meta is not supported in a sort behind other stages than $match",
+        );
+    }
+    Ok(())
 }
 
 /// Whether a `$text` is among the conditions of a filter. The recursion is as deep as the filter.

@@ -105,3 +105,18 @@ proptest! {
         prop_assert_eq!(bytes(&joined), bytes(&apart));
     }
 }
+
+#[test]
+fn a_sort_by_the_score_of_a_search_follows_it() {
+    let index = crate::IndexDefinition::parse(&rawdoc! {"a": "text"}, &rawdoc! {}).unwrap();
+    let context = QueryContext::default().with_text(index.text().cloned());
+    let settings = PipelineSettings { collection: "a".to_owned(), context };
+    let code =
+        |pipeline: RawBson| Pipeline::parse(&stages(pipeline), &settings).map_err(|error| error.code.0).err();
+    let search = || rawdoc! {"$match": {"$text": {"$search": "x"}}};
+    let by_score = || rawdoc! {"$sort": {"score": {"$meta": "textScore"}}};
+    assert_eq!(code(rawbson!([search(), by_score(), {"$limit": 3}])), None);
+    assert_eq!(code(rawbson!([by_score()])), Some(40218));
+    assert_eq!(code(rawbson!([search(), {"$unwind": "$a"}, by_score()])), Some(238));
+    assert_eq!(code(rawbson!([search(), {"$project": {"s": {"$meta": "textScore"}}}])), Some(238));
+}
