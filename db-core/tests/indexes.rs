@@ -156,3 +156,17 @@ fn the_building_of_an_index_can_be_watched() {
     assert!(watch.has_changed().unwrap(), "it was told of the build");
     assert_eq!(database.index_build(), None, "which is over");
 }
+
+#[test]
+fn an_index_is_dropped_by_its_keys() {
+    let films = database().collection::<Document>("films");
+    assert_eq!(films.drop_index_by_keys(doc! { "a": 1 }).run().unwrap_err().code(), Some(26));
+    films.create_index(doc! { "a": 1, "b": -1 }).run().unwrap();
+    assert_eq!(films.drop_index_by_keys(doc! { "a": 1 }).run().unwrap_err().code(), Some(27));
+    assert_eq!(films.drop_index_by_keys(doc! { "_id": 1 }).run().unwrap_err().code(), Some(72));
+    films.create_index(IndexModel::new(doc! { "a": 1, "b": -1 }).unique(true).name("only")).run().unwrap();
+    assert_eq!(films.drop_index_by_keys(doc! { "a": 1, "b": -1 }).run().unwrap_err().code(), Some(181));
+    films.drop_index("only").run().unwrap();
+    films.drop_index_by_keys(doc! { "a": 1.0, "b": -1_i64 }).run().unwrap();
+    assert_eq!(names(&films), ["_id_"]);
+}

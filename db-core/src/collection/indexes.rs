@@ -6,7 +6,7 @@ use bson::{Bson, Document, RawDocumentBuf, doc};
 use db_index::{ID_INDEX_NAME, IndexDefinition};
 
 use super::Collection;
-use super::documents::{checked, not_bson};
+use super::documents::{ToRawDocument, checked, not_bson};
 use crate::engine::Request;
 use crate::error::{Error, Result};
 use crate::write::Write;
@@ -192,6 +192,17 @@ impl<T> Collection<T> {
         self.database.write(request, |_| Ok(()))
     }
 
+    /// Drops the index with these keys, however the numbers in them are written.
+    ///
+    /// It fails with `NamespaceNotFound` (26) if the collection does not exist, `IndexNotFound` (27) if there is no such
+    /// index, `AmbiguousIndexKeyPattern` (181) if there are several, `InvalidOptions` (72) for the index on `_id`.
+    pub fn drop_index_by_keys(&self, keys: impl ToRawDocument) -> Write<()> {
+        match self.name_of_keys(keys) {
+            Ok(name) => self.drop_index(name),
+            Err(error) => self.database.write(Err(error), |_| Ok(())),
+        }
+    }
+
     /// Drops every index but the one on `_id`, as one entry of the log.
     ///
     /// It fails with `NamespaceNotFound` (26) if the collection does not exist.
@@ -211,6 +222,24 @@ impl<T> Collection<T> {
             indexes.push(IndexModel::from_definition(&index.definition)?);
         }
         Ok(indexes)
+    }
+
+    fn name_of_keys(&self, keys: impl ToRawDocument) -> Result<String> {
+        let keys = checked(keys)?;
+        let Some((_, meta)) = self.open()? else {
+            return Err(Error::invalid("ns not found").with_code(26));
+        };
+        if IndexDefinition::on_id().has_keys(&keys) {
+            return Ok(ID_INDEX_NAME.to_owned());
+        }
+        let mut same = meta.indexes.iter().filter(|index| index.definition.has_keys(&keys));
+        match (same.next(), same.next()) {
+            (Some(index), None) => Ok(index.definition.name().to_owned()),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid("several indexes have these keys: drop one by its name").with_code(181))
+            }
+            (None, _) => Err(Error::invalid("can't find index with key").with_code(27)),
+        }
     }
 
     fn creation(&self, definitions: Vec<RawDocumentBuf>) -> Request {

@@ -20,8 +20,8 @@ use crate::{
 const COUNTING_PAYS: u64 = 200;
 /// Which share of the documents is much to read by an index without having counted them.
 const MUCH: f64 = 0.1;
-/// The most alternatives of a `$or` that are given an index each.
-const ALTERNATIVES_MAX: usize = 256;
+/// The most alternatives of a `$or`, times the indexes there are, that are looked through for an index for each.
+const ALTERNATIVES_MAX: usize = 4096;
 
 /// The cheapest plan.
 ///
@@ -250,7 +250,9 @@ impl<'a> Choice<'a> {
     /// each of them comes in the order of the sort.
     fn alternatives(&self, readable: &[(usize, &IndexInfo<'a>)]) -> Vec<Plan> {
         let found = self.conjuncts.iter().enumerate().find_map(|(place, node)| match node {
-            Node::Or(nodes) if (2..=ALTERNATIVES_MAX).contains(&nodes.len()) => Some((place, nodes)),
+            Node::Or(nodes) if nodes.len() > 1 && nodes.len() * readable.len() <= ALTERNATIVES_MAX => {
+                Some((place, nodes))
+            }
             _ => None,
         });
         let Some((place, alternatives)) = found else { return Vec::new() };

@@ -133,16 +133,12 @@ impl Target for Embedded {
 
     fn drop_index(&self, collection: &str, index: IndexName) -> Answer<()> {
         let collection = self.collection(collection);
-        let name = match index {
-            IndexName::Name(name) if name == "*" => return Ok(collection.drop_indexes().run()?),
-            IndexName::Name(name) => name,
-            IndexName::Keys(keys) => {
-                let same = collection.list_indexes()?.into_iter().find(|model| model.keys == keys);
-                let name = same.and_then(|model| model.options.name);
-                name.ok_or_else(|| Stop::refused(27, "can't find index with key"))?
-            }
-        };
-        Ok(collection.drop_index(name).run()?)
+        match index {
+            IndexName::Name(name) if name == "*" => collection.drop_indexes().run()?,
+            IndexName::Name(name) => collection.drop_index(name).run()?,
+            IndexName::Keys(keys) => collection.drop_index_by_keys(keys).run()?,
+        }
+        Ok(())
     }
 }
 
