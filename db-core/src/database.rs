@@ -50,6 +50,19 @@ struct Shared {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+impl Shared {
+    fn close(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return };
+        stop(&self.commands);
+        if thread.join().is_err() {
+            tracing::error!(database = self.name, "the database's thread has panicked");
+        }
+        self.published.view.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.file.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
 /// What a writer may do. Each role includes writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -389,14 +402,7 @@ impl Database {
 
     /// Finishes what waits and closes the file. Handles that are left refuse further work.
     pub fn close(&self) {
-        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(thread) = thread else { return };
-        stop(&self.shared.commands);
-        if thread.join().is_err() {
-            tracing::error!(database = self.name(), "the database's thread has panicked");
-        }
-        self.shared.published.view.write().unwrap_or_else(PoisonError::into_inner).take();
-        self.shared.file.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.shared.close();
     }
 
     /// Whether the engine's thread has ended.
@@ -447,8 +453,9 @@ impl std::fmt::Debug for Database {
 }
 
 impl Drop for Shared {
+    /// Who has dropped the last handle finds the file closed, as after [`Database::close`].
     fn drop(&mut self) {
-        stop(&self.commands);
+        self.close();
     }
 }
 

@@ -360,3 +360,14 @@ fn concurrent_callers_share_commits_and_lose_nothing() {
     let sum = films.find_one(doc! { "_id": "sum" }).run().unwrap().unwrap();
     assert_eq!(sum.get_i32("n").unwrap(), 400);
 }
+
+#[test]
+fn who_drops_the_last_handle_finds_the_file_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    for count in 0..10 {
+        let database = Store::open(directory.path()).unwrap().open_topic("films").unwrap();
+        let films = database.collection::<Document>("films");
+        assert_eq!(films.estimated_document_count().unwrap(), count);
+        films.insert_one(doc! { "_id": count as i64 }).run().unwrap();
+    }
+}
