@@ -30,9 +30,9 @@ mod write;
 pub use apply::IndexBuild;
 pub use bytes::Malformed;
 pub use collection::{
-    BulkWriteResult, Collection, CollectionOptions, Count, Cursor, DeleteResult, Distinct, Find, FindOne,
-    IndexChange, IndexModel, IndexOptions, InsertManyResult, InsertOneResult, RawCursor, ReadOptions,
-    ReturnDocument, ToRawDocument, ToUpdate, UpdateResult, WriteModel, WriteOptions,
+    Aggregate, BulkWriteResult, Collection, CollectionOptions, Count, Cursor, DeleteResult, Distinct, Find,
+    FindOne, IndexChange, IndexModel, IndexOptions, InsertManyResult, InsertOneResult, RawCursor,
+    ReadOptions, ReturnDocument, ToRawDocument, ToUpdate, UpdateResult, WriteModel, WriteOptions,
 };
 pub use database::{Database, Role, Status, WriterInfo};
 pub use driver::{

@@ -3,14 +3,14 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 
-use bson::Document;
+use bson::{Document, RawDocument, RawDocumentBuf};
 use db_index::{Update, UpdateOptions};
 use tokio::sync::oneshot;
 
 use crate::collection::here_and_now;
 use crate::database::{Database, closed};
 use crate::driver::worker::Command;
-use crate::engine::{Reply, Request};
+use crate::engine::{DeleteRequest, Reply, Request, UpdateRequest};
 use crate::error::{Error, Result};
 use crate::query::{self, Explanation, FindOptions, Purpose};
 
@@ -75,38 +75,39 @@ impl<T> Write<T> {
     }
 
     fn explained(self, executes: bool) -> Result<Document> {
-        let (collection, find, purpose) = finding(self.request?)?;
-        let opened = self.database.collection::<Document>(&collection).open()?;
-        query::explain(&collection, opened, &find, Explanation { purpose, executes })
+        let request = self.request?;
+        let name = request.collection().unwrap_or_default().to_owned();
+        let opened = self.database.collection::<Document>(&name).open()?;
+        let collation = opened.as_ref().and_then(|(_, meta)| meta.options.collation.as_deref());
+        let (find, purpose) = finding(request, collation)?;
+        let compiled = find.compile(opened.as_ref().map(|(_, meta)| &**meta))?;
+        query::explain(&name, opened, &compiled, Explanation { purpose, executes })
     }
 }
 
-/// The find with which a write begins.
-fn finding(request: Request) -> Result<(String, FindOptions, Purpose)> {
-    let (collection, filter, sort, hint, multi, purpose) = match request {
+/// The find with which a write begins, in a collection with this collation.
+fn finding(request: Request, of_collection: Option<&RawDocument>) -> Result<(FindOptions, Purpose)> {
+    let surroundings = |variables: &Option<RawDocumentBuf>, collation: &Option<RawDocumentBuf>| {
+        query::surroundings(here_and_now(), variables.as_deref(), collation.as_deref().or(of_collection))
+    };
+    let (filter, sort, hint, multi, context, purpose) = match request {
         Request::Update(update) => {
-            let options = UpdateOptions {
-                array_filters: update.array_filters,
-                multi: update.multi,
-                context: here_and_now(),
-            };
+            let UpdateRequest { filter, sort, hint, multi, variables, collation, .. } = update;
+            let context = surroundings(&variables, &collation)?;
+            let options =
+                UpdateOptions { array_filters: update.array_filters, multi, context: context.clone() };
             Update::parse_value(update.update.as_raw_bson_ref(), &options)?;
-            (update.collection, update.filter, update.sort, update.hint, update.multi, Purpose::Update)
+            (filter, sort, hint, multi, context, Purpose::Update)
         }
         Request::Delete(delete) => {
-            (delete.collection, delete.filter, delete.sort, delete.hint, delete.multi, Purpose::Delete)
+            let DeleteRequest { filter, sort, hint, multi, variables, collation, .. } = delete;
+            let context = surroundings(&variables, &collation)?;
+            (filter, sort, hint, multi, context, Purpose::Delete)
         }
         _ => return Err(Error::invalid("only updates, replacements and deletes are explained").with_code(72)),
     };
-    let find = FindOptions {
-        filter,
-        sort,
-        hint,
-        limit: u64::from(!multi),
-        context: here_and_now(),
-        ..FindOptions::default()
-    };
-    Ok((collection, find, purpose))
+    let limit = u64::from(!multi);
+    Ok((FindOptions { filter, sort, hint, limit, context, ..FindOptions::default() }, purpose))
 }
 
 impl<T: 'static> IntoFuture for Write<T> {

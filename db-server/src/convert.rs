@@ -1,6 +1,6 @@
 //! Between the messages of `combdb.v1` and BSON. Whatever comes in passes the guard here, before anything decodes it.
 
-use bson::{Bson, Document, RawArrayBuf, RawDocument, RawDocumentBuf, rawdoc};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf, rawdoc};
 use proto::v1::{self, DocumentFormat, document, value};
 use tonic::Status;
 
@@ -72,15 +72,12 @@ pub(crate) fn optional(document: Option<v1::Document>, what: &str) -> Result<Opt
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` if there are too many, or one is absent or malformed.
-pub(crate) fn pipeline(stages: Vec<v1::Document>) -> Result<RawArrayBuf, Status> {
+pub(crate) fn stages(stages: Vec<v1::Document>) -> Result<Vec<RawDocumentBuf>, Status> {
     if stages.len() > STAGES_MAX {
         return Err(invalid(format!("a pipeline has at most {STAGES_MAX} stages"), Some(FAILED_TO_PARSE)));
     }
-    let mut pipeline = RawArrayBuf::new();
-    for (index, stage) in stages.into_iter().enumerate() {
-        pipeline.push(required(Some(stage), &format!("stage {index}"))?);
-    }
-    Ok(pipeline)
+    let read = |(index, stage)| required(Some(stage), &format!("stage {index}"));
+    stages.into_iter().enumerate().map(read).collect()
 }
 
 /// Decodes a document that has passed the guard; `what` names it in errors.

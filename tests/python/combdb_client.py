@@ -65,6 +65,17 @@ class Client:
         request = documents_pb2.ExplainRequest(find=self._find_request(filter, **options))
         return json.loads(self.documents.Explain(request, timeout=60).plan.extended_json)
 
+    def aggregate(self, *stages, variables=None):
+        """Yields what the stages make of the documents."""
+        request = documents_pb2.AggregateRequest(
+            **self.where, pipeline=[document(stage) for stage in stages], format=EXTENDED_JSON
+        )
+        if variables is not None:
+            request.options.variables.CopyFrom(document(variables))
+        for batch in self.documents.Aggregate(request, timeout=60):
+            for result in batch.documents:
+                yield json.loads(result.extended_json)
+
     def count(self, filter=None):
         """How many documents match."""
         request = documents_pb2.CountRequest(**self.where, filter=document(filter or {}))

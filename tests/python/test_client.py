@@ -47,6 +47,11 @@ class DocumentsFromPython(unittest.TestCase):
         self.assertEqual([film["_id"] for film in self.films.find({"cast": "Holm"})], [1])
         self.assertIn("cast_1_year_-1", json.dumps(self.films.explain({"cast": "Holm"})))
 
+    def test_an_aggregation(self):
+        by_age = {"$group": {"_id": {"$gte": ["$year", "$$new"]}, "films": {"$sum": 1}}}
+        results = self.films.aggregate(by_age, {"$sort": {"_id": 1}}, variables={"new": 1985})
+        self.assertEqual(list(results), [{"_id": False, "films": 2}, {"_id": True, "films": 1}])
+
     def test_update_count_and_delete(self):
         answer = self.films.update_many({"year": {"$lt": 1980}}, {"$set": {"old": True}})
         self.assertEqual((answer.matched, answer.modified), (2, 2))

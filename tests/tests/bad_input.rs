@@ -215,7 +215,8 @@ async fn bad_names_are_refused() {
     for name in ["", "do$lar", "nul\0", "system.catalog", &long] {
         let status = calls.insert("t", name, &["{}"]).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{name:?}: {}", status.message());
-        let request = CreateCollectionRequest { database: "t".into(), collection: name.to_owned() };
+        let request =
+            CreateCollectionRequest { database: "t".into(), collection: name.to_owned(), collation: None };
         let status = calls.collections.clone().create(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{name:?}: {}", status.message());
     }

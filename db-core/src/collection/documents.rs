@@ -75,11 +75,22 @@ impl<const STAGES: usize> ToUpdate for [Document; STAGES] {
 }
 
 fn pipeline<D: ToRawDocument>(stages: impl IntoIterator<Item = D>) -> Result<RawBson> {
-    let mut pipeline = RawArrayBuf::new();
-    for stage in stages {
-        pipeline.push(stage.to_raw_document()?);
+    array(stages).map(RawBson::Array)
+}
+
+fn array<D: ToRawDocument>(documents: impl IntoIterator<Item = D>) -> Result<RawArrayBuf> {
+    let mut array = RawArrayBuf::new();
+    for document in documents {
+        array.push(document.to_raw_document()?);
     }
-    Ok(RawBson::Array(pipeline))
+    Ok(array)
+}
+
+/// The stages of an aggregation from a caller, checked.
+pub(super) fn checked_pipeline<D: ToRawDocument>(stages: impl IntoIterator<Item = D>) -> Result<RawArrayBuf> {
+    let stages = array(stages)?;
+    check_document(stages.as_bytes())?;
+    Ok(stages)
 }
 
 /// An update from a caller, checked.

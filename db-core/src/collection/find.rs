@@ -1,6 +1,7 @@
 //! Reading: find, count, distinct, explain. All of it runs on one snapshot in the caller's thread.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Bson, Document, RawDocumentBuf};
@@ -13,6 +14,7 @@ use super::reading::{ReadOptions, takes_read_options};
 use crate::error::Result;
 use crate::query::{self, Execution, Explanation, FindOptions, Hint, Purpose};
 use crate::view::ViewSnapshot;
+use crate::view::catalog::CollectionMeta;
 
 impl<T> Collection<T> {
     /// The documents that match; run it to get a cursor.
@@ -38,7 +40,7 @@ impl<T> Collection<T> {
 
 fn asked(filter: impl ToRawDocument) -> Result<FindOptions> {
     // Compiling the filter checks it.
-    Ok(FindOptions { filter: filter.to_raw_document()?, context: here_and_now(), ..FindOptions::default() })
+    Ok(FindOptions { filter: filter.to_raw_document()?, ..FindOptions::default() })
 }
 
 /// The caller's moment and chance: reading is done in the caller's thread and is nobody else's business.
@@ -96,7 +98,7 @@ impl<T> Find<T> {
     /// # Errors
     /// `Invalid` with MongoDB's code for a filter, sort, projection or hint that is wrong; if the storage fails.
     pub fn run(self) -> Result<Cursor<T>> {
-        Ok(Cursor { raw: self.run_raw()?, documents: PhantomData })
+        Ok(self.run_raw()?.with_type())
     }
 
     /// Begins the find; its documents come as raw BSON, as they are stored.
@@ -104,14 +106,12 @@ impl<T> Find<T> {
     /// # Errors
     /// As for [`Find::run`].
     pub fn run_raw(self) -> Result<RawCursor> {
-        let (collection, options) = self.begin()?;
-        let execution = if let Some((view, meta)) = collection.open()? {
-            Some(Execution::new(view, &meta, &options)?)
-        } else {
-            query::check(&options)?;
-            None
-        };
-        Ok(RawCursor { execution })
+        let (opened, options) = self.begin()?;
+        let compiled = options.compile(opened.as_ref().map(|(_, meta)| &**meta))?;
+        Ok(match opened {
+            Some((view, meta)) => RawCursor::new(Execution::new(view, &meta, compiled)?),
+            None => RawCursor::new(std::iter::empty()),
+        })
     }
 
     /// How the find is run, in the shape of MongoDB's `explain` with `executionStats`: it is run to its end.
@@ -131,15 +131,19 @@ impl<T> Find<T> {
     }
 
     fn explained(self, purpose: Purpose, executes: bool) -> Result<Document> {
-        let (collection, options) = self.begin()?;
-        query::explain(&collection.name, collection.open()?, &options, Explanation { purpose, executes })
+        let name = self.collection.name.clone();
+        let (opened, options) = self.begin()?;
+        let compiled = options.compile(opened.as_ref().map(|(_, meta)| &**meta))?;
+        query::explain(&name, opened, &compiled, Explanation { purpose, executes })
     }
 
-    /// What to read and how; the time that it may take begins.
-    fn begin(self) -> Result<(Collection<T>, FindOptions)> {
+    /// The collection, if it exists, and what to read of it; the time that it may take begins.
+    fn begin(self) -> Result<(Option<(ViewSnapshot, Arc<CollectionMeta>)>, FindOptions)> {
         let mut find = self.asked?;
-        self.options.begin(&mut find);
-        Ok((self.collection, find))
+        let opened = self.collection.open()?;
+        let collation = opened.as_ref().and_then(|(_, meta)| meta.options.collation.as_deref());
+        self.options.begin(&mut find, collation)?;
+        Ok((opened, find))
     }
 
     fn with(mut self, change: impl FnOnce(&mut FindOptions) -> Result<()>) -> Self {
@@ -212,8 +216,8 @@ impl<T> Count<T> {
     /// # Errors
     /// As for [`Find::run`].
     pub fn run(self) -> Result<u64> {
-        let (collection, options) = self.0.begin()?;
-        match collection.open()? {
+        let (opened, options) = self.0.begin()?;
+        match opened {
             Some((view, meta)) => query::count(view, &meta, &options),
             None => query::check(&options).map(|()| 0),
         }
@@ -249,9 +253,14 @@ impl<T> Distinct<T> {
     /// # Errors
     /// As for [`Find::run`]; for values that together are too large.
     pub fn run(self) -> Result<Vec<Bson>> {
-        let mut values = db_index::Distinct::new(&self.field)?;
-        for document in self.find.run_raw()? {
-            values.add(&document?)?;
+        let values = db_index::Distinct::new(&self.field)?;
+        let (opened, options) = self.find.begin()?;
+        let mut values = values.by(options.context.collation.as_ref());
+        let compiled = options.compile(opened.as_ref().map(|(_, meta)| &**meta))?;
+        if let Some((view, meta)) = opened {
+            for document in Execution::new(view, &meta, compiled)? {
+                values.add(&document?)?;
+            }
         }
         values.into_values().into_iter().map(|value| Bson::try_from(value).map_err(not_bson)).collect()
     }
@@ -278,7 +287,7 @@ takes_read_options!(FindOne, 0.options);
 takes_read_options!(Count, 0.options);
 takes_read_options!(Distinct, find.options);
 
-/// The documents of a find, as `T`s. It reads one snapshot, whatever is written meanwhile.
+/// The documents of a find or an aggregation, as `T`s. It reads one snapshot, whatever is written meanwhile.
 pub struct Cursor<T> {
     raw: RawCursor,
     documents: PhantomData<fn() -> T>,
@@ -295,15 +304,26 @@ impl<T: DeserializeOwned> Iterator for Cursor<T> {
     }
 }
 
-/// The documents of a find, as raw BSON. It reads one snapshot, whatever is written meanwhile.
+/// The documents of a find or an aggregation, as raw BSON. It reads one snapshot, whatever is written meanwhile.
 pub struct RawCursor {
-    execution: Option<Execution<'static, ViewSnapshot>>,
+    documents: Box<dyn Iterator<Item = Result<RawDocumentBuf>> + Send>,
+}
+
+impl RawCursor {
+    pub(super) fn new(documents: impl Iterator<Item = Result<RawDocumentBuf>> + Send + 'static) -> Self {
+        Self { documents: Box::new(documents) }
+    }
+
+    /// The same documents as `T`s.
+    pub(super) fn with_type<T>(self) -> Cursor<T> {
+        Cursor { raw: self, documents: PhantomData }
+    }
 }
 
 impl Iterator for RawCursor {
     type Item = Result<RawDocumentBuf>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.execution.as_mut()?.next()
+        self.documents.next()
     }
 }

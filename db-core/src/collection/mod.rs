@@ -1,5 +1,6 @@
 //! Collections: the API that users of MongoDB's driver know, on a database of one's own.
 
+mod aggregate;
 mod alter;
 mod bulk;
 mod documents;
@@ -15,6 +16,7 @@ mod writing;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+pub use aggregate::Aggregate;
 pub use alter::{CollectionOptions, IndexChange};
 pub use bulk::WriteModel;
 pub use documents::{ToRawDocument, ToUpdate};

@@ -2,13 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use crate::query::{FindOptions, Hint, Stop};
+use bson::{RawDocument, RawDocumentBuf};
+use db_index::QueryContext;
+
+use super::documents::{ToRawDocument, checked};
+use super::here_and_now;
+use crate::error::{Error, Result};
+use crate::query::{FindOptions, Hint, Stop, surroundings};
 
 /// What any read may say besides what it asks for: by which index, and for how long.
 #[derive(Debug, Clone, Default)]
 #[must_use = "options do nothing until they are given to a read"]
 pub struct ReadOptions {
     hint: Option<Hint>,
+    /// A document, or what is wrong with it.
+    variables: Option<Given>,
+    collation: Option<Given>,
     max_time: Option<Duration>,
     stop: Stop,
 }
@@ -17,6 +26,18 @@ impl ReadOptions {
     /// By this index and no other.
     pub fn hint(mut self, hint: Hint) -> Self {
         self.hint = Some(hint);
+        self
+    }
+
+    /// With values for variables, which `$expr` and pipelines refer to as `$$name`: MongoDB's `let`.
+    pub fn let_vars(mut self, variables: impl ToRawDocument) -> Self {
+        self.variables = Some(given(variables));
+        self
+    }
+
+    /// With strings compared by this collation, as in `{ locale: "de", strength: 2 }`; without one, by the collection's.
+    pub fn collation(mut self, collation: impl ToRawDocument) -> Self {
+        self.collation = Some(given(collation));
         self
     }
 
@@ -33,13 +54,47 @@ impl ReadOptions {
         self
     }
 
-    /// Puts the options into those of a find; the time that it may take begins.
-    pub(super) fn begin(self, find: &mut FindOptions) {
+    /// Puts the options into those of a find in a collection with this collation; the time that it may take begins.
+    pub(super) fn begin(self, find: &mut FindOptions, collation: Option<&RawDocument>) -> Result<()> {
+        find.context = self.context(collation)?;
+        find.stop = self.stop();
         find.hint = self.hint;
-        find.stop = self.stop;
+        Ok(())
+    }
+
+    /// What the read is compiled with, in a collection with this collation.
+    pub(super) fn context(&self, collation: Option<&RawDocument>) -> Result<QueryContext> {
+        let own = self.collation.as_ref().map(checked_given).transpose()?;
+        let variables = self.variables.as_ref().map(checked_given).transpose()?;
+        surroundings(here_and_now(), variables.as_deref(), own.as_deref().or(collation))
+    }
+
+    /// When the read is to stop; the time that it may take begins.
+    pub(super) fn stop(&self) -> Stop {
+        let mut stop = self.stop.clone();
         if let Some(max_time) = self.max_time {
-            find.stop.when(exhausted_after(max_time));
+            stop.when(exhausted_after(max_time));
         }
+        stop
+    }
+
+    /// The index to use.
+    pub(super) fn index(&self) -> Option<&Hint> {
+        self.hint.as_ref()
+    }
+}
+
+/// A document from a caller, or what is wrong with it.
+type Given = std::result::Result<RawDocumentBuf, String>;
+
+fn given(document: impl ToRawDocument) -> Given {
+    document.to_raw_document().map_err(|error| error.message().to_owned())
+}
+
+fn checked_given(given: &Given) -> Result<RawDocumentBuf> {
+    match given {
+        Ok(document) => checked(&**document),
+        Err(fault) => Err(Error::invalid(fault)),
     }
 }
 
@@ -63,6 +118,16 @@ macro_rules! takes_read_options {
             /// By this index and no other.
             pub fn hint(self, hint: Hint) -> Self {
                 self.change_options(|options| options.hint(hint))
+            }
+
+            /// With values for variables: see [`ReadOptions::let_vars`].
+            pub fn let_vars(self, variables: impl ToRawDocument) -> Self {
+                self.change_options(|options| options.let_vars(variables))
+            }
+
+            /// With strings compared by this collation: see [`ReadOptions::collation`].
+            pub fn collation(self, collation: impl ToRawDocument) -> Self {
+                self.change_options(|options| options.collation(collation))
             }
 
             /// No longer than this: see [`ReadOptions::max_time`].

@@ -27,13 +27,24 @@ pub(super) fn update(
         replacement,
         sort: None,
         hint: None,
+        variables: None,
+        collation: None,
         returning: None,
     })
 }
 
 /// A delete.
 pub(super) fn delete(collection: String, filter: RawDocumentBuf, multi: bool) -> Request {
-    Request::Delete(DeleteRequest { collection, filter, multi, sort: None, hint: None, returning: None })
+    Request::Delete(DeleteRequest {
+        collection,
+        filter,
+        multi,
+        sort: None,
+        hint: None,
+        variables: None,
+        collation: None,
+        returning: None,
+    })
 }
 
 pub(super) fn set_upsert(request: &mut Request, upsert: bool) -> Result<()> {
@@ -66,6 +77,24 @@ pub(super) fn set_hint(request: &mut Request, hint: Hint) -> Result<()> {
         Request::Update(update) => update.hint = Some(hint),
         Request::Delete(delete) => delete.hint = Some(hint),
         _ => return Err(not_for("hint")),
+    }
+    Ok(())
+}
+
+pub(super) fn set_variables(request: &mut Request, variables: RawDocumentBuf) -> Result<()> {
+    match request {
+        Request::Update(update) => update.variables = Some(variables),
+        Request::Delete(delete) => delete.variables = Some(variables),
+        _ => return Err(not_for("let")),
+    }
+    Ok(())
+}
+
+pub(super) fn set_collation(request: &mut Request, collation: RawDocumentBuf) -> Result<()> {
+    match request {
+        Request::Update(update) => update.collation = Some(collation),
+        Request::Delete(delete) => delete.collation = Some(collation),
+        _ => return Err(not_for("collation")),
     }
     Ok(())
 }

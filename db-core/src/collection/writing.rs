@@ -19,6 +19,8 @@ pub struct WriteOptions {
     array_filters: Vec<RawDocumentBuf>,
     sort: Option<RawDocumentBuf>,
     hint: Option<Hint>,
+    variables: Option<RawDocumentBuf>,
+    collation: Option<RawDocumentBuf>,
     /// What is wrong with an option given.
     fault: Option<Error>,
 }
@@ -54,6 +56,24 @@ impl WriteOptions {
         self
     }
 
+    /// With values for variables, which `$expr` and pipelines refer to as `$$name`: MongoDB's `let`.
+    pub fn let_vars(mut self, variables: impl ToRawDocument) -> Self {
+        match checked(variables) {
+            Ok(variables) => self.variables = Some(variables),
+            Err(fault) => self.fault = Some(fault),
+        }
+        self
+    }
+
+    /// With strings compared by this collation, as in `{ locale: "de", strength: 2 }`; without one, by the collection's.
+    pub fn collation(mut self, collation: impl ToRawDocument) -> Self {
+        match checked(collation) {
+            Ok(collation) => self.collation = Some(collation),
+            Err(fault) => self.fault = Some(fault),
+        }
+        self
+    }
+
     /// Puts those that are given into a request.
     fn complete(self, request: &mut Request) -> Result<()> {
         if let Some(fault) = self.fault {
@@ -71,6 +91,12 @@ impl WriteOptions {
         if let Some(hint) = self.hint {
             requests::set_hint(request, hint)?;
         }
+        if let Some(variables) = self.variables {
+            requests::set_variables(request, variables)?;
+        }
+        if let Some(collation) = self.collation {
+            requests::set_collation(request, collation)?;
+        }
         Ok(())
     }
 }
@@ -82,6 +108,16 @@ macro_rules! takes_write_options {
             /// With these options too.
             pub fn with_options(self, options: WriteOptions) -> Self {
                 self.with(|request| options.complete(request))
+            }
+
+            /// With values for variables: see [`WriteOptions::let_vars`].
+            pub fn let_vars(self, variables: impl ToRawDocument) -> Self {
+                self.with_options(WriteOptions::default().let_vars(variables))
+            }
+
+            /// With strings compared by this collation: see [`WriteOptions::collation`].
+            pub fn collation(self, collation: impl ToRawDocument) -> Self {
+                self.with_options(WriteOptions::default().collation(collation))
             }
         }
     )+};

@@ -21,7 +21,7 @@ use redb::{Database, ReadableDatabase, WriteTransaction};
 pub(crate) use append::Moment;
 #[cfg(test)]
 pub(crate) use ingest::IngestError;
-pub(crate) use request::{DeleteRequest, Reply, Request, Returning, UpdateRequest};
+pub(crate) use request::{DeleteRequest, MergeRequest, Reply, Request, Returning, UpdateRequest};
 pub(crate) use state::read_confirmed;
 pub(crate) use trial::with_id_in_front;
 

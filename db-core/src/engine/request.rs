@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bson::{RawBson, RawDocumentBuf, oid::ObjectId};
+use db_index::MergeTarget;
 
 use crate::apply::Outcome;
 use crate::ids::{EntryHash, WriterKey};
@@ -27,6 +28,8 @@ pub(crate) enum Request {
         parts: Vec<Request>,
         ordered: bool,
     },
+    /// The results of a pipeline that go into a collection, up to the first that fails.
+    Merge(MergeRequest),
     CreateCollection {
         collection: String,
         options: CollectionOptions,
@@ -74,6 +77,15 @@ pub(crate) enum Request {
 }
 
 impl Request {
+    /// The collection of an update or a delete.
+    pub(crate) fn collection(&self) -> Option<&str> {
+        match self {
+            Self::Update(update) => Some(&update.collection),
+            Self::Delete(delete) => Some(&delete.collection),
+            _ => None,
+        }
+    }
+
     /// How many bytes of documents the call brings.
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -89,6 +101,7 @@ impl Request {
                 bytes + update.filter.as_bytes().len()
             }
             Self::Bulk { parts, .. } => parts.iter().map(Self::bytes).sum(),
+            Self::Merge(merge) => merge.documents.iter().map(|(document, _)| document.as_bytes().len()).sum(),
             _ => 0,
         }
     }
@@ -110,6 +123,10 @@ pub(crate) struct UpdateRequest {
     /// Which of the documents that match is the first.
     pub(crate) sort: Option<RawDocumentBuf>,
     pub(crate) hint: Option<Hint>,
+    /// The variables of `let`.
+    pub(crate) variables: Option<RawDocumentBuf>,
+    /// How strings are compared; as the collection says if there is none.
+    pub(crate) collation: Option<RawDocumentBuf>,
     /// Which version of the document the caller wants to see.
     pub(crate) returning: Option<Returning>,
 }
@@ -123,8 +140,20 @@ pub(crate) struct DeleteRequest {
     /// Which of the documents that match is the first.
     pub(crate) sort: Option<RawDocumentBuf>,
     pub(crate) hint: Option<Hint>,
+    /// The variables of `let`.
+    pub(crate) variables: Option<RawDocumentBuf>,
+    /// How strings are compared; as the collection says if there is none.
+    pub(crate) collation: Option<RawDocumentBuf>,
     /// Whether the caller wants to see the document.
     pub(crate) returning: Option<Returning>,
+}
+
+/// Documents for `$merge`.
+#[derive(Debug, Clone)]
+pub(crate) struct MergeRequest {
+    pub(crate) target: Box<MergeTarget>,
+    /// Each with the `_id` that it is inserted with, should it have none.
+    pub(crate) documents: Vec<(RawDocumentBuf, IdSource)>,
 }
 
 /// How a call that changes one document shows it.

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod expiry;
+mod merge;
 
 use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId, rawdoc};
 use db_index::{
@@ -100,6 +101,7 @@ impl Trial<'_, '_> {
             Request::Update(update) => self.update(view, update),
             Request::Delete(delete) => self.delete(view, delete),
             Request::Bulk { parts, ordered } => self.bulk(view, parts, ordered),
+            Request::Merge(merge) => self.merge(view, merge),
             Request::CreateCollection { collection, options } => {
                 check_collection_name(&collection)?;
                 if self.applier.catalog.collection(view, &collection)?.is_some() {
@@ -174,7 +176,8 @@ impl Trial<'_, '_> {
 
     fn update(&mut self, view: &mut ViewWriter<'_, '_>, request: UpdateRequest) -> Result<Tried> {
         check_collection_name(&request.collection)?;
-        let context = self.context_of(view, &request.collection)?;
+        let (variables, collation) = (request.variables.as_deref(), request.collation.as_deref());
+        let context = self.context(view, &request.collection, variables, collation)?;
         let filter = Filter::parse_in(&request.filter, &context)?;
         if request.upsert.is_some() && filter.has_expression() {
             let message = "$expr is not allowed in the query predicate for an upsert";
@@ -337,7 +340,8 @@ impl Trial<'_, '_> {
 
     fn delete(&mut self, view: &mut ViewWriter<'_, '_>, request: DeleteRequest) -> Result<Tried> {
         check_collection_name(&request.collection)?;
-        let context = self.context_of(view, &request.collection)?;
+        let (variables, collation) = (request.variables.as_deref(), request.collation.as_deref());
+        let context = self.context(view, &request.collection, variables, collation)?;
         let filter = Filter::parse_in(&request.filter, &context)?;
         let returning = Returned::compile(request.returning.as_ref(), &filter, &context)?;
         let find = FindOptions {
@@ -372,7 +376,13 @@ impl Trial<'_, '_> {
         // Indexes that are there already need no entry: creating them again on every start is a common habit.
         let mut new = Vec::new();
         let existing = self.applier.catalog.collection(view, &collection)?;
-        for definition in definitions {
+        let collation = existing.as_ref().and_then(|meta| meta.options.collation.clone());
+        for mut definition in definitions {
+            if let Some(collation) = &collation
+                && matches!(definition.get("collation"), Ok(None))
+            {
+                definition.append(bson::raw::cstr!("collation"), collation.clone());
+            }
             let parsed = db_index::IndexDefinition::from_document(&definition)?;
             let mut is_new = !parsed.is_id_index();
             for index in existing.iter().flat_map(|meta| &meta.indexes) {
@@ -421,15 +431,20 @@ impl Trial<'_, '_> {
 
     /// What filters, projections and pipelines of this call are compiled with. It is done once, here: what is logged does not
     /// depend on it.
-    fn context(&self) -> QueryContext {
+    fn context(
+        &mut self,
+        view: &ViewWriter<'_, '_>,
+        collection: &str,
+        variables: Option<&RawDocument>,
+        collation: Option<&RawDocument>,
+    ) -> Result<QueryContext> {
         let chance = Chance::new(self.moment.now_ms);
-        QueryContext { now_ms: self.moment.now_ms.cast_signed(), chance, ..QueryContext::default() }
-    }
-
-    /// The same with what belongs to a collection.
-    fn context_of(&mut self, view: &ViewWriter<'_, '_>, collection: &str) -> Result<QueryContext> {
+        let now_ms = self.moment.now_ms.cast_signed();
         let meta = self.applier.catalog.collection(view, collection)?;
-        Ok(self.context().with_text(meta.as_deref().and_then(query::text_settings)))
+        let text = meta.as_deref().and_then(query::text_settings);
+        let context = QueryContext { now_ms, chance, ..QueryContext::default() }.with_text(text);
+        let of_collection = meta.as_ref().and_then(|meta| meta.options.collation.as_deref());
+        query::surroundings(context, variables, collation.or(of_collection))
     }
 
     /// The first document that matches, or the `{_id: …}`s of all: whole documents would not fit into memory.
@@ -446,7 +461,7 @@ impl Trial<'_, '_> {
             return query::check(&find).map(|()| Vec::new());
         };
         let (mut found, mut bytes) = (Vec::new(), 0);
-        for document in Execution::new(view, &meta, &find)? {
+        for document in Execution::new(view, &meta, find.compile(Some(&meta))?)? {
             let document = document?;
             bytes += document.as_bytes().len();
             if multi && bytes > limits::PAYLOAD_PLAIN_BYTES_MAX {

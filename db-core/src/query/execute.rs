@@ -13,7 +13,7 @@ use super::near::Nearest;
 use super::progress::{Found, Progress};
 use super::reading::{Match, Reading, damaged_entry, stored};
 use super::seen::Seen;
-use super::{Compiled, FindOptions, Source, Stop};
+use super::{Compiled, Source, Stop};
 use crate::error::Result;
 use crate::view::catalog::CollectionMeta;
 use crate::view::keyspace;
@@ -71,16 +71,11 @@ pub(crate) struct Execution<'s, S> {
 
 impl<'s, S: Source<'s>> Execution<'s, S> {
     /// A find of the documents.
-    pub(crate) fn new(source: S, meta: &Arc<CollectionMeta>, options: &FindOptions) -> Result<Self> {
-        let compiled = options.compile(Some(meta))?;
+    pub(crate) fn new(source: S, meta: &Arc<CollectionMeta>, compiled: Compiled) -> Result<Self> {
         if let Some(key) = compiled.only_key(meta) {
             return Ok(Self::of_one(source, meta, compiled, key));
         }
-        let fields = compiled.projection.as_ref().and_then(Projection::fields);
-        let borrowed: Option<Vec<&str>> =
-            fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect());
-        let output = borrowed.as_ref().map_or(Output::Documents, |fields| Output::Fields(fields));
-        let plan = plan(&source, meta, &compiled, output)?;
+        let plan = compiled.output(|output| plan(&source, meta, &compiled, output))?;
         if compiled.sort.is_empty() && compiled.filter.nearness().is_some() {
             // The plan was made to see that there is an index; the rings have theirs.
             let mut execution = Self::without_plan(source, meta, compiled);
@@ -88,6 +83,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             return Ok(execution);
         }
         let sort = plan.sorts.then(|| compiled.sort.clone());
+        let fields = compiled.fields.clone();
         let mut execution = Self::with(source, meta, compiled, plan);
         execution.covered_fields = fields.unwrap_or_default();
         if let Some(sort) = sort {
@@ -109,8 +105,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
     }
 
     /// A find that only counts: for [`Execution::count_all`].
-    pub(crate) fn counting(source: S, meta: &Arc<CollectionMeta>, options: &FindOptions) -> Result<Self> {
-        let mut compiled = options.compile(Some(meta))?;
+    pub(crate) fn counting(source: S, meta: &Arc<CollectionMeta>, mut compiled: Compiled) -> Result<Self> {
         compiled.sort = Sort::default();
         if let Some(key) = compiled.only_key(meta) {
             return Ok(Self::of_one(source, meta, compiled, key));
@@ -227,6 +222,8 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
                 filter: self.filter.clone(),
                 sort: Sort::default(),
                 projection: None,
+                transform_by: None,
+                fields: None,
                 hint: self.hint.clone(),
                 skip: 0,
                 limit: None,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bson::{Document, doc};
-use db_index::{Output, Plan, Projection};
+use db_index::{Output, Plan};
 
+use super::Compiled;
 use super::execute::{Execution, ExecutionStats, with_plan_request};
-use super::{Compiled, FindOptions, check};
 use crate::error::Result;
 use crate::view::ViewSnapshot;
 use crate::view::catalog::CollectionMeta;
@@ -32,18 +32,17 @@ pub(crate) enum Purpose {
 pub(crate) fn explain(
     collection: &str,
     opened: Option<(ViewSnapshot, Arc<CollectionMeta>)>,
-    options: &FindOptions,
+    compiled: &Compiled,
     Explanation { purpose, executes }: Explanation,
 ) -> Result<Document> {
     let (mut planner, stats) = match opened {
         None => {
-            check(options)?;
             let planner = doc! { "winningPlan": { "stage": "EOF" }, "rejectedPlans": [] };
             (planner, executes.then(ExecutionStats::default))
         }
         Some((view, meta)) => {
-            let planner = planned(&view, &meta, options, purpose)?;
-            let stats = if executes { Some(executed(view, &meta, options, purpose)?) } else { None };
+            let planner = planned(&view, &meta, compiled, purpose)?;
+            let stats = if executes { Some(executed(view, &meta, compiled.clone(), purpose)?) } else { None };
             (planner, stats)
         }
     };
@@ -87,30 +86,24 @@ impl Purpose {
 fn planned(
     view: &ViewSnapshot,
     meta: &Arc<CollectionMeta>,
-    options: &FindOptions,
+    compiled: &Compiled,
     purpose: Purpose,
 ) -> Result<Document> {
-    let compiled = options.compile(Some(meta))?;
-    let fields = compiled.projection.as_ref().and_then(Projection::fields);
-    let borrowed: Option<Vec<&str>> =
-        fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect());
-    let output = match &borrowed {
-        _ if purpose == Purpose::Count => Output::Count,
-        Some(fields) => Output::Fields(fields),
-        None => Output::Documents,
+    let ask = |output: Output<'_>| {
+        with_plan_request(view, meta, compiled, output, |request| {
+            let plan = Plan::new(request)?;
+            let mut planner = plan.explain(request);
+            if let Ok(stage) = planner.get_document("winningPlan").cloned() {
+                planner.insert("winningPlan", around(stage, &plan, compiled));
+            }
+            Ok(planner)
+        })
     };
-    with_plan_request(view, meta, &compiled, output, |request| {
-        let plan = Plan::new(request)?;
-        let mut planner = plan.explain(request);
-        if let Ok(stage) = planner.get_document("winningPlan").cloned() {
-            planner.insert("winningPlan", around(stage, &plan, &compiled, options));
-        }
-        Ok(planner)
-    })
+    if purpose == Purpose::Count { ask(Output::Count) } else { compiled.output(ask) }
 }
 
 /// The stages around those that find the documents: the projection, what is skipped, and the limit, unless the sort has it.
-fn around(mut stage: Document, plan: &Plan, compiled: &Compiled, options: &FindOptions) -> Document {
+fn around(mut stage: Document, plan: &Plan, compiled: &Compiled) -> Document {
     if compiled.skip > 0 {
         stage = doc! { "stage": "SKIP", "skipAmount": compiled.skip.cast_signed(), "inputStage": stage };
     }
@@ -119,8 +112,8 @@ fn around(mut stage: Document, plan: &Plan, compiled: &Compiled, options: &FindO
     }
     if let (Some(projection), false) = (&compiled.projection, plan.is_covered()) {
         let name = if projection.fields().is_some() { "PROJECTION_SIMPLE" } else { "PROJECTION_DEFAULT" };
-        let by = options.projection.as_deref().and_then(|by| Document::try_from(by).ok()).unwrap_or_default();
-        stage = doc! { "stage": name, "transformBy": by, "inputStage": stage };
+        let by = compiled.transform_by.as_deref().and_then(|by| Document::try_from(by).ok());
+        stage = doc! { "stage": name, "transformBy": by.unwrap_or_default(), "inputStage": stage };
     }
     stage
 }
@@ -128,15 +121,15 @@ fn around(mut stage: Document, plan: &Plan, compiled: &Compiled, options: &FindO
 fn executed(
     view: ViewSnapshot,
     meta: &Arc<CollectionMeta>,
-    options: &FindOptions,
+    compiled: Compiled,
     purpose: Purpose,
 ) -> Result<ExecutionStats> {
     if purpose == Purpose::Count {
-        let mut execution = Execution::counting(view, meta, options)?;
+        let mut execution = Execution::counting(view, meta, compiled)?;
         let returned = execution.count_all()?;
         return Ok(ExecutionStats { returned, ..execution.stats() });
     }
-    let mut execution = Execution::new(view, meta, options)?;
+    let mut execution = Execution::new(view, meta, compiled)?;
     for document in execution.by_ref() {
         document?;
     }

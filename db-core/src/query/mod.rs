@@ -13,8 +13,8 @@ mod stop;
 
 use std::sync::Arc;
 
-use bson::{RawBsonRef, RawDocumentBuf};
-use db_index::{ErrorCode, Filter, Projection, QueryContext, QueryError, Sort, TextSettings};
+use bson::{RawBsonRef, RawDocument, RawDocumentBuf};
+use db_index::{ErrorCode, Filter, Output, Projection, QueryContext, QueryError, Sort, TextSettings};
 
 pub(crate) use execute::Execution;
 pub(crate) use explain::{Explanation, Purpose, explain};
@@ -52,22 +52,28 @@ pub enum Hint {
 }
 
 /// The parts of a find, compiled.
+#[derive(Debug, Clone)]
 pub(crate) struct Compiled {
-    filter: Filter,
-    sort: Sort,
-    projection: Option<Projection>,
-    hint: Option<db_index::Hint>,
-    skip: u64,
-    limit: Option<u64>,
-    stop: Stop,
+    pub(crate) filter: Filter,
+    pub(crate) sort: Sort,
+    pub(crate) projection: Option<Projection>,
+    /// The projection as it was given.
+    pub(crate) transform_by: Option<RawDocumentBuf>,
+    /// The only fields that are looked at: an index that holds them may stand for the documents.
+    pub(crate) fields: Option<Vec<String>>,
+    pub(crate) hint: Option<db_index::Hint>,
+    pub(crate) skip: u64,
+    pub(crate) limit: Option<u64>,
+    pub(crate) stop: Stop,
 }
 
 impl FindOptions {
     /// Compiles them for a collection; none: for one that does not exist.
-    fn compile(&self, meta: Option<&CollectionMeta>) -> Result<Compiled> {
+    pub(crate) fn compile(&self, meta: Option<&CollectionMeta>) -> Result<Compiled> {
         let context = self.context.clone().with_text(meta.and_then(text_settings));
         let filter = Filter::parse_in(&self.filter, &context)?;
         let sort = self.sort.as_deref().map(Sort::parse).transpose()?.unwrap_or_default();
+        let sort = sort.by(self.context.collation.as_ref());
         let projection = self
             .projection
             .as_deref()
@@ -79,20 +85,51 @@ impl FindOptions {
             let message = "query requires text score metadata, but it is not available";
             return Err(QueryError::new(ErrorCode::META_NOT_AVAILABLE, message).into());
         }
-        let hint = match &self.hint {
-            None => None,
-            Some(Hint::Name(name)) => Some(db_index::Hint::Name(name.clone())),
-            Some(Hint::Keys(keys)) => {
-                let keys = crate::collection::ToRawDocument::to_raw_document(keys)?;
-                Some(db_index::Hint::parse(RawBsonRef::Document(&keys))?)
-            }
-        };
+        let hint = self.hint.as_ref().map(Hint::compile).transpose()?;
+        let fields = projection.as_ref().and_then(Projection::fields);
         let limit = (self.limit > 0).then_some(self.limit);
-        Ok(Compiled { filter, sort, projection, hint, skip: self.skip, limit, stop: self.stop.clone() })
+        let (skip, stop) = (self.skip, self.stop.clone());
+        let transform_by = self.projection.clone();
+        Ok(Compiled { filter, sort, projection, transform_by, fields, hint, skip, limit, stop })
+    }
+}
+
+/// `context` with the variables of `let` and a collation, where there are such.
+pub(crate) fn surroundings(
+    mut context: QueryContext,
+    variables: Option<&RawDocument>,
+    collation: Option<&RawDocument>,
+) -> Result<QueryContext> {
+    if let Some(collation) = collation {
+        context = context.with_collation(collation)?;
+    }
+    if let Some(variables) = variables {
+        context = context.with_variables(variables)?;
+    }
+    Ok(context)
+}
+
+impl Hint {
+    /// The hint as the planner takes it.
+    pub(crate) fn compile(&self) -> Result<db_index::Hint> {
+        match self {
+            Self::Name(name) => Ok(db_index::Hint::Name(name.clone())),
+            Self::Keys(keys) => {
+                let keys = crate::collection::ToRawDocument::to_raw_document(keys)?;
+                Ok(db_index::Hint::parse(RawBsonRef::Document(&keys))?)
+            }
+        }
     }
 }
 
 impl Compiled {
+    /// What is wanted of the documents.
+    fn output<T>(&self, ask: impl FnOnce(Output<'_>) -> T) -> T {
+        let Some(fields) = &self.fields else { return ask(Output::Documents) };
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        ask(Output::Fields(&fields))
+    }
+
     /// The key of the one document that can match, if the filter fixes `_id` and nothing insists on another way.
     fn only_key(&self, meta: &CollectionMeta) -> Option<Vec<u8>> {
         let insists = self.hint.is_some() || self.filter.nearness().is_some();
@@ -115,5 +152,5 @@ pub(crate) fn check(options: &FindOptions) -> Result<()> {
 
 /// How many documents a find gives, read from an index alone where that is possible.
 pub(crate) fn count(view: ViewSnapshot, meta: &Arc<CollectionMeta>, options: &FindOptions) -> Result<u64> {
-    Execution::counting(view, meta, options)?.count_all()
+    Execution::counting(view, meta, options.compile(Some(meta))?)?.count_all()
 }

@@ -1,5 +1,7 @@
 //! Where a query reads: a snapshot, which a cursor can own, or the view inside a write transaction.
 
+use std::sync::Arc;
+
 use redb::Range;
 
 use crate::error::Result;
@@ -38,5 +40,16 @@ impl Source<'static> for ViewSnapshot {
         Ok(self
             .table()
             .range::<&[u8]>((low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice)))?)
+    }
+}
+
+/// A snapshot that several queries read: the finds of one pipeline.
+impl Source<'static> for Arc<ViewSnapshot> {
+    fn value(&self, key: &[u8]) -> Result<Option<Stored<'static>>> {
+        ViewSnapshot::value(self, key)
+    }
+
+    fn keys(&self, bounds: &KeyBounds) -> Result<KeyRange<'static>> {
+        ViewSnapshot::keys(self, bounds)
     }
 }

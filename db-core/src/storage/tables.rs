@@ -16,7 +16,10 @@
 
 use std::collections::BTreeSet;
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError,
+    WriteTransaction,
+};
 
 use crate::error::Result;
 use crate::ids::{EntryHash, WriterKey};

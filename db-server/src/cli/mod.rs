@@ -1,6 +1,8 @@
 //! The command line: what can be said, and who carries it out.
 
+mod aggregate;
 mod client;
+mod counts;
 mod databases;
 mod documents;
 mod find;
@@ -67,6 +69,12 @@ enum Command {
     Import(import::Import),
     /// Finds documents and prints them, one JSON object a line
     Find(find::Find),
+    /// Runs an aggregation pipeline and prints its results, one JSON object a line
+    Aggregate(aggregate::Aggregate),
+    /// Counts documents
+    Count(counts::Count),
+    /// Prints the distinct values of a field, one a line
+    Distinct(counts::Distinct),
     /// Inserts documents given on the command line
     Insert(documents::Insert),
     /// Updates documents
@@ -107,6 +115,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Serve(command) => command.run().await,
         Command::Import(command) => command.run(common).await,
         Command::Find(command) => command.run(common).await,
+        Command::Aggregate(command) => command.run(common).await,
+        Command::Count(command) => command.run(common).await,
+        Command::Distinct(command) => command.run(common).await,
         Command::Insert(command) => command.run(common).await,
         Command::Update(command) => command.run(common).await,
         Command::Delete(command) => command.run(common).await,

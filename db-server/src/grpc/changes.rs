@@ -41,11 +41,17 @@ pub(super) struct Delete {
 }
 
 /// Update operators or a pipeline.
-struct Modification(RawBson);
+enum Modification {
+    Operators(RawDocumentBuf),
+    Pipeline(Vec<RawDocumentBuf>),
+}
 
 impl ToUpdate for Modification {
     fn to_update(self) -> db_core::Result<RawBson> {
-        Ok(self.0)
+        match self {
+            Self::Operators(update) => update.to_update(),
+            Self::Pipeline(stages) => stages.to_update(),
+        }
     }
 }
 
@@ -266,10 +272,8 @@ impl Given {
 /// An update by operators or by a pipeline; one of them must be given.
 fn modification(update: Option<v1::Document>, pipeline: Option<Pipeline>) -> Result<Modification, Status> {
     match (convert::optional(update, "update")?, pipeline) {
-        (Some(update), None) => Ok(Modification(RawBson::Document(update))),
-        (None, Some(pipeline)) => {
-            convert::pipeline(pipeline.stages).map(|stages| Modification(RawBson::Array(stages)))
-        }
+        (Some(update), None) => Ok(Modification::Operators(update)),
+        (None, Some(pipeline)) => convert::stages(pipeline.stages).map(Modification::Pipeline),
         (None, None) => Err(invalid("update is missing", None)),
         (Some(_), Some(_)) => Err(invalid("give an update or a pipeline, not both", None)),
     }

@@ -1,12 +1,13 @@
 //! `combdb.v1.Collections`.
 
 use bson::{Document, RawDocumentBuf};
-use db_core::{Database, IndexModel};
+use db_core::{CollectionOptions, Database, IndexChange, IndexModel};
 use proto::v1::collections_server::Collections;
 use proto::v1::{
-    CreateCollectionRequest, CreateCollectionResponse, CreateIndexRequest, CreateIndexResponse,
-    DropCollectionRequest, DropCollectionResponse, DropIndexRequest, DropIndexResponse, Index,
-    ListCollectionsRequest, ListCollectionsResponse, ListIndexesRequest, ListIndexesResponse,
+    ChangeIndexRequest, ChangeIndexResponse, CreateCollectionRequest, CreateCollectionResponse,
+    CreateIndexRequest, CreateIndexResponse, DropCollectionRequest, DropCollectionResponse, DropIndexRequest,
+    DropIndexResponse, Index, ListCollectionsRequest, ListCollectionsResponse, ListIndexesRequest,
+    ListIndexesResponse, RenameCollectionRequest, RenameCollectionResponse,
 };
 use tonic::{Code, Request, Response, Status};
 
@@ -23,8 +24,13 @@ impl Collections for Service {
         &self,
         request: Request<CreateCollectionRequest>,
     ) -> Result<Response<CreateCollectionResponse>, Status> {
-        let CreateCollectionRequest { database, collection } = request.into_inner();
-        self.0.database(database).await?.create_collection(&collection).await.map_err(from_engine)?;
+        let CreateCollectionRequest { database, collection, collation } = request.into_inner();
+        let mut options = CollectionOptions::default();
+        if let Some(collation) = convert::optional(collation, "collation")? {
+            options = options.collation(convert::decode(&collation, "collation")?);
+        }
+        let database = self.0.database(database).await?;
+        database.create_collection_with(&collection, &options).await.map_err(from_engine)?;
         Ok(Response::new(CreateCollectionResponse {}))
     }
 
@@ -35,6 +41,16 @@ impl Collections for Service {
         let DropCollectionRequest { database, collection } = request.into_inner();
         self.0.collection(database, &collection).await?.drop().await.map_err(from_engine)?;
         Ok(Response::new(DropCollectionResponse {}))
+    }
+
+    async fn rename(
+        &self,
+        request: Request<RenameCollectionRequest>,
+    ) -> Result<Response<RenameCollectionResponse>, Status> {
+        let RenameCollectionRequest { database, collection, new_name, drop_target } = request.into_inner();
+        let database = self.0.database(database).await?;
+        database.rename_collection(&collection, &new_name, drop_target).await.map_err(from_engine)?;
+        Ok(Response::new(RenameCollectionResponse {}))
     }
 
     async fn list(
@@ -81,6 +97,27 @@ impl Collections for Service {
             if name == "*" { collection.drop_indexes().await } else { collection.drop_index(name).await };
         dropped.map_err(from_engine)?;
         Ok(Response::new(DropIndexResponse {}))
+    }
+
+    async fn change_index(
+        &self,
+        request: Request<ChangeIndexRequest>,
+    ) -> Result<Response<ChangeIndexResponse>, Status> {
+        let ChangeIndexRequest { database, collection, name, hidden, expire_after_seconds, new_name } =
+            request.into_inner();
+        let mut change = IndexChange::default();
+        if let Some(hidden) = hidden {
+            change = change.hidden(hidden);
+        }
+        if let Some(seconds) = expire_after_seconds {
+            change = change.expire_after_seconds(seconds);
+        }
+        if let Some(name) = new_name {
+            change = change.name(name);
+        }
+        let collection = self.0.collection(database, &collection).await?;
+        collection.change_index(name, &change).await.map_err(from_engine)?;
+        Ok(Response::new(ChangeIndexResponse {}))
     }
 
     async fn list_indexes(

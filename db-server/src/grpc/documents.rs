@@ -5,18 +5,19 @@ use bson::{Bson, RawDocumentBuf, rawdoc};
 use db_core::{Database, ErrorKind, WriteFailure};
 use proto::v1::documents_server::Documents;
 use proto::v1::{
-    BulkWriteRequest, BulkWriteResponse, CountRequest, CountResponse, DeleteRequest, DeleteResponse,
-    DistinctRequest, DistinctResponse, EstimatedCountRequest, EstimatedCountResponse, ExplainRequest,
-    ExplainResponse, FindOneAndDeleteRequest, FindOneAndReplaceRequest, FindOneAndUpdateRequest,
-    FindOneRequest, FindOneResponse, FindRequest, FindResponse, InsertFailure, InsertRequest, InsertResponse,
-    InsertedId, ReplaceRequest, UpdateRequest, UpdateResponse,
+    AggregateRequest, AggregateResponse, BulkWriteRequest, BulkWriteResponse, CountRequest, CountResponse,
+    DeleteRequest, DeleteResponse, DistinctRequest, DistinctResponse, EstimatedCountRequest,
+    EstimatedCountResponse, ExplainRequest, ExplainResponse, FindOneAndDeleteRequest,
+    FindOneAndReplaceRequest, FindOneAndUpdateRequest, FindOneRequest, FindOneResponse, FindRequest,
+    FindResponse, InsertFailure, InsertRequest, InsertResponse, InsertedId, ReplaceRequest, UpdateRequest,
+    UpdateResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::changes::{Delete, Update};
 use super::find::Question;
 use super::stream::{Batches, Sending, stream};
-use super::{bulk, explain};
+use super::{aggregate, bulk, explain};
 use crate::convert::{self, Form};
 use crate::error::{code_of, from_engine, invalid, status};
 use crate::node::Node;
@@ -30,6 +31,7 @@ pub(super) struct Service(pub(super) Node);
 #[tonic::async_trait]
 impl Documents for Service {
     type FindStream = Batches<FindResponse>;
+    type AggregateStream = Batches<AggregateResponse>;
 
     async fn insert(&self, request: Request<InsertRequest>) -> Result<Response<InsertResponse>, Status> {
         let InsertRequest { database, collection, documents, unordered, format } = request.into_inner();
@@ -177,6 +179,13 @@ impl Documents for Service {
         request: Request<BulkWriteRequest>,
     ) -> Result<Response<BulkWriteResponse>, Status> {
         bulk::write(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn aggregate(
+        &self,
+        request: Request<AggregateRequest>,
+    ) -> Result<Response<Self::AggregateStream>, Status> {
+        aggregate::aggregate(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {

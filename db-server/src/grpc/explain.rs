@@ -5,6 +5,7 @@ use db_core::Database;
 use proto::v1::{ExplainRequest, ExplainResponse, Verbosity, explain_request::Call};
 use tonic::Status;
 
+use super::aggregate::Aggregation;
 use super::changes::{Delete, Update};
 use super::find::Question;
 use crate::convert::{self, Form};
@@ -30,8 +31,13 @@ pub(super) async fn explain(node: &Node, request: ExplainRequest) -> Result<Expl
             (call.format, &call.filter, &call.database, &call.collection)
         }
         Call::DeleteOne(call) | Call::DeleteMany(call) => (0, &call.filter, &call.database, &call.collection),
+        Call::Aggregate(call) => (call.format, &None, &call.database, &call.collection),
     };
-    let form = Form::of(format, given.as_ref())?;
+    let first_stage = match &call {
+        Call::Aggregate(call) => call.pipeline.first(),
+        _ => None,
+    };
+    let form = Form::of(format, given.as_ref().or(first_stage))?;
     let (database, collection) = (database.clone(), collection.clone());
     let explained = explanation(call, executes)?;
     let plan = node.read(database, move |database| explained(database, &collection)).await?;
@@ -63,6 +69,13 @@ fn explanation(call: Call, executes: bool) -> Result<Explained, Status> {
             Box::new(move |database, name| {
                 let distinct = question.distinct(&database.collection(name), field);
                 if executes { distinct.explain() } else { distinct.explain_plan() }
+            })
+        }
+        Call::Aggregate(call) => {
+            let aggregation = Aggregation::of(call)?;
+            Box::new(move |database, _| {
+                let aggregate = aggregation.about(database);
+                if executes { aggregate.explain() } else { aggregate.explain_plan() }
             })
         }
         Call::UpdateOne(call) => of_update(Update::of_request(call, false)?, executes),

@@ -1,5 +1,6 @@
 //! The services of `combdb.v1`, one file each, beside health and reflection.
 
+mod aggregate;
 mod bulk;
 mod changes;
 mod collections;

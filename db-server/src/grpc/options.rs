@@ -29,7 +29,12 @@ impl Reading {
         }
         let QueryOptions { variables, collation, comment, max_time_ms } = options.unwrap_or_default();
         remark(&comment)?;
-        refuse_for_now(variables.as_ref(), collation.as_ref())?;
+        if let Some(collation) = convert::optional(collation, "collation")? {
+            reading = reading.collation(collation);
+        }
+        if let Some(variables) = convert::optional(variables, "variables")? {
+            reading = reading.let_vars(variables);
+        }
         if max_time_ms > 0 {
             reading = reading.max_time(Duration::from_millis(max_time_ms));
         }
@@ -72,8 +77,13 @@ pub(super) fn writing(
         return Err(invalid("max_time_ms is for reads", Some(INVALID_OPTIONS)));
     }
     remark(&comment)?;
-    refuse_for_now(variables.as_ref(), collation.as_ref())?;
     let mut writing = WriteOptions::default();
+    if let Some(collation) = convert::optional(collation, "collation")? {
+        writing = writing.collation(collation);
+    }
+    if let Some(variables) = convert::optional(variables, "variables")? {
+        writing = writing.let_vars(variables);
+    }
     if let Some(sort) = convert::optional(sort, "sort")? {
         writing = writing.sort(sort);
     }
@@ -103,13 +113,6 @@ fn remark(comment: &str) -> Result<(), Status> {
     }
     if !comment.is_empty() {
         tracing::info!(comment, "a call");
-    }
-    Ok(())
-}
-
-fn refuse_for_now(variables: Option<&v1::Document>, collation: Option<&v1::Document>) -> Result<(), Status> {
-    if variables.is_some() || collation.is_some() {
-        return Err(invalid("variables and collations are not supported yet", Some(238)));
     }
     Ok(())
 }

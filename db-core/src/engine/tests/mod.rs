@@ -82,6 +82,8 @@ impl Peer {
             multi: true,
             sort: None,
             hint: None,
+            variables: None,
+            collation: None,
             returning: None,
         }))
     }
@@ -133,7 +135,10 @@ impl Peer {
         let view = view_snapshot(&self.engine.database.begin_read().unwrap()).unwrap().unwrap();
         let Some(meta) = crate::view::catalog::collection(&view, "c").unwrap() else { return Vec::new() };
         let all = crate::query::FindOptions::default();
-        crate::query::Execution::new(view, &Arc::new(meta), &all).unwrap().collect::<Result<_>>().unwrap()
+        crate::query::Execution::new(view, &Arc::new(meta), all.compile(None).unwrap())
+            .unwrap()
+            .collect::<Result<_>>()
+            .unwrap()
     }
 
     /// The hashes of the applied order and how many of them are confirmed.
@@ -164,6 +169,8 @@ fn update_request(filter: RawDocumentBuf, update: RawDocumentBuf) -> UpdateReque
         replacement: false,
         sort: None,
         hint: None,
+        variables: None,
+        collation: None,
         returning: None,
     }
 }

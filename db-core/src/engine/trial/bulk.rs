@@ -19,10 +19,21 @@ impl Trial<'_, '_> {
         parts: Vec<Request>,
         ordered: bool,
     ) -> Result<Tried> {
+        self.one_after_the_other(view, parts, ordered, Self::run)
+    }
+
+    /// Tries what `run` makes of each part.
+    pub(super) fn one_after_the_other<P>(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        parts: Vec<P>,
+        ordered: bool,
+        run: impl Fn(&mut Self, &mut ViewWriter<'_, '_>, P) -> Result<Tried>,
+    ) -> Result<Tried> {
         let mut whole = self.nothing();
         for (position, part) in parts.into_iter().enumerate() {
             let mark = view.mark();
-            match self.run(view, part) {
+            match run(self, view, part) {
                 Ok(tried) => {
                     whole.operations.extend(tried.operations);
                     add(&mut whole.reply, position, tried.reply);

@@ -10,6 +10,9 @@ use crate::extended_json::{
 use crate::options::Options;
 use crate::target::{Action, Given, Index, IndexName, Modification, Query, Target, Write};
 
+/// What an update, a replacement or a delete may say.
+const CHANGE_OPTIONS: [&str; 7] = ["multi", "upsert", "arrayFilters", "hint", "sort", "let", "collation"];
+
 /// Drops a collection, if there is one; under an impossible name there is none.
 pub(crate) fn reset(target: &dyn Target, collection: &str) -> Answer {
     match target.drop_collection(collection) {
@@ -50,13 +53,29 @@ pub(crate) fn run(target: &dyn Target, collection: &str, op: &Value) -> Answer {
             let values = target.distinct(collection, key, query(op)?)?;
             Ok(json!({ "values": values.into_iter().map(write_value).collect::<Vec<_>>() }))
         }
+        "aggregate" => {
+            let options = Options::of(op, &["hint", "let", "collation", "allowDiskUse", "batchSize"])?;
+            let Some(stages) = op["pipeline"].as_array() else {
+                return Err(Stop::refused(14, "'pipeline' option must be specified as an array"));
+            };
+            if let Some(stage) = stages.iter().find(|stage| !stage.is_object()) {
+                return Err(Stop::refused(
+                    14,
+                    format!("each stage of a pipeline must be an object: {stage}"),
+                ));
+            }
+            // A case cannot say so: what begins with documents of its own runs on the database.
+            let on_database = stages.first().is_some_and(|stage| stage.get("$documents").is_some());
+            let stages = read_documents(&op["pipeline"])?;
+            documents(&target.aggregate(collection, on_database, stages, options.shared()?)?)
+        }
         "insert" => {
             let ordered = Options::of(op, &["ordered"])?.flag_or_true("ordered");
             insert(target, collection, &op["docs"], ordered)
         }
         "update" | "replace" => updated(target, collection, op),
         "delete" => {
-            let deleted = target.delete(collection, write(op, &["multi", "hint"])?)?;
+            let deleted = target.delete(collection, write(op, &["multi", "hint", "let", "collation"])?)?;
             Ok(json!({ "result": { "deleted": deleted } }))
         }
         "findAndModify" => find_and_modify(target, collection, op),
@@ -82,10 +101,12 @@ fn documents(documents: &[RawDocumentBuf]) -> Answer {
 /// What a read asks for.
 fn query(op: &Value) -> Answer<Query> {
     let known: &[&str] = match op["name"].as_str().unwrap_or_default() {
-        "find" => &["sort", "projection", "skip", "limit", "hint", "batchSize", "singleBatch"],
-        "findOne" => &["sort", "projection", "skip", "hint"],
-        "count" => &["skip", "limit", "hint"],
-        _ => &["hint"],
+        "find" => {
+            &["sort", "projection", "skip", "limit", "hint", "batchSize", "singleBatch", "let", "collation"]
+        }
+        "findOne" => &["sort", "projection", "skip", "hint", "let", "collation"],
+        "count" => &["skip", "limit", "hint", "collation"],
+        _ => &["hint", "collation"],
     };
     let options = Options::of(op, known)?;
     let limit = if op["name"] == "count" {
@@ -142,7 +163,7 @@ fn modification(update: &Value, many: bool) -> Answer<Action> {
 }
 
 fn updated(target: &dyn Target, collection: &str, op: &Value) -> Answer {
-    let write = write(op, &["multi", "upsert", "arrayFilters", "hint", "sort"])?;
+    let write = write(op, &CHANGE_OPTIONS)?;
     let result = target.update(collection, write)?;
     let mut told = json!({ "matched": result.matched, "modified": result.modified });
     if let Some(id) = result.upserted_id {
@@ -152,7 +173,7 @@ fn updated(target: &dyn Target, collection: &str, op: &Value) -> Answer {
 }
 
 fn find_and_modify(target: &dyn Target, collection: &str, op: &Value) -> Answer {
-    let known = ["projection", "remove", "upsert", "new", "hint", "sort", "arrayFilters"];
+    let known = ["projection", "remove", "upsert", "new", "hint", "sort", "arrayFilters", "let", "collation"];
     let options = Options::of(op, &known)?;
     let given = Given { after: options.flag("new"), projection: options.document("projection")? };
     let mut write = write(op, &known);
@@ -173,16 +194,20 @@ fn find_and_modify(target: &dyn Target, collection: &str, op: &Value) -> Answer 
 }
 
 fn bulk(target: &dyn Target, collection: &str, op: &Value) -> Answer {
-    let options = Options::of(op, &["ordered"])?;
+    let options = Options::of(op, &["ordered", "let"])?;
+    let variables = options.document("let")?;
     let mut writes = Vec::new();
     for part in op["ops"].as_array().into_iter().flatten() {
         match part["name"].as_str().unwrap_or_default() {
             "insert" => writes.extend(read_documents(&part["docs"])?.into_iter().map(insertion)),
             "update" | "replace" | "delete" => {
-                writes.push(write(part, &["multi", "upsert", "arrayFilters", "hint", "sort"])?);
+                writes.push(write(part, &CHANGE_OPTIONS)?);
             }
             other => return Err(Stop::Unsupported(format!("{other} in a bulk"))),
         }
+    }
+    for write in writes.iter_mut().filter(|write| !matches!(write.action, Action::Insert(_))) {
+        write.shared.variables.clone_from(&variables);
     }
     let counts = target.bulk(collection, writes, options.flag_or_true("ordered"))?;
     Ok(json!({ "result": {

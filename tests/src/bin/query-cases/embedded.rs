@@ -63,6 +63,21 @@ impl Target for Embedded {
         Ok(distinct.with_options(reading(query.shared)).run()?)
     }
 
+    fn aggregate(
+        &self,
+        collection: &str,
+        on_database: bool,
+        pipeline: Vec<RawDocumentBuf>,
+        shared: Shared,
+    ) -> Answer<Vec<RawDocumentBuf>> {
+        let aggregate = if on_database {
+            self.database.aggregate(pipeline)
+        } else {
+            self.collection(collection).aggregate(pipeline)
+        };
+        Ok(aggregate.with_options(reading(shared)).run_raw()?.collect::<db_core::Result<_>>()?)
+    }
+
     fn update(&self, collection: &str, write: Write) -> Answer<Updated> {
         let collection = self.collection(collection);
         let options = writing(write.upsert, write.array_filters, write.sort, write.shared);
@@ -171,6 +186,12 @@ fn reading(shared: Shared) -> ReadOptions {
     if let Some(name) = shared.hint {
         options = options.hint(hint(name));
     }
+    if let Some(variables) = shared.variables {
+        options = options.let_vars(variables);
+    }
+    if let Some(collation) = shared.collation {
+        options = options.collation(collation);
+    }
     options
 }
 
@@ -186,6 +207,12 @@ fn writing(
     }
     if let Some(name) = shared.hint {
         options = options.hint(hint(name));
+    }
+    if let Some(variables) = shared.variables {
+        options = options.let_vars(variables);
+    }
+    if let Some(collation) = shared.collation {
+        options = options.collation(collation);
     }
     options
 }

@@ -89,6 +89,7 @@ impl Target for Grpc {
             skip: query.skip,
             limit: query.limit,
             projection: query.projection.map(written),
+            options: query_options(&query.shared),
             hint: query.shared.hint.map(written_hint),
             ..v1::FindRequest::default()
         };
@@ -110,6 +111,7 @@ impl Target for Grpc {
             sort: query.sort.map(written),
             skip: query.skip,
             projection: query.projection.map(written),
+            options: query_options(&query.shared),
             hint: query.shared.hint.map(written_hint),
             ..v1::FindOneRequest::default()
         };
@@ -123,6 +125,7 @@ impl Target for Grpc {
             filter: Some(written(query.filter)),
             skip: query.skip,
             limit: query.limit,
+            options: query_options(&query.shared),
             hint: query.shared.hint.map(written_hint),
             ..v1::CountRequest::default()
         };
@@ -135,10 +138,36 @@ impl Target for Grpc {
             collection: collection.into(),
             field: field.into(),
             filter: Some(written(query.filter)),
+            options: query_options(&query.shared),
             hint: query.shared.hint.map(written_hint),
             ..v1::DistinctRequest::default()
         };
         self.call(self.documents().distinct(request))?.values.into_iter().map(read_value).collect()
+    }
+
+    fn aggregate(
+        &self,
+        collection: &str,
+        on_database: bool,
+        pipeline: Vec<RawDocumentBuf>,
+        shared: Shared,
+    ) -> Answer<Vec<RawDocumentBuf>> {
+        let request = v1::AggregateRequest {
+            database: DATABASE.into(),
+            collection: if on_database { String::new() } else { collection.into() },
+            pipeline: pipeline.into_iter().map(written).collect(),
+            options: query_options(&shared),
+            hint: shared.hint.map(written_hint),
+            ..v1::AggregateRequest::default()
+        };
+        let mut batches = self.call(self.documents().aggregate(request))?;
+        let mut results = Vec::new();
+        while let Some(batch) = self.runtime.block_on(batches.message())? {
+            for document in batch.documents {
+                results.push(read(document)?);
+            }
+        }
+        Ok(results)
     }
 
     fn update(&self, collection: &str, write: Write) -> Answer<Updated> {
@@ -157,6 +186,7 @@ impl Target for Grpc {
                     upsert,
                     array_filters: array_filters.into_iter().map(written).collect(),
                     sort,
+                    options: query_options(&shared),
                     hint: shared.hint.map(written_hint),
                     ..v1::UpdateRequest::default()
                 };
@@ -174,6 +204,7 @@ impl Target for Grpc {
                     replacement: Some(written(replacement)),
                     upsert,
                     sort,
+                    options: query_options(&shared),
                     hint: shared.hint.map(written_hint),
                     ..v1::ReplaceRequest::default()
                 };
@@ -192,6 +223,7 @@ impl Target for Grpc {
             database: DATABASE.into(),
             collection: collection.into(),
             filter: Some(written(write.filter)),
+            options: query_options(&write.shared),
             hint: write.shared.hint.map(written_hint),
             ..v1::DeleteRequest::default()
         };
@@ -211,6 +243,7 @@ impl Target for Grpc {
     ) -> Answer<Option<RawDocumentBuf>> {
         let Write { filter, action, upsert, array_filters, sort, shared } = write;
         let (database, collection) = (DATABASE.to_owned(), collection.to_owned());
+        let options = query_options(&shared);
         let (filter, sort, hint) = (Some(written(filter)), sort.map(written), shared.hint.map(written_hint));
         let projection = given.projection.map(written);
         let version = if given.after { v1::ReturnDocument::After } else { v1::ReturnDocument::Before };
@@ -229,6 +262,7 @@ impl Target for Grpc {
                     array_filters: array_filters.into_iter().map(written).collect(),
                     return_document: version.into(),
                     hint,
+                    options,
                     ..v1::FindOneAndUpdateRequest::default()
                 }))?
             }
@@ -243,6 +277,7 @@ impl Target for Grpc {
                     upsert,
                     return_document: version.into(),
                     hint,
+                    options,
                     ..v1::FindOneAndReplaceRequest::default()
                 }))?
             }
@@ -254,6 +289,7 @@ impl Target for Grpc {
                     sort,
                     projection,
                     hint,
+                    options,
                     ..v1::FindOneAndDeleteRequest::default()
                 }))?
             }
@@ -324,14 +360,14 @@ fn no_failure(failures: &[v1::InsertFailure]) -> Answer<()> {
 }
 
 fn written_model(write: Write) -> v1::WriteModel {
-    let Write { filter, action, upsert, array_filters, sort, shared: Shared { hint } } = write;
-    let (filter, sort, hint) = (Some(written(filter)), sort.map(written), hint.map(written_hint));
+    let Write { filter, action, upsert, array_filters, sort, shared } = write;
+    let options = query_options(&shared);
+    let (filter, sort, hint) = (Some(written(filter)), sort.map(written), shared.hint.map(written_hint));
     let part = match action {
         Action::Insert(document) => Part::Insert(written(document)),
         Action::Update { update, many } => {
             let (update, pipeline) = written_update(update);
             let array_filters = array_filters.into_iter().map(written).collect();
-            let options = None;
             Part::Update(v1::UpdateModel {
                 filter,
                 update,
@@ -346,9 +382,9 @@ fn written_model(write: Write) -> v1::WriteModel {
         }
         Action::Replace(replacement) => {
             let replacement = Some(written(replacement));
-            Part::Replace(v1::ReplaceModel { filter, replacement, upsert, sort, hint, options: None })
+            Part::Replace(v1::ReplaceModel { filter, replacement, upsert, sort, hint, options })
         }
-        Action::Delete { many } => Part::Delete(v1::DeleteModel { filter, many, hint, options: None }),
+        Action::Delete { many } => Part::Delete(v1::DeleteModel { filter, many, hint, options }),
     };
     v1::WriteModel { write: Some(part) }
 }
@@ -360,6 +396,15 @@ fn written_update(update: Modification) -> (Option<v1::Document>, Option<v1::Pip
             (None, Some(v1::Pipeline { stages: stages.into_iter().map(written).collect() }))
         }
     }
+}
+
+fn query_options(shared: &Shared) -> Option<v1::QueryOptions> {
+    let Shared { variables, collation, .. } = shared;
+    (variables.is_some() || collation.is_some()).then(|| v1::QueryOptions {
+        variables: variables.clone().map(written),
+        collation: collation.clone().map(written),
+        ..v1::QueryOptions::default()
+    })
 }
 
 fn written_hint(name: IndexName) -> v1::Hint {

@@ -74,6 +74,7 @@ impl<'a> Options<'a> {
             Bson::Document(keys) => Some(IndexName::Keys(keys)),
             _ => return Err(Stop::refused(9, "a hint is a string or a document")),
         };
-        Ok(Shared { hint })
+        let (variables, collation) = (self.document("let")?, self.document("collation")?);
+        Ok(Shared { hint, variables, collation })
     }
 }

@@ -24,6 +24,15 @@ pub(crate) trait Target {
     /// The distinct values of a field among the documents that match.
     fn distinct(&self, collection: &str, field: &str, query: Query) -> Answer<Vec<Bson>>;
 
+    /// What a pipeline makes of a collection's documents or, where `on_database`, of nothing.
+    fn aggregate(
+        &self,
+        collection: &str,
+        on_database: bool,
+        pipeline: Vec<RawDocumentBuf>,
+        shared: Shared,
+    ) -> Answer<Vec<RawDocumentBuf>>;
+
     /// Updates or replaces.
     fn update(&self, collection: &str, write: Write) -> Answer<Updated>;
 
@@ -59,6 +68,8 @@ pub(crate) struct Query {
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     pub(crate) hint: Option<IndexName>,
+    pub(crate) variables: Option<RawDocumentBuf>,
+    pub(crate) collation: Option<RawDocumentBuf>,
 }
 
 /// An index by its name or its keys.

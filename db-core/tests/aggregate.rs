@@ -1,0 +1,255 @@
+//! Aggregations through the public API: snapshots, indexes, other collections, results written back.
+#![allow(clippy::unwrap_used)] // a test that meets the unexpected ends there
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use db_core::{Collection, CollectionOptions, Database, ErrorKind, IndexModel, Result, Store};
+use serde::Deserialize;
+
+fn database() -> Database {
+    Store::in_memory().unwrap().create_database("test").unwrap()
+}
+
+/// Six films in the collection `films`, an index on their years.
+fn films(database: &Database) -> Collection<Document> {
+    let films = database.collection("films");
+    let film = |id: i32, year: i32, title: &str| doc! { "_id": id, "year": year, "title": title };
+    films
+        .insert_many([
+            film(1, 1979, "Alien"),
+            film(2, 1985, "Brazil"),
+            film(3, 1979, "Mad Max"),
+            film(4, 1971, "Duel"),
+            film(5, 1985, "Ran"),
+            film(6, 1979, "Stalker"),
+        ])
+        .run()
+        .unwrap();
+    films.create_index(doc! { "year": 1 }).run().unwrap();
+    films
+}
+
+fn all(documents: impl Iterator<Item = Result<Document>>) -> Vec<Document> {
+    documents.collect::<Result<_>>().unwrap()
+}
+
+fn by_year() -> Vec<Document> {
+    vec![doc! { "$group": { "_id": "$year", "films": { "$count": {} } } }, doc! { "$sort": { "_id": 1 } }]
+}
+
+#[test]
+fn a_pipeline_reads_one_snapshot_whatever_is_written_meanwhile() {
+    let database = database();
+    let films = films(&database);
+    let lookup =
+        doc! { "$lookup": { "from": "films", "localField": "year", "foreignField": "year", "as": "same" } };
+    let mut cursor = films.aggregate([lookup, doc! { "$sort": { "_id": 1 } }]).run_raw().unwrap();
+    films.delete_many(doc! {}).run().unwrap();
+    let first = Document::try_from(cursor.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first.get_array("same").unwrap().len(), 3);
+    assert_eq!(cursor.count(), 5);
+    assert!(films.aggregate(by_year()).run().unwrap().next().is_none());
+}
+
+#[test]
+fn results_may_be_of_a_type() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Year {
+        #[serde(rename = "_id")]
+        year: i32,
+        films: i32,
+    }
+    let database = database();
+    let years: Vec<Year> =
+        films(&database).aggregate(by_year()).with_type().run().unwrap().collect::<Result<_>>().unwrap();
+    let year = |year, films| Year { year, films };
+    assert_eq!(years, [year(1971, 1), year(1979, 3), year(1985, 2)]);
+}
+
+#[test]
+fn what_a_pipeline_begins_with_is_read_by_an_index() {
+    let database = database();
+    let films = films(&database);
+    let old = doc! { "$match": { "year": { "$lt": 1979 } } };
+    let plan = films.aggregate([old.clone()]).explain().unwrap();
+    assert_eq!(plan.get_document("executionStats").unwrap().get_i64("totalDocsExamined").unwrap(), 1);
+    let plan = films.aggregate([vec![old], by_year()].concat()).explain().unwrap();
+    let stages = plan.get_array("stages").unwrap();
+    let cursor = stages[0].as_document().unwrap().get_document("$cursor").unwrap();
+    assert!(cursor.to_string().contains("year_1"), "{cursor}");
+    assert!(stages[1].as_document().unwrap().contains_key("$group"), "{plan}");
+    let plan = films.aggregate([doc! { "$sort": { "year": -1 } }, doc! { "$limit": 2 }]).explain().unwrap();
+    assert_eq!(plan.get_document("executionStats").unwrap().get_i64("totalKeysExamined").unwrap(), 2);
+}
+
+#[test]
+fn a_pipeline_may_need_no_collection() {
+    let database = database();
+    let given = doc! { "$documents": [{ "n": 1 }, { "n": 2 }] };
+    let doubled = doc! { "$project": { "_id": 0, "n": { "$multiply": ["$n", "$$by"] } } };
+    let results = database.aggregate([given, doubled]).let_vars(doc! { "by": 10 }).run().unwrap();
+    assert_eq!(all(results), [doc! { "n": 10 }, doc! { "n": 20 }]);
+    let refused = database.aggregate([doc! { "$match": {} }]).run().err().unwrap();
+    assert_eq!(refused.code(), Some(73));
+    let empty = database.collection::<Document>("none").aggregate(by_year()).run().unwrap();
+    assert_eq!(all(empty), [] as [Document; 0]);
+}
+
+#[test]
+fn what_is_wrong_with_a_pipeline_is_told_with_its_code() {
+    let database = database();
+    let films = films(&database);
+    for (stage, code) in [
+        (doc! { "$foo": {} }, 40324),
+        (doc! { "$limit": 1, "$skip": 1 }, 40323),
+        (doc! { "$match": { "year": { "$foo": 1 } } }, 2),
+        (doc! { "$project": { "x": { "$foo": 1 } } }, 31325),
+    ] {
+        let refused = films.aggregate([stage.clone()]).run().err().unwrap();
+        assert_eq!((refused.kind(), refused.code()), (ErrorKind::Invalid, Some(code)), "{stage}: {refused}");
+    }
+    let late = doc! { "$set": { "x": { "$divide": [1, { "$subtract": ["$_id", 3] }] } } };
+    let results: Vec<_> = films.aggregate([doc! { "$sort": { "_id": 1 } }, late]).run().unwrap().collect();
+    assert_eq!(results.len(), 3);
+    assert!(results[1].is_ok() && results[2].is_err());
+    let refused = films.aggregate(by_year()).max_time(Duration::ZERO).run().unwrap().next().unwrap();
+    assert_eq!(refused.unwrap_err().code(), Some(50));
+}
+
+#[test]
+fn out_replaces_a_collection_and_keeps_its_indexes() {
+    let database = database();
+    let films = films(&database);
+    let years = database.collection::<Document>("years");
+    let out = || [by_year(), vec![doc! { "$out": "years" }]].concat();
+    assert_eq!(all(films.aggregate(out()).run().unwrap()), [] as [Document; 0]);
+    assert_eq!(years.count_documents(doc! {}).run().unwrap(), 3);
+    years.create_index(IndexModel::new(doc! { "films": 1 }).name("byFilms")).run().unwrap();
+    films.delete_many(doc! { "year": 1971 }).run().unwrap();
+    films.aggregate(out()).run().unwrap();
+    assert_eq!(
+        all(years.find(doc! {}).run().unwrap()),
+        [doc! { "_id": 1979, "films": 3 }, doc! { "_id": 1985, "films": 2 }]
+    );
+    assert_eq!(years.list_indexes().unwrap()[1].options.name.as_deref(), Some("byFilms"));
+
+    // A failure leaves everything as it was.
+    years.create_index(IndexModel::new(doc! { "one": 1 }).unique(true)).run().unwrap_err();
+    years.create_index(IndexModel::new(doc! { "title": 1 }).unique(true).sparse(true)).run().unwrap();
+    let same = [doc! { "$set": { "title": "same" } }, doc! { "$out": "years" }];
+    assert_eq!(films.aggregate(same).run().err().unwrap().code(), Some(11_000));
+    assert_eq!(years.count_documents(doc! {}).run().unwrap(), 2);
+    assert_eq!(database.list_collection_names().unwrap(), ["films", "years"]);
+    // Onto itself, and of nothing.
+    films.aggregate([doc! { "$match": { "year": 1979 } }, doc! { "$out": "films" }]).run().unwrap();
+    assert_eq!(films.count_documents(doc! {}).run().unwrap(), 3);
+    films.aggregate([doc! { "$match": { "year": 1 } }, doc! { "$out": "nothing" }]).run().unwrap();
+    assert_eq!(database.list_collection_names().unwrap(), ["films", "nothing", "years"]);
+    let elsewhere = films.aggregate([doc! { "$out": { "db": "other", "coll": "c" } }]).run().err().unwrap();
+    assert_eq!(elsewhere.code(), Some(238));
+}
+
+#[test]
+fn merge_decides_document_by_document() {
+    let database = database();
+    let films = films(&database);
+    let years = database.collection::<Document>("years");
+    years
+        .insert_many([doc! { "_id": 1971, "seen": true }, doc! { "_id": 1979, "films": 1, "seen": true }])
+        .run()
+        .unwrap();
+    let before = database.status().entries;
+    let merge = |into: Document| [by_year(), vec![doc! { "$merge": into }]].concat();
+    films.aggregate(merge(doc! { "into": "years" })).run().unwrap();
+    assert_eq!(database.status().entries, before + 1);
+    assert_eq!(
+        all(years.find(doc! {}).run().unwrap()),
+        [
+            doc! { "_id": 1971, "seen": true, "films": 1 },
+            doc! { "_id": 1979, "films": 3, "seen": true },
+            doc! { "_id": 1985, "films": 2 },
+        ]
+    );
+    let sum = doc! { "into": "years", "whenMatched": [{ "$set": { "films": { "$add": ["$films", "$$new.films"] } } }] };
+    films.aggregate(merge(sum)).run().unwrap();
+    assert_eq!(years.find_one(doc! { "_id": 1979 }).run().unwrap().unwrap().get_i32("films").unwrap(), 6);
+    let replace = doc! { "into": "years", "whenMatched": "replace", "whenNotMatched": "discard" };
+    films.aggregate(merge(replace)).run().unwrap();
+    assert_eq!(years.find_one(doc! { "_id": 1971 }).run().unwrap(), Some(doc! { "_id": 1971, "films": 1 }));
+
+    years.delete_one(doc! { "_id": 1979 }).run().unwrap();
+    let fail = doc! { "into": "years", "whenMatched": "keepExisting", "whenNotMatched": "fail" };
+    assert_eq!(films.aggregate(merge(fail)).run().err().unwrap().code(), Some(13_113));
+    let fail = doc! { "into": "years", "whenMatched": "fail" };
+    assert_eq!(films.aggregate(merge(fail)).run().err().unwrap().code(), Some(11_000));
+    let on = || doc! { "into": "years", "on": "films" };
+    assert_eq!(films.aggregate(merge(on())).run().err().unwrap().code(), Some(51_183));
+    years.create_index(IndexModel::new(doc! { "films": 1 }).unique(true)).run().unwrap_err();
+    years.delete_many(doc! {}).run().unwrap();
+    years.create_index(IndexModel::new(doc! { "films": 1 }).unique(true)).run().unwrap();
+    films.aggregate(merge(on())).run().unwrap();
+    assert_eq!(years.count_documents(doc! {}).run().unwrap(), 3);
+}
+
+#[test]
+fn statistics_count_what_is_there() {
+    let database = database();
+    let films = films(&database);
+    let stats = [doc! { "$collStats": { "count": {}, "storageStats": {} } }];
+    let stats = films.aggregate(stats).run().unwrap().next().unwrap().unwrap();
+    assert_eq!((stats.get_str("ns").unwrap(), stats.get_i64("count").unwrap()), ("test.films", 6));
+    let storage = stats.get_document("storageStats").unwrap();
+    assert_eq!(storage.get_i32("nindexes").unwrap(), 2);
+    assert!(
+        storage.get_i64("size").unwrap() > 100 && storage.get_i64("totalIndexSize").unwrap() > 10,
+        "{storage}"
+    );
+    let indexes = all(films.aggregate([doc! { "$indexStats": {} }]).run().unwrap());
+    let names: Vec<_> = indexes.iter().map(|index| index.get_str("name").unwrap()).collect();
+    assert_eq!(names, ["_id_", "year_1"]);
+}
+
+#[test]
+fn variables_and_collations_reach_every_call() {
+    let database = database();
+    let insensitive = doc! { "locale": "en", "strength": 2 };
+    let names: Collection<Document> = database.collection("names");
+    names
+        .insert_many([
+            doc! { "_id": 1, "name": "Ann" },
+            doc! { "_id": 2, "name": "ann" },
+            doc! { "_id": 3, "name": "Bob" },
+        ])
+        .run()
+        .unwrap();
+    let ann = || doc! { "name": "ANN" };
+    assert_eq!(names.count_documents(ann()).run().unwrap(), 0);
+    assert_eq!(names.count_documents(ann()).collation(insensitive.clone()).run().unwrap(), 2);
+    assert_eq!(names.distinct("name", doc! {}).collation(insensitive.clone()).run().unwrap().len(), 2);
+    let wanted = doc! { "$expr": { "$eq": ["$name", "$$wanted"] } };
+    let found = names.find(wanted.clone()).let_vars(doc! { "wanted": "Bob" }).run().unwrap();
+    assert_eq!(all(found), [doc! { "_id": 3, "name": "Bob" }]);
+    let set = vec![doc! { "$set": { "by": "$$wanted" } }];
+    let updated = names.update_many(wanted, set).let_vars(doc! { "wanted": "Bob" }).run().unwrap();
+    assert_eq!(updated.modified_count, 1);
+    let deleted = names.delete_many(ann()).collation(insensitive.clone()).run().unwrap();
+    assert_eq!(deleted.deleted_count, 2);
+
+    // The collation of the collection, where the call names none.
+    database
+        .create_collection_with("people", &CollectionOptions::default().collation(insensitive))
+        .run()
+        .unwrap();
+    let people: Collection<Document> = database.collection("people");
+    people.create_index(IndexModel::new(doc! { "name": 1 }).unique(true)).run().unwrap();
+    people.insert_one(doc! { "_id": 1, "name": "Ann" }).run().unwrap();
+    assert_eq!(people.insert_one(doc! { "name": "ANN" }).run().unwrap_err().code(), Some(11_000));
+    let plan = people.find(ann()).explain().unwrap();
+    assert!(plan.to_string().contains("name_1"), "{plan}");
+    assert_eq!(people.count_documents(ann()).run().unwrap(), 1);
+    assert_eq!(people.count_documents(ann()).collation(doc! { "locale": "simple" }).run().unwrap(), 0);
+    assert_eq!(people.update_one(ann(), doc! { "$set": { "x": 1 } }).run().unwrap().matched_count, 1);
+    let matched = people.aggregate([doc! { "$match": ann() }]).run().unwrap();
+    assert_eq!(matched.count(), 1);
+}

@@ -1,0 +1,64 @@
+//! `Documents.Aggregate`.
+
+use bson::{Document, RawDocumentBuf};
+use db_core::{Aggregate, Database};
+use proto::v1::{AggregateRequest, AggregateResponse};
+use tonic::Status;
+
+use super::options::{Reading, Waiting};
+use super::stream::{Batches, Sending, stream};
+use crate::convert::{self, Form};
+use crate::node::Node;
+
+/// An aggregation; every part has passed the guard.
+pub(super) struct Aggregation {
+    /// Empty for one of the database.
+    collection: String,
+    pipeline: Vec<RawDocumentBuf>,
+    reading: Reading,
+}
+
+impl Aggregation {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` if a part of it is malformed.
+    pub(super) fn of(request: AggregateRequest) -> Result<Self, Status> {
+        Ok(Self {
+            collection: request.collection,
+            pipeline: convert::stages(request.pipeline)?,
+            reading: Reading::read(request.hint, request.options)?,
+        })
+    }
+
+    /// The same, and an end to it as soon as the other half is dropped.
+    fn until_dropped(self) -> (Self, Waiting) {
+        let (reading, waiting) = self.reading.until_dropped();
+        (Self { reading, ..self }, waiting)
+    }
+
+    /// The aggregation, not begun yet.
+    pub(super) fn about(self, database: &Database) -> Aggregate<Document> {
+        let aggregate = if self.collection.is_empty() {
+            database.aggregate(self.pipeline)
+        } else {
+            database.collection::<RawDocumentBuf>(&self.collection).aggregate(self.pipeline)
+        };
+        aggregate.with_options(self.reading.into_options())
+    }
+}
+
+/// Streams the results of an aggregation.
+///
+/// # Errors
+/// If it is malformed, the engine refuses it, or too many cursors are streaming.
+pub(super) async fn aggregate(
+    node: &Node,
+    request: AggregateRequest,
+) -> Result<Batches<AggregateResponse>, Status> {
+    let sending = Sending::new(Form::of(request.format, request.pipeline.first())?, request.batch_size);
+    let database = request.database.clone();
+    let (aggregation, waiting) = Aggregation::of(request)?.until_dropped();
+    let begin = move |database: &Database| aggregation.about(database).run_raw();
+    stream(node, database, sending, waiting, |documents| AggregateResponse { documents }, begin).await
+}
