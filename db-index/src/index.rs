@@ -229,7 +229,10 @@ impl IndexDefinition {
         if self.text().is_some() && existing.text().is_some() && !is_same {
             return Err(QueryError::new(
                 ErrorCode::INDEX_OPTIONS_CONFLICT,
-                format!("An equivalent index already exists with a different name and options: only one text index per collection allowed, found existing text index {}", existing.name),
+                format!(
+                    "An equivalent index already exists with a different name and options: only one text index per collection allowed, found existing text index {}",
+                    existing.name
+                ),
             ));
         }
         match (is_same, self.name == existing.name) {

@@ -56,12 +56,12 @@ pub use limits::{
 pub use number::Number;
 pub use order::{Bracket, bracket, compare, compare_arrays, compare_collated, compare_documents};
 pub use plan::{
-    Branch, Combination, Hint, IndexInfo, KeyCounts, KeyFilter, KeyRange, Output, Plan, PlanRequest, Run, ScanDirection, Source,
-    covered_document,
+    Branch, Combination, Hint, IndexInfo, KeyCounts, KeyFilter, KeyRange, Output, Plan, PlanRequest, Run,
+    ScanDirection, Source, covered_document,
 };
 pub use projection::Projection;
-pub use text::{TextSettings, with_text_score, without_text_score};
 pub use sort::{SORT_BYTES_MAX, Sort, SortKey, Sorter};
+pub use text::{TextSettings, with_text_score, without_text_score};
 pub use update::{
     Update, UpdateContext, UpdateOptions, Updated, changed_fields, plain_effects, upsert_document,
 };

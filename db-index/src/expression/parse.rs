@@ -126,7 +126,10 @@ impl Parser<'_> {
             "$expr" => return self.value(operand),
             "$meta" => {
                 text::parse_meta(operand)?;
-                return error(238, "$meta is not supported in expressions, only at the top of a find's projection");
+                return error(
+                    238,
+                    "$meta is not supported in expressions, only at the top of a find's projection",
+                );
             }
             "$and" => Node::And(self.arguments(operand)?),
             "$or" => Node::Or(self.arguments(operand)?),

@@ -126,7 +126,12 @@ fn name_of<'a>(node: &'a Node, name: &mut Option<&'a str>) -> Result<(), QueryEr
             nodes.iter().try_for_each(|node| name_of(node, name))
         }
         Node::Not(node) => name_of(node, name),
-        Node::Always(_) | Node::Schema(_) | Node::Expression(_) | Node::Sample { .. } | Node::Near(_) | Node::Text(_) => Ok(()),
+        Node::Always(_)
+        | Node::Schema(_)
+        | Node::Expression(_)
+        | Node::Sample { .. }
+        | Node::Near(_)
+        | Node::Text(_) => Ok(()),
         Node::Field { path, .. } => {
             let first = path.parts().first().map_or("", |part| part.name());
             match *name {

@@ -16,8 +16,8 @@ use crate::{
     geo::GeoTest,
     number::Number,
     order::{self, Bracket},
-    text::TextQuery,
     path::{Candidate, Flow, Leaf, Path, elements, walk_document, walk_value},
+    text::TextQuery,
 };
 
 /// A node of a filter's tree.
@@ -251,11 +251,7 @@ impl Node {
         match self {
             Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().any(Self::is_collated),
             Self::Not(node) => node.is_collated(),
-            Self::Always(_)
-            | Self::Schema(_)
-            | Self::Sample { .. }
-            | Self::Near(_)
-            | Self::Text(_) => false,
+            Self::Always(_) | Self::Schema(_) | Self::Sample { .. } | Self::Near(_) | Self::Text(_) => false,
             Self::Expression(test) => test.collation().is_some(),
             Self::Field { predicate, .. } => match predicate {
                 Predicate::Collated(_) => true,
@@ -271,11 +267,7 @@ impl Node {
         match self {
             Self::And(nodes) | Self::Or(nodes) | Self::Nor(nodes) => nodes.iter().all(|node| node.suits(own)),
             Self::Not(node) => node.suits(own),
-            Self::Always(_)
-            | Self::Schema(_)
-            | Self::Sample { .. }
-            | Self::Near(_)
-            | Self::Text(_) => true,
+            Self::Always(_) | Self::Schema(_) | Self::Sample { .. } | Self::Near(_) | Self::Text(_) => true,
             Self::Expression(test) => test.suits(own),
             Self::Field { predicate, .. } => predicate.suits(own),
         }
@@ -315,7 +307,12 @@ impl Predicate {
             Self::Collated(collated) => own == Some(collated.collation()) && !collated.has_patterns(),
             Self::Regex(_) => own.is_none(),
             Self::ElemMatchValue(node) | Self::ElemMatchObject(node) => node.suits(own),
-            Self::Exists | Self::Type(_) | Self::Size(_) | Self::Mod { .. } | Self::Bits(_) | Self::Geo(_) => true,
+            Self::Exists
+            | Self::Type(_)
+            | Self::Size(_)
+            | Self::Mod { .. }
+            | Self::Bits(_)
+            | Self::Geo(_) => true,
         }
     }
 

@@ -209,7 +209,9 @@ impl<'c> Parser<'c> {
                     }
                 }
                 "$minDistance" | "$maxDistance" => {
-                    if !fields(operators).any(|(name, _)| matches!(name, "$near" | "$nearSphere" | "$geoNear")) {
+                    if !fields(operators)
+                        .any(|(name, _)| matches!(name, "$near" | "$nearSphere" | "$geoNear"))
+                    {
                         return Err(QueryError::bad_value(format!("{name} needs a $near")));
                     }
                 }

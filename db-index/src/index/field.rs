@@ -46,7 +46,9 @@ impl FieldKind {
     /// path and a value.)
     pub fn columns(self) -> &'static [Direction] {
         match self {
-            Self::Ascending | Self::Hashed | Self::Sphere | Self::Flat | Self::Text => &[Direction::Ascending],
+            Self::Ascending | Self::Hashed | Self::Sphere | Self::Flat | Self::Text => {
+                &[Direction::Ascending]
+            }
             Self::Descending => &[Direction::Descending],
             Self::Wildcard => &[Direction::Ascending, Direction::Ascending],
         }
@@ -72,7 +74,9 @@ impl FieldKind {
         match self {
             Self::Ascending | Self::Wildcard => RawBson::Int32(1),
             Self::Descending => RawBson::Int32(-1),
-            Self::Hashed | Self::Sphere | Self::Flat | Self::Text => RawBson::String(self.suffix().to_owned()),
+            Self::Hashed | Self::Sphere | Self::Flat | Self::Text => {
+                RawBson::String(self.suffix().to_owned())
+            }
         }
     }
 

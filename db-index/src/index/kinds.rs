@@ -57,7 +57,9 @@ fn check_special(fields: &[IndexField], options: &Options) -> Result<(), QueryEr
         return Err(cannot_create("Can't use more than one index plugin for a single index."));
     }
     match first.kind() {
-        FieldKind::Flat if special.len() > 1 => Err(cannot_create("2d has to be first in index, and only once")),
+        FieldKind::Flat if special.len() > 1 => {
+            Err(cannot_create("2d has to be first in index, and only once"))
+        }
         FieldKind::Flat if fields.first().is_none_or(|field| field.kind() != FieldKind::Flat) => {
             Err(cannot_create("2d has to be first in index"))
         }

@@ -400,18 +400,13 @@ fn a_compound_wildcard_index_holds_documents_without_any_path() {
 #[test]
 fn text_indexes_have_one_field_for_all_texts_and_are_written_back() {
     let options = rawdoc! { "weights": { "b": 3 }, "default_language": "french" };
-    let definition = IndexDefinition::parse(
-        &rawdoc! { "n": 1, "a": "text", "b.c": "text", "z": -1 }, &options,
-    )
-    .unwrap();
+    let definition =
+        IndexDefinition::parse(&rawdoc! { "n": 1, "a": "text", "b.c": "text", "z": -1 }, &options).unwrap();
     assert_eq!(definition.name(), "n_1_a_text_b.c_text_z_-1");
     assert_eq!(definition.key_pattern(), rawdoc! { "n": 1, "_fts": "text", "_ftsx": 1, "z": -1 });
     let stored = definition.to_document();
     assert_eq!(IndexDefinition::from_document(&stored).unwrap(), definition);
-    assert_eq!(
-        stored.get_document("weights").unwrap().to_owned(),
-        rawdoc! { "a": 1, "b": 3, "b.c": 1 }
-    );
+    assert_eq!(stored.get_document("weights").unwrap().to_owned(), rawdoc! { "a": 1, "b": 3, "b.c": 1 });
     let other = IndexDefinition::parse(&rawdoc! { "x": "text" }, &rawdoc! {}).unwrap();
     assert_eq!(other.is_same_as(&definition).unwrap_err().code, ErrorCode::INDEX_OPTIONS_CONFLICT);
     let document = rawdoc! { "n": 7, "a": "les chats", "b": { "c": ["chat noir"] }, "z": 1 };
@@ -428,15 +423,20 @@ fn geospatial_indexes_hold_the_documents_with_locations() {
     for without in [rawdoc! { "n": 1 }, rawdoc! { "a": { "at": null } }, rawdoc! { "a": { "at": [] } }] {
         assert!(sphere.entries(&without).unwrap().entries.is_empty(), "{without:?}");
     }
-    for bad in [rawdoc! { "a": { "at": 5 } }, rawdoc! { "a": { "at": [500, 1] } }, rawdoc! { "a": { "at": {} } }] {
+    for bad in
+        [rawdoc! { "a": { "at": 5 } }, rawdoc! { "a": { "at": [500, 1] } }, rawdoc! { "a": { "at": {} } }]
+    {
         assert_eq!(sphere.entries(&bad).unwrap_err().code.0, 16755, "{bad:?}");
     }
-    let flat = IndexDefinition::parse(&rawdoc! { "at": "2d" }, &rawdoc! { "min": -10, "max": 10, "bits": 8 }).unwrap();
+    let flat = IndexDefinition::parse(&rawdoc! { "at": "2d" }, &rawdoc! { "min": -10, "max": 10, "bits": 8 })
+        .unwrap();
     assert_eq!(IndexDefinition::from_document(&flat.to_document()).unwrap(), flat);
     assert_eq!(flat.entries(&rawdoc! { "at": [[1, 2], [3, 4]] }).unwrap().entries.len(), 2);
     assert_eq!(flat.entries(&rawdoc! { "at": [11, 2] }).unwrap_err().code.0, 13027);
     assert!(flat.entries(&rawdoc! { "x": 1 }).unwrap().entries.is_empty());
-    for (options, code) in [(rawdoc! { "bits": 0 }, 72), (rawdoc! { "bits": "x" }, 14), (rawdoc! { "min": 5, "max": 5 }, 72)] {
+    for (options, code) in
+        [(rawdoc! { "bits": 0 }, 72), (rawdoc! { "bits": "x" }, 14), (rawdoc! { "min": 5, "max": 5 }, 72)]
+    {
         assert_eq!(IndexDefinition::parse(&rawdoc! { "at": "2d" }, &options).unwrap_err().code.0, code);
     }
 }

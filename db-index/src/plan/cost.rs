@@ -51,11 +51,7 @@ pub(super) fn keys(index: &IndexInfo<'_>, scan: &Scan, counted: Counted) -> f64 
     let is_unique = index.definition.is_unique() || scan.branch.source == Source::Documents;
     let share = in_ranges.iter().map(set_selectivity).product::<f64>();
     let share = if scan.is_special { share.min(SPECIAL) } else { share };
-    let guess = if points && is_unique {
-        ranges as f64
-    } else {
-        (index.entries as f64 * share).max(1.0)
-    };
+    let guess = if points && is_unique { ranges as f64 } else { (index.entries as f64 * share).max(1.0) };
     match counted {
         Counted::Not => guess,
         Counted::Exactly(keys) => keys as f64,
