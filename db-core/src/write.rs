@@ -76,13 +76,17 @@ impl<T> Write<T> {
 
     fn explained(self, executes: bool) -> Result<Document> {
         let request = self.request?;
-        let name = request.collection().unwrap_or_default().to_owned();
+        let Some(name) = request.collection().map(str::to_owned) else { return Err(not_explained()) };
         let opened = self.database.collection::<Document>(&name).open()?;
         let collation = opened.as_ref().and_then(|(_, meta)| meta.options.collation.as_deref());
         let (find, purpose) = finding(request, collation)?;
         let compiled = find.compile(opened.as_ref().map(|(_, meta)| &**meta))?;
         query::explain(&name, opened, &compiled, Explanation { purpose, executes })
     }
+}
+
+fn not_explained() -> Error {
+    Error::invalid("only updates, replacements and deletes are explained").with_code(72)
 }
 
 /// The find with which a write begins, in a collection with this collation.
@@ -104,10 +108,10 @@ fn finding(request: Request, of_collection: Option<&RawDocument>) -> Result<(Fin
             let context = surroundings(&variables, &collation)?;
             (filter, sort, hint, multi, context, Purpose::Delete)
         }
-        _ => return Err(Error::invalid("only updates, replacements and deletes are explained").with_code(72)),
+        _ => return Err(not_explained()),
     };
     let limit = u64::from(!multi);
-    Ok((FindOptions { filter, sort, hint, limit, context, ..FindOptions::default() }, purpose))
+    Ok((FindOptions { filter, sort, limit, hint, context, ..FindOptions::default() }, purpose))
 }
 
 impl<T: 'static> IntoFuture for Write<T> {

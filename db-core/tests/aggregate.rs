@@ -104,7 +104,7 @@ fn what_is_wrong_with_a_pipeline_is_told_with_its_code() {
         (doc! { "$foo": {} }, 40324),
         (doc! { "$limit": 1, "$skip": 1 }, 40323),
         (doc! { "$match": { "year": { "$foo": 1 } } }, 2),
-        (doc! { "$project": { "x": { "$foo": 1 } } }, 31325),
+        (doc! { "$project": { "x": { "$foo": 1 } } }, 168),
     ] {
         let refused = films.aggregate([stage.clone()]).run().err().unwrap();
         assert_eq!((refused.kind(), refused.code()), (ErrorKind::Invalid, Some(code)), "{stage}: {refused}");
@@ -173,7 +173,8 @@ fn merge_decides_document_by_document() {
     );
     let sum = doc! { "into": "years", "whenMatched": [{ "$set": { "films": { "$add": ["$films", "$$new.films"] } } }] };
     films.aggregate(merge(sum)).run().unwrap();
-    assert_eq!(years.find_one(doc! { "_id": 1979 }).run().unwrap().unwrap().get_i32("films").unwrap(), 6);
+    let summed = years.find_one(doc! { "_id": 1979 }).run().unwrap().unwrap();
+    assert_eq!(summed, doc! { "_id": 1979, "films": 6, "seen": true });
     let replace = doc! { "into": "years", "whenMatched": "replace", "whenNotMatched": "discard" };
     films.aggregate(merge(replace)).run().unwrap();
     assert_eq!(years.find_one(doc! { "_id": 1971 }).run().unwrap(), Some(doc! { "_id": 1971, "films": 1 }));
@@ -185,7 +186,6 @@ fn merge_decides_document_by_document() {
     assert_eq!(films.aggregate(merge(fail)).run().err().unwrap().code(), Some(11_000));
     let on = || doc! { "into": "years", "on": "films" };
     assert_eq!(films.aggregate(merge(on())).run().err().unwrap().code(), Some(51_183));
-    years.create_index(IndexModel::new(doc! { "films": 1 }).unique(true)).run().unwrap_err();
     years.delete_many(doc! {}).run().unwrap();
     years.create_index(IndexModel::new(doc! { "films": 1 }).unique(true)).run().unwrap();
     films.aggregate(merge(on())).run().unwrap();

@@ -52,6 +52,9 @@ pub(crate) fn here_and_now() -> QueryContext {
     QueryContext { now_ms, chance: Chance::new(u64::from_le_bytes(seed)), ..QueryContext::default() }
 }
 
+/// A snapshot and a collection in it, if it exists.
+type Opened = Option<(ViewSnapshot, Arc<CollectionMeta>)>;
+
 /// A find that does nothing until it is run.
 #[must_use = "a find does nothing until it is run"]
 pub struct Find<T> {
@@ -138,7 +141,7 @@ impl<T> Find<T> {
     }
 
     /// The collection, if it exists, and what to read of it; the time that it may take begins.
-    fn begin(self) -> Result<(Option<(ViewSnapshot, Arc<CollectionMeta>)>, FindOptions)> {
+    fn begin(self) -> Result<(Opened, FindOptions)> {
         let mut find = self.asked?;
         let opened = self.collection.open()?;
         let collation = opened.as_ref().and_then(|(_, meta)| meta.options.collation.as_deref());

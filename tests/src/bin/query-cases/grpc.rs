@@ -127,7 +127,6 @@ impl Target for Grpc {
             limit: query.limit,
             options: query_options(&query.shared),
             hint: query.shared.hint.map(written_hint),
-            ..v1::CountRequest::default()
         };
         Ok(self.call(self.documents().count(request))?.count)
     }
@@ -225,7 +224,6 @@ impl Target for Grpc {
             filter: Some(written(write.filter)),
             options: query_options(&write.shared),
             hint: write.shared.hint.map(written_hint),
-            ..v1::DeleteRequest::default()
         };
         let answer = if matches!(write.action, Action::Delete { many: true }) {
             self.call(self.documents().delete_many(request))?
