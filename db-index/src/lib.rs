@@ -3,6 +3,9 @@
 //! Pure by contract: no I/O, no clock, no randomness, no async; it knows neither logs nor peers. What it computes, every
 //! peer computes.
 
+#[doc = include_str!("../docs/reference.md")]
+pub mod reference {}
+
 mod aggregate;
 mod collation;
 mod context;
