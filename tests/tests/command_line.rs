@@ -26,6 +26,43 @@ fn file(name: &str, text: &[u8]) -> (tempfile::TempDir, String) {
 }
 
 #[test]
+fn collections_and_indexes_are_made_changed_and_dropped() {
+    let peer = Peer::start(COMBDB, &PeerOptions::topic("demo"));
+    let collation = ["--collation", r#"{"locale": "de", "strength": 1}"#];
+    peer.command(&[&["collections", "create", "words"][..], &collation].concat());
+    peer.command(&["insert", "words", r#"{"_id": 1, "word": "Ähre"}"#]);
+    // The collation of the collection takes letters with and without marks for one another.
+    assert!(peer.command(&["find", "words", r#"{"word": "ahre"}"#]).contains("Ähre"));
+    peer.command(&["collections", "rename", "words", "ears"]);
+    assert_eq!(peer.command(&["collections", "list"]), "ears\n");
+    peer.command(&["insert", "words", r#"{"_id": 2}"#]);
+    let refused = peer.try_command(&["collections", "rename", "words", "ears"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("ears"), "{refused:?}");
+    peer.command(&["collections", "rename", "words", "ears", "--drop-target"]);
+    assert_eq!(peer.command(&["find", "ears", "--count"]).trim(), "1");
+
+    peer.command(&[
+        "indexes",
+        "create",
+        "ears",
+        r#"{"seen": 1}"#,
+        "--options",
+        r#"{"expireAfterSeconds": 60}"#,
+    ]);
+    let change = ["indexes", "change", "ears", "seen_1"];
+    assert!(!peer.try_command(&change).status.success(), "a change of nothing");
+    peer.command(&[&change[..], &["--hide", "--expire-after", "3600", "--rename", "seen"]].concat());
+    let listed = peer.command(&["indexes", "list", "ears"]);
+    assert!(listed.contains(r#""hidden":true"#) && listed.contains("3600"), "{listed}");
+    peer.command(&["indexes", "change", "ears", "seen", "--unhide"]);
+    assert!(!peer.command(&["indexes", "list", "ears"]).contains(r#""hidden":true"#));
+    peer.command(&["indexes", "drop", "ears", "seen"]);
+    peer.command(&["collections", "drop", "ears"]);
+    assert_eq!(peer.command(&["collections", "list"]), "");
+}
+
+#[test]
 fn the_restaurants_are_imported_indexed_and_found() {
     let peer = Peer::start(COMBDB, &PeerOptions::topic("demo"));
     let restaurants = restaurants();

@@ -1,7 +1,9 @@
 //! `combdb indexes`.
 
 use clap::Subcommand;
-use proto::v1::{CreateIndexRequest, DocumentFormat, DropIndexRequest, Index, ListIndexesRequest};
+use proto::v1::{
+    ChangeIndexRequest, CreateIndexRequest, DocumentFormat, DropIndexRequest, Index, ListIndexesRequest,
+};
 
 use super::Common;
 use super::client::{Client, json, text};
@@ -33,6 +35,26 @@ pub(crate) enum Indexes {
         /// Its name; left out: made from the keys
         #[arg(long)]
         name: Option<String>,
+    },
+    /// Hides an index from queries, shows it again, renames it, or changes when documents expire by it
+    #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+    Change {
+        /// The collection
+        collection: String,
+        /// The index's name
+        name: String,
+        /// Queries use it no more; it is kept up all the same
+        #[arg(long, group = "change", conflicts_with = "unhide")]
+        hide: bool,
+        /// Queries use it again
+        #[arg(long, group = "change")]
+        unhide: bool,
+        /// Documents expire this many seconds after the date in its field
+        #[arg(long, group = "change", value_name = "SECONDS")]
+        expire_after: Option<i64>,
+        /// Its new name
+        #[arg(long, group = "change", value_name = "NAME")]
+        rename: Option<String>,
     },
     /// Drops an index
     Drop {
@@ -70,6 +92,18 @@ impl Indexes {
                     Index { name: name.unwrap_or_default(), keys, unique, options: options.map(json) };
                 let request = CreateIndexRequest { database, collection, index: Some(index) };
                 output.line(collections.create_index(request).await?.into_inner().name)?;
+            }
+            Self::Change { collection, name, hide, unhide, expire_after, rename } => {
+                let request = ChangeIndexRequest {
+                    database,
+                    collection,
+                    name,
+                    hidden: (hide || unhide).then_some(hide),
+                    expire_after_seconds: expire_after,
+                    new_name: rename,
+                };
+                collections.change_index(request).await?;
+                output.line("changed")?;
             }
             Self::Drop { collection, name } => {
                 let request = DropIndexRequest { database, collection, name, keys: None };

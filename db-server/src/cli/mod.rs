@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod client;
+mod collections;
 mod counts;
 mod databases;
 mod documents;
@@ -94,7 +95,10 @@ enum Command {
     Ticket(databases::Ticket),
     /// Lists the databases of the server
     Databases(databases::List),
-    /// Creates, lists and drops indexes
+    /// Lists, creates, renames and drops collections
+    #[command(subcommand)]
+    Collections(collections::Collections),
+    /// Creates, lists, changes and drops indexes
     #[command(subcommand)]
     Indexes(indexes::Indexes),
     /// Lists, adds and removes the writers of a database
@@ -127,6 +131,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Join(command) => command.run(common).await,
         Command::Ticket(command) => command.run(common).await,
         Command::Databases(command) => command.run(common).await,
+        Command::Collections(command) => command.run(common).await,
         Command::Indexes(command) => command.run(common).await,
         Command::Writers(command) => command.run(common).await,
         Command::Peers(command) => command.run(common).await,
