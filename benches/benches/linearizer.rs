@@ -44,7 +44,7 @@ fn by_writers() {
         "| writers in turn | confirmed as they come, entries/s | longest tail | tail of 0, entries/s | of 1000 | of 10000 | of 100000 |\n\
          | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     );
-    for writers in [1, 3, 8, 64, 1_000] {
+    for writers in [1, 3, 8, 32, 64, 1_000] {
         let indexers = INDEXERS.min(writers);
         let mut origin = Orderer::new(indexers);
         let mut longest = 0;
