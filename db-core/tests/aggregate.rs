@@ -1,6 +1,7 @@
 //! Aggregations through the public API: snapshots, indexes, other collections, results written back.
 #![allow(clippy::unwrap_used)] // a test that meets the unexpected ends there
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use bson::{Document, doc};
@@ -252,4 +253,57 @@ fn variables_and_collations_reach_every_call() {
     assert_eq!(people.update_one(ann(), doc! { "$set": { "x": 1 } }).run().unwrap().matched_count, 1);
     let matched = people.aggregate([doc! { "$match": ann() }]).run().unwrap();
     assert_eq!(matched.count(), 1);
+}
+
+#[tokio::test]
+async fn an_aggregation_that_writes_may_be_awaited() {
+    let database = database();
+    database.create_collection("films").await.unwrap();
+    let films: Collection<Document> = database.collection("films");
+    films.insert_many([doc! { "_id": 1, "year": 1979 }, doc! { "_id": 2, "year": 1979 }]).await.unwrap();
+    let written = [by_year(), vec![doc! { "$out": "years" }]].concat();
+    assert!(films.aggregate(written).await.unwrap().next().is_none());
+    let years: Collection<Document> = database.collection("years");
+    assert_eq!(all(years.find(doc! {}).run().unwrap()), [doc! { "_id": 1979, "films": 2 }]);
+    let merged = [by_year(), vec![doc! { "$merge": { "into": "years", "whenMatched": "fail" } }]].concat();
+    assert_eq!(films.aggregate(merged).await.err().unwrap().code(), Some(11000));
+    // One that only reads is awaited as well, and gives its results.
+    let read = films.aggregate(by_year()).await.unwrap();
+    assert_eq!(all(read), [doc! { "_id": 1979, "films": 2 }]);
+    // On whatever thread.
+    let films = films.clone();
+    let read = tokio::spawn(async move { films.aggregate(by_year()).await.unwrap().count() });
+    assert_eq!(read.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_aggregation_that_nobody_awaits_any_more_stops() {
+    let database = database();
+    let numbers: Collection<Document> = database.collection("numbers");
+    numbers.insert_one(doc! { "_id": "as it was" }).await.unwrap();
+    let range = |field: &str| doc! { "$set": { field: { "$range": [0, 10_000] } } };
+    let endless = [
+        doc! { "$documents": [{}] },
+        range("a"),
+        doc! { "$unwind": "$a" },
+        range("b"),
+        doc! { "$unwind": "$b" },
+        doc! { "$out": "numbers" },
+    ];
+    let has_begun = || {
+        let names = database.list_collection_names().unwrap();
+        names.iter().any(|name| name.starts_with("tmp.agg_out."))
+    };
+    let mut running = database.aggregate(endless).into_future();
+    while !has_begun() {
+        tokio::select! {
+            ended = &mut running => panic!("it has ended: {:?}", ended.err()),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+    drop(running);
+    while has_begun() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(all(numbers.find(doc! {}).run().unwrap()), [doc! { "_id": "as it was" }]);
 }

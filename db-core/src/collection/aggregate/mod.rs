@@ -1,6 +1,7 @@
 //! Aggregations: pipelines over one snapshot, whose results may be written back.
 
 mod around;
+mod awaited;
 mod write;
 
 use std::marker::PhantomData;
@@ -49,7 +50,11 @@ impl Database {
     }
 }
 
-/// An aggregation that does nothing until it is run.
+/// An aggregation that does nothing until it is awaited, or run with [`Aggregate::run`].
+///
+/// Awaited, one that ends in `$out` or `$merge` does its work on a thread of its own and is done when its results are written;
+/// dropped before that it stops: what `$merge` has written stays, `$out` leaves what was there. One that only reads gives its
+/// cursor at once, and what the cursor has to read and compute is done in the thread that asks it for documents, as with a find.
 ///
 /// ```
 /// use bson::doc;
@@ -62,7 +67,7 @@ impl Database {
 /// assert_eq!(year, Some(doc! { "_id": 1979, "stock": 7 }));
 /// # Ok::<(), db_core::Error>(())
 /// ```
-#[must_use = "an aggregation does nothing until it is run"]
+#[must_use = "an aggregation does nothing until it is awaited or run"]
 pub struct Aggregate<T> {
     database: Database,
     /// Empty for an aggregation of the database.
@@ -89,7 +94,7 @@ impl<T> Aggregate<T> {
     /// writing for `$out` and `$merge`; if the storage fails.
     ///
     /// # Panics
-    /// One that ends in `$out` or `$merge`, within async code: run it on a thread that may block.
+    /// One that ends in `$out` or `$merge`, within async code: await the aggregation there.
     pub fn run(self) -> Result<Cursor<T>> {
         Ok(self.run_raw()?.with_type())
     }
@@ -102,23 +107,7 @@ impl<T> Aggregate<T> {
     /// # Panics
     /// As [`Aggregate::run`].
     pub fn run_raw(self) -> Result<RawCursor> {
-        let begun = self.begin()?;
-        let around = Arc::new(Snapshot::new(begun.database.clone(), begun.stop.clone())?);
-        if let Some(target) = begun.pipeline.target() {
-            write::check(target, &begun.database, &around)?;
-        }
-        let input = match begun.leading()? {
-            Some(leading) => around.documents(&begun.collection, leading)?,
-            None => Box::new(std::iter::empty()),
-        };
-        let results = begun.pipeline.run(input, &around);
-        Ok(match begun.pipeline.target() {
-            None => RawCursor::new(results),
-            Some(target) => {
-                write::write(target, &begun.database, &around, results)?;
-                RawCursor::new(std::iter::empty())
-            }
-        })
+        self.begin()?.run()
     }
 
     /// How the aggregation is run, in the shape of MongoDB's `explain` with `executionStats`: the find with which it begins
@@ -190,6 +179,27 @@ struct Begun {
 }
 
 impl Begun {
+    fn run(&self) -> Result<RawCursor> {
+        let around = Arc::new(Snapshot::new(self.database.clone(), self.stop.clone())?);
+        if let Some(target) = self.pipeline.target() {
+            write::check(target, &self.database, &around)?;
+        }
+        let input = match self.leading()? {
+            Some(leading) => around.documents(&self.collection, leading)?,
+            None => Box::new(std::iter::empty()),
+        };
+        let results = self.pipeline.run(input, &around);
+        Ok(match self.pipeline.target() {
+            None => RawCursor::new(results),
+            Some(target) => {
+                let mut stop = self.stop.clone();
+                let results = Box::new(results.map(move |document| stop.step().and(document)));
+                write::write(target, &self.database, &around, results)?;
+                RawCursor::new(std::iter::empty())
+            }
+        })
+    }
+
     /// The find with which the pipeline begins, if it reads the collection.
     fn leading(&self) -> Result<Option<Compiled>> {
         if !self.pipeline.reads_collection() {
