@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bson::RawDocumentBuf;
 use db_core::{Collection, Database, Store};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{Code, Status};
 
 use crate::error::{CliError, from_engine, status};
@@ -18,6 +18,9 @@ pub(crate) const CALLS_MAX: usize = 64;
 /// How many finds may be streaming at once: each holds a snapshot.
 const CURSORS_MAX: usize = 256;
 
+/// How many clients may be watching at once, each with a stream that has no end of its own.
+const WATCHERS_MAX: usize = 256;
+
 /// How long a call waits for its turn.
 const TURN_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,13 +31,22 @@ pub(crate) struct Node {
     peering: Peering,
     calls: Arc<Semaphore>,
     cursors: Arc<Semaphore>,
+    watchers: Arc<Semaphore>,
+    stopping: Arc<watch::Sender<bool>>,
 }
 
 impl Node {
     /// A peer with this store, which meets others through `peering`.
     pub(crate) fn new(store: Store, peering: Peering) -> Self {
-        let (calls, cursors) = (Semaphore::new(CALLS_MAX), Semaphore::new(CURSORS_MAX));
-        Self { store, peering, calls: Arc::new(calls), cursors: Arc::new(cursors) }
+        let bound = |count| Arc::new(Semaphore::new(count));
+        Self {
+            store,
+            peering,
+            calls: bound(CALLS_MAX),
+            cursors: bound(CURSORS_MAX),
+            watchers: bound(WATCHERS_MAX),
+            stopping: Arc::default(),
+        }
     }
 
     /// How others are met.
@@ -133,6 +145,26 @@ impl Node {
         Arc::clone(&self.cursors)
             .try_acquire_owned()
             .map_err(|_| busy("too many finds are streaming at once: try again later"))
+    }
+
+    /// The right to watch for as long as the client likes.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` if as many are watching as may be.
+    pub(crate) fn watcher_permit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.watchers)
+            .try_acquire_owned()
+            .map_err(|_| busy("too many clients are watching at once: try again later"))
+    }
+
+    /// Changes once, when the peer is about to stop: streams without an end of their own end then.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// Ends the streams that have no end of their own.
+    pub(crate) fn end_streams(&self) {
+        self.stopping.send_replace(true);
     }
 
     /// Leaves the peers and closes the store.

@@ -93,6 +93,7 @@ pub(crate) async fn run(options: Options) -> Result<(), CliError> {
         outcome = &mut serving => outcome,
         () = stop.requested() => {
             tracing::info!("stopping: running calls may end within {DRAIN_PATIENCE:?}; Ctrl-C again stops at once");
+            node.end_streams();
             let _ = drain.send(());
             tokio::time::timeout(DRAIN_PATIENCE, serving).await.unwrap_or_else(|_| {
                 tracing::warn!("some calls were cut off");

@@ -1,35 +1,43 @@
 //! `combdb indexes`.
 
 use clap::Subcommand;
+use proto::v1::collections_client::CollectionsClient;
 use proto::v1::{
-    ChangeIndexRequest, CreateIndexRequest, DocumentFormat, DropIndexRequest, Index, ListIndexesRequest,
+    ChangeIndexRequest, CreateIndexRequest, DocumentFormat, DropIndexRequest, Index, IndexBuild,
+    ListIndexesRequest, ListIndexesResponse, WatchIndexBuildsRequest, WatchIndexBuildsResponse,
 };
+use tonic::Response;
+use tonic::transport::Channel;
 
 use super::Common;
 use super::client::{Client, json, text};
-use super::output::Output;
+use super::output::{Output, thousands};
+use super::progress::BuildProgress;
 use crate::error::CliError;
 
 /// What to do with the indexes of a collection.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Indexes {
-    /// Lists the indexes of a collection
+    /// Lists the indexes of a collection, and those that are being built
     List {
         /// The collection
         collection: String,
     },
-    /// Creates an index, over existing documents too
-    #[command(after_help = "Example:
-  combdb indexes create restaurants '{\"type_of_food\": 1, \"rating\": -1}'")]
+    /// Creates an index, over existing documents too; shows on stderr how far that has come
+    #[command(after_help = "Examples:
+  combdb indexes create restaurants '{\"type_of_food\": 1, \"rating\": -1}'
+  combdb indexes create restaurants '{\"name\": 1}' --unique --options '{\"partialFilterExpression\": {\"rating\": {\"$gte\": 5}}}'
+  combdb indexes create restaurants '{\"place\": \"2dsphere\"}'
+  combdb indexes create sessions '{\"seen\": 1}' --options '{\"expireAfterSeconds\": 3600}'")]
     Create {
         /// The collection
         collection: String,
-        /// The indexed paths, 1 for ascending and -1 for descending
+        /// The indexed paths: 1 for ascending, -1 for descending, or a kind: "text", "2dsphere", "2d", "hashed"; '{"$**": 1}' for all
         keys: String,
         /// No two documents may share a key
         #[arg(long)]
         unique: bool,
-        /// Other options by MongoDB's names, such as '{"sparse": true}'
+        /// Other options by MongoDB's names: sparse, partialFilterExpression, expireAfterSeconds, hidden, collation, weights, ...
         #[arg(long, value_name = "OPTIONS")]
         options: Option<String>,
         /// Its name; left out: made from the keys
@@ -79,19 +87,25 @@ impl Indexes {
             Self::List { collection } => {
                 let format = DocumentFormat::ExtendedJson.into();
                 let request = ListIndexesRequest { database, collection, format };
-                let indexes = collections.list_indexes(request).await?.into_inner().indexes;
+                let ListIndexesResponse { indexes, building } =
+                    collections.list_indexes(request).await?.into_inner();
                 let rows: Vec<_> = indexes
                     .into_iter()
                     .map(|index| [index.name, text(index.keys), text(index.options)])
                     .collect();
                 output.table(["NAME", "KEYS", "SPECIFICATION"], &rows)?;
+                for IndexBuild { index, documents, documents_total, .. } in building {
+                    let (documents, total) = (thousands(documents), thousands(documents_total));
+                    output
+                        .line(format_args!("building {index}: {documents} of {total} documents so far"))?;
+                }
             }
             Self::Create { collection, keys, unique, options, name } => {
                 let keys = Some(json(keys));
                 let index =
                     Index { name: name.unwrap_or_default(), keys, unique, options: options.map(json) };
                 let request = CreateIndexRequest { database, collection, index: Some(index) };
-                output.line(collections.create_index(request).await?.into_inner().name)?;
+                output.line(create(collections, request).await?)?;
             }
             Self::Change { collection, name, hide, unhide, expire_after, rename } => {
                 let request = ChangeIndexRequest {
@@ -113,4 +127,35 @@ impl Indexes {
         }
         output.flush()
     }
+}
+
+/// Creates an index and shows meanwhile how far the database's builds have come; gives its name.
+async fn create(
+    collections: CollectionsClient<Channel>,
+    request: CreateIndexRequest,
+) -> Result<String, CliError> {
+    let (mut watching, mut creating) = (collections.clone(), collections);
+    let watch = WatchIndexBuildsRequest { database: request.database.clone() };
+    // A server that cannot tell how far it is builds all the same.
+    let mut builds = watching.watch_index_builds(watch).await.ok().map(Response::into_inner);
+    let mut progress = BuildProgress::new();
+    let mut created = std::pin::pin!(creating.create_index(request));
+    let answer = loop {
+        let told = async {
+            match &mut builds {
+                Some(builds) => builds.message().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            answer = &mut created => break answer,
+            told = told => match told {
+                Ok(Some(WatchIndexBuildsResponse { build: Some(build) })) => progress.show(&build),
+                Ok(Some(WatchIndexBuildsResponse { build: None })) => {}
+                Ok(None) | Err(_) => builds = None,
+            },
+        }
+    };
+    progress.finish();
+    Ok(answer?.into_inner().name)
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use proto::v1::IndexBuild;
 
 use super::lines::Extent;
 use super::output::thousands;
@@ -23,7 +24,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Begins to show progress.
     pub(crate) fn new(extent: Extent) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| bar(extent.bytes));
+        let bar = is_watched().then(|| bar(extent.bytes));
         let started = Instant::now();
         Self { extent, bar, started, line_at: started }
     }
@@ -67,9 +68,52 @@ impl Progress {
     }
 }
 
-fn bar(bytes: Option<u64>) -> ProgressBar {
-    let (bar, template) = match bytes {
-        Some(bytes) => (ProgressBar::new(bytes), "{bar:40} {percent:>3}%  {msg}  {eta} left"),
+/// Progress of the building of indexes, on stderr.
+pub(crate) struct BuildProgress {
+    bar: Option<ProgressBar>,
+    line_at: Instant,
+}
+
+impl BuildProgress {
+    /// Begins to show progress as soon as there is some.
+    pub(crate) fn new() -> Self {
+        Self { bar: None, line_at: Instant::now() }
+    }
+
+    /// Shows how far it is.
+    pub(crate) fn show(&mut self, build: &IndexBuild) {
+        let IndexBuild { collection, index, documents, documents_total } = build;
+        let text = || {
+            let (documents, total) = (thousands(*documents), thousands(*documents_total));
+            format!("{collection}.{index}: {documents} of {total} documents")
+        };
+        if is_watched() {
+            let bar = self.bar.get_or_insert_with(|| bar(Some(0)));
+            bar.set_length(*documents_total);
+            bar.set_position(*documents);
+            bar.set_message(text());
+        } else if self.line_at.elapsed() >= LINE_EVERY {
+            eprintln!("{}", text());
+            self.line_at = Instant::now();
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Whether a person looks at stderr.
+fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+fn bar(length: Option<u64>) -> ProgressBar {
+    let (bar, template) = match length {
+        Some(length) => (ProgressBar::new(length), "{bar:40} {percent:>3}%  {msg}  {eta} left"),
         None => (ProgressBar::no_length(), "{spinner} {msg}  {elapsed}"),
     };
     // The templates are fixed and right; a bar in the default style is no reason to fail either.

@@ -1,16 +1,17 @@
 //! `combdb.v1.Collections`.
 
 use bson::{Document, RawDocumentBuf};
-use db_core::{CollectionOptions, Database, IndexChange, IndexModel};
+use db_core::{CollectionOptions, Database, IndexBuild, IndexChange, IndexModel};
 use proto::v1::collections_server::Collections;
 use proto::v1::{
     ChangeIndexRequest, ChangeIndexResponse, CreateCollectionRequest, CreateCollectionResponse,
     CreateIndexRequest, CreateIndexResponse, DropCollectionRequest, DropCollectionResponse, DropIndexRequest,
     DropIndexResponse, Index, ListCollectionsRequest, ListCollectionsResponse, ListIndexesRequest,
-    ListIndexesResponse, RenameCollectionRequest, RenameCollectionResponse,
+    ListIndexesResponse, RenameCollectionRequest, RenameCollectionResponse, WatchIndexBuildsRequest,
 };
 use tonic::{Code, Request, Response, Status};
 
+use super::builds::{self, Builds};
 use crate::convert::{self, Form};
 use crate::error::{INDEX_NOT_FOUND, from_engine, invalid, status};
 use crate::node::Node;
@@ -20,6 +21,8 @@ pub(super) struct Service(pub(super) Node);
 
 #[tonic::async_trait]
 impl Collections for Service {
+    type WatchIndexBuildsStream = Builds;
+
     async fn create(
         &self,
         request: Request<CreateCollectionRequest>,
@@ -126,12 +129,25 @@ impl Collections for Service {
     ) -> Result<Response<ListIndexesResponse>, Status> {
         let ListIndexesRequest { database, collection, format } = request.into_inner();
         let form = Form::of(format, None)?;
-        let models = self
-            .0
-            .read(database, move |database| database.collection::<RawDocumentBuf>(&collection).list_indexes())
-            .await?;
-        let indexes = models.into_iter().map(|model| describe(model, form)).collect::<Result<_, _>>()?;
-        Ok(Response::new(ListIndexesResponse { indexes }))
+        let read = move |database: &Database| {
+            // In this order: a build that ends meanwhile is not left out.
+            let build = database.index_build().filter(|build| build.collection == collection);
+            let indexes = database.collection::<RawDocumentBuf>(&collection).list_indexes()?;
+            Ok((build, indexes))
+        };
+        let (build, models) = self.0.read(database, read).await?;
+        let indexes: Vec<Index> =
+            models.into_iter().map(|model| describe(model, form)).collect::<Result<_, _>>()?;
+        let is_new = |build: &IndexBuild| !indexes.iter().any(|index| index.name == build.index);
+        let building = build.filter(is_new).iter().map(builds::describe).collect();
+        Ok(Response::new(ListIndexesResponse { indexes, building }))
+    }
+
+    async fn watch_index_builds(
+        &self,
+        request: Request<WatchIndexBuildsRequest>,
+    ) -> Result<Response<Builds>, Status> {
+        builds::watch(&self.0, request.into_inner()).await.map(Response::new)
     }
 }
 

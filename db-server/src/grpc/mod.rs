@@ -1,6 +1,7 @@
 //! The services of `combdb.v1`, one file each, beside health and reflection.
 
 mod aggregate;
+mod builds;
 mod bulk;
 mod changes;
 mod collections;
