@@ -208,6 +208,7 @@ macro_rules! from_storage {
 from_storage!(
     redb::StorageError,
     redb::TableError,
+    redb::CursorError,
     redb::TransactionError,
     redb::CommitError,
     redb::DatabaseError

@@ -1,19 +1,16 @@
 //! Collections and indexes: created and dropped at their place, covering the documents that are there.
 
-use std::collections::BTreeMap;
-
 use bson::{RawDocument, RawDocumentBuf};
 use db_index::{ErrorCode, IndexDefinition, MultikeyFields, QueryError};
 
-use super::{Applier, IndexBuild, Mode, Outcome};
-use crate::error::{Error, Result};
+use super::{Applier, Mode, Outcome};
+use crate::error::Result;
 use crate::ids::WriterKey;
 use crate::limits;
-use crate::view::catalog::{
-    CollectionMeta, CollectionOptions, IndexMeta, NextId, document_count, take_next_id,
-};
-use crate::view::documents::{ChangeError, entries_of_index, id_types};
+use crate::view::catalog::{CollectionMeta, CollectionOptions, IndexMeta, NextId, take_next_id};
+use crate::view::documents::ChangeError;
 use crate::view::journal::ViewWriter;
+use crate::view::statistics::Statistics;
 use crate::view::{ReadView, keyspace};
 
 /// MongoDB's `IllegalOperation`.
@@ -21,11 +18,9 @@ const ILLEGAL_OPERATION: ErrorCode = ErrorCode(20);
 /// MongoDB's `NamespaceExists`.
 const NAMESPACE_EXISTS: ErrorCode = ErrorCode(48);
 
-/// How many index entries a build holds in memory before it writes them in key order, and how many bytes.
-const BUILD_ENTRIES_MAX: usize = 100_000;
-const BUILD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many keys are read before they are deleted, and how many bytes of them.
 const DELETE_KEYS_MAX: usize = 10_000;
+const DELETE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl Applier<'_> {
     pub(super) fn create_collection(
@@ -109,7 +104,7 @@ impl Applier<'_> {
             delete_prefix(view, &keyspace::entries(index.id))?;
         }
         delete_prefix(view, &keyspace::documents(meta.id))?;
-        view.delete(&keyspace::count(meta.id))?;
+        view.delete(&keyspace::statistics(meta.id))?;
         self.catalog.remove(view, name)?;
         Ok(outcome)
     }
@@ -162,6 +157,9 @@ impl Applier<'_> {
             return Ok(outcome);
         }
         delete_prefix(view, &keyspace::entries(index.id))?;
+        let mut statistics = Statistics::of(view, meta.id)?;
+        statistics.remove_index(index.id);
+        statistics.store(view, meta.id)?;
         let mut changed = CollectionMeta::clone(&meta);
         changed.indexes.retain(|index| index.definition.name() != name);
         self.catalog.store(view, collection, changed)?;
@@ -238,61 +236,6 @@ impl Applier<'_> {
         self.catalog.store(view, collection, changed)?;
         Ok(())
     }
-
-    /// Writes the entries of every document that is there, in batches of bounded memory.
-    fn build(
-        &self,
-        view: &mut ViewWriter<'_, '_>,
-        collection: &str,
-        meta: &CollectionMeta,
-        index: &mut IndexMeta,
-    ) -> Result<(), ChangeError> {
-        let prefix = keyspace::documents(meta.id);
-        let mut from = keyspace::prefix_bounds(&prefix);
-        let mut progress = IndexBuild {
-            collection: collection.to_owned(),
-            index: index.definition.name().to_owned(),
-            documents: 0,
-            documents_total: document_count(view, meta.id)?,
-        };
-        loop {
-            self.observer.index_build(&progress);
-            let mut batch = BTreeMap::new();
-            let (mut last, mut bytes) = (None, 0);
-            for item in view.range(from.clone())? {
-                let (key, document) = item.map_err(Error::from)?;
-                let document = RawDocument::from_bytes(document.value())
-                    .map_err(|_| Error::data("a stored document is damaged"))?;
-                let id_key = key.value().get(prefix.len()..).unwrap_or_default();
-                let entries = entries_of_index(index, id_key, &id_types(document), document)?;
-                index.multikey = index.multikey.union(entries.multikey);
-                progress.documents += 1;
-                for (key, types) in entries.entries {
-                    bytes += key.len() + types.len();
-                    batch.insert(key, (types, id_key.len()));
-                }
-                if batch.len() >= BUILD_ENTRIES_MAX || bytes >= BUILD_BYTES_MAX {
-                    last = Some(key.value().to_vec());
-                    break;
-                }
-            }
-            for (key, (types, id_bytes)) in batch {
-                if index.definition.is_unique() {
-                    let values = key.get(..key.len() - id_bytes).unwrap_or_default();
-                    if view.range(keyspace::prefix_bounds(values))?.next().is_some() {
-                        let name = index.definition.name();
-                        let message = format!("E11000 duplicate key among the documents: index={name}");
-                        return Err(QueryError::new(ErrorCode::DUPLICATE_KEY, message).into());
-                    }
-                }
-                view.put(&key, &types)?;
-            }
-            match last {
-                Some(last) => from.0 = std::ops::Bound::Excluded(last),
-                None => return Ok(()),
-            }
-        }
-    }
 }
 
 /// The options of an index that can change while it is there.
@@ -357,7 +300,7 @@ fn delete_prefix(view: &mut ViewWriter<'_, '_>, prefix: &[u8]) -> Result<()> {
             let (key, _) = item?;
             bytes += key.value().len();
             keys.push(key.value().to_vec());
-            if bytes > BUILD_BYTES_MAX {
+            if bytes > DELETE_BYTES_MAX {
                 break;
             }
         }

@@ -3,6 +3,7 @@
 //!
 //! The same code runs a call at its origin, where it is tried before it is logged; [`Mode`] tells the two apart.
 
+mod build;
 mod collections;
 pub(crate) mod expiry;
 mod writes;
@@ -76,6 +77,8 @@ pub struct IndexBuild {
     pub documents: u64,
     /// How many there are to read.
     pub documents_total: u64,
+    /// How many entries of the index have been written, which lag behind the documents.
+    pub entries: u64,
 }
 
 /// Who is told how far long work has come. What it does with it changes nothing.

@@ -33,6 +33,7 @@ use crate::engine::Request;
 use crate::error::Result;
 use crate::view::ViewSnapshot;
 use crate::view::catalog::{self, CollectionMeta};
+use crate::view::statistics::Statistics;
 use crate::write::Write;
 
 /// A collection of a database, whose documents are `T`s. Cheap to clone; it need not exist until something is written.
@@ -80,7 +81,7 @@ impl<T> Collection<T> {
     /// If the storage fails.
     pub fn estimated_document_count(&self) -> Result<u64> {
         match self.open()? {
-            Some((view, meta)) => catalog::document_count(&view, meta.id),
+            Some((view, meta)) => Statistics::of(&view, meta.id).map(|statistics| statistics.documents.count),
             None => Ok(0),
         }
     }

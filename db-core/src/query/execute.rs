@@ -17,6 +17,7 @@ use super::{Compiled, Source, Stop};
 use crate::error::Result;
 use crate::view::catalog::CollectionMeta;
 use crate::view::keyspace;
+use crate::view::statistics::Statistics;
 
 /// What executing a find has cost so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl<'s, S: Source<'s>> Execution<'s, S> {
             return Ok(Self::of_one(source, meta, compiled, key));
         }
         if compiled.filter.is_empty() && compiled.hint.is_none() {
-            let total = document_count(&source, meta)?;
+            let total = statistics(&source, meta)?.documents.count;
             let mut execution = Self::without_plan(source, meta, compiled);
             execution.total = Some(total);
             return Ok(execution);
@@ -304,14 +305,14 @@ pub(super) fn with_plan_request<'s, T>(
     output: Output<'_>,
     ask: impl FnOnce(&PlanRequest<'_>) -> Result<T>,
 ) -> Result<T> {
-    let documents = document_count(source, meta)?;
+    let statistics = statistics(source, meta)?;
     let indexes: Vec<IndexInfo<'_>> = meta
         .indexes
         .iter()
         .map(|index| IndexInfo {
             definition: &index.definition,
             multikey: index.multikey,
-            entries: documents,
+            entries: statistics.index(index.id).count,
         })
         .collect();
     ask(&PlanRequest {
@@ -321,13 +322,13 @@ pub(super) fn with_plan_request<'s, T>(
         limit: compiled.limit.map(|limit| limit.saturating_add(compiled.skip)),
         hint: compiled.hint.as_ref(),
         indexes: &indexes,
-        documents,
+        documents: statistics.documents.count,
         counts: Some(&Counts::new(source, meta)),
     })
 }
 
-/// How many documents the collection holds.
-fn document_count<'s>(source: &impl Source<'s>, meta: &CollectionMeta) -> Result<u64> {
-    let stored = source.value(&keyspace::count(meta.id))?;
-    Ok(stored.and_then(|count| count.value().try_into().ok()).map_or(0, u64::from_le_bytes))
+/// What is counted of the collection.
+fn statistics<'s>(source: &impl Source<'s>, meta: &CollectionMeta) -> Result<Statistics> {
+    let stored = source.value(&keyspace::statistics(meta.id))?;
+    stored.map_or_else(|| Ok(Statistics::default()), |stored| Statistics::decode(stored.value()))
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::ids::DatabaseKey;
 
 /// The version of the stored format; a program refuses files of a later one.
-const FORMAT_VERSION: u16 = 2;
+const FORMAT_VERSION: u16 = 3;
 
 /// What a file says of itself: whose database it is.
 #[derive(Debug, Clone)]
@@ -79,4 +79,23 @@ fn decode_identity(bytes: &[u8]) -> Result<Identity> {
     let genesis = Genesis::decode(reader.take(Genesis::BYTES)?)?;
     reader.end().map_err(|_: Malformed| Error::data("the database's identity is damaged"))?;
     Ok(Identity { key, genesis })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::WriterKey;
+
+    #[test]
+    fn a_file_of_another_format_is_refused_by_its_version() {
+        let genesis = Genesis::closed(WriterKey::from_bytes([1; 32]));
+        let identity = Identity { key: DatabaseKey::from_bytes([2; 32]), genesis };
+        let mut bytes = encode_identity(&identity);
+        assert_eq!(decode_identity(&bytes).unwrap().genesis, identity.genesis);
+        for version in [FORMAT_VERSION - 1, FORMAT_VERSION + 1] {
+            bytes[..2].copy_from_slice(&version.to_le_bytes());
+            let refused = decode_identity(&bytes).unwrap_err();
+            assert_eq!(refused.message(), format!("stored format of another version: found={version} known=3"));
+        }
+    }
 }

@@ -217,25 +217,6 @@ pub(crate) fn collection_names(view: &impl ReadView) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// How many documents a collection holds.
-pub(crate) fn document_count(view: &impl ReadView, collection_id: u32) -> Result<u64> {
-    let stored = view.get(&keyspace::count(collection_id))?;
-    Ok(stored.and_then(|count| count.value().try_into().ok()).map_or(0, u64::from_le_bytes))
-}
-
-/// Adds `difference` to the number of a collection's documents.
-pub(crate) fn change_document_count(
-    view: &mut ViewWriter<'_, '_>,
-    collection_id: u32,
-    difference: i64,
-) -> Result<()> {
-    if difference == 0 {
-        return Ok(());
-    }
-    let count = document_count(view, collection_id)?.saturating_add_signed(difference);
-    view.put(&keyspace::count(collection_id), &count.to_le_bytes())
-}
-
 /// Which id to take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum NextId {

@@ -11,6 +11,7 @@ use db_index::{
 
 use super::catalog::{CatalogCache, CollectionMeta, IndexMeta};
 use super::journal::ViewWriter;
+use super::statistics::{Change, Difference, Statistics};
 use super::{ReadView, keyspace};
 use crate::error::{Error, Result};
 
@@ -48,20 +49,14 @@ pub(crate) struct CollectionWriter {
     pending_bytes: usize,
     /// Fields that have newly met an array, by position of the index.
     multikey: Vec<MultikeyFields>,
-    count_difference: i64,
+    difference: Difference,
 }
 
 impl CollectionWriter {
     pub(crate) fn new(name: &str, meta: Arc<CollectionMeta>) -> Self {
         let multikey = vec![MultikeyFields::default(); meta.indexes.len()];
-        Self {
-            name: name.to_owned(),
-            meta,
-            pending: BTreeMap::new(),
-            pending_bytes: 0,
-            multikey,
-            count_difference: 0,
-        }
+        let difference = Difference::of_indexes(meta.indexes.len());
+        Self { name: name.to_owned(), meta, pending: BTreeMap::new(), pending_bytes: 0, multikey, difference }
     }
 
     /// The document with this `_id`.
@@ -87,9 +82,10 @@ impl CollectionWriter {
         view.work().add(document.as_bytes().len());
         let entries = self.entries(view, id_key, document)?;
         self.check_unique(view, id_key, &entries)?;
+        self.difference.indexes.iter_mut().zip(&entries).for_each(|(change, added)| added.add_to(change));
         self.put_entries(view, entries)?;
         view.put(&key, document.as_bytes())?;
-        self.count_difference += 1;
+        self.difference.documents.add(1, document.as_bytes().len());
         Ok(())
     }
 
@@ -104,7 +100,10 @@ impl CollectionWriter {
         view.work().add(new.as_bytes().len());
         let mut removed = self.entries(view, id_key, old)?;
         let mut added = self.entries(view, id_key, new)?;
-        for (removed, added) in removed.iter_mut().zip(&mut added) {
+        let mut difference = self.difference.clone();
+        for ((removed, added), change) in removed.iter_mut().zip(&mut added).zip(&mut difference.indexes) {
+            removed.take_from(change);
+            added.add_to(change);
             // What stays is neither deleted nor written again.
             removed.entries.retain(|key, types| match added.entries.get(key) {
                 Some(same) if same == types => {
@@ -119,6 +118,9 @@ impl CollectionWriter {
         self.delete_entries(view, removed)?;
         self.put_entries(view, added)?;
         view.put(&keyspace::document(self.meta.id, id_key), new.as_bytes())?;
+        difference.documents.remove(1, old.as_bytes().len());
+        difference.documents.add(1, new.as_bytes().len());
+        self.difference = difference;
         Ok(())
     }
 
@@ -130,16 +132,18 @@ impl CollectionWriter {
         old: &RawDocument,
     ) -> Result<(), ChangeError> {
         let removed = self.entries(view, id_key, old)?;
+        self.difference.indexes.iter_mut().zip(&removed).for_each(|(change, gone)| gone.take_from(change));
         self.delete_entries(view, removed)?;
         view.delete(&keyspace::document(self.meta.id, id_key))?;
-        self.count_difference -= 1;
+        self.difference.documents.remove(1, old.as_bytes().len());
         Ok(())
     }
 
-    /// Writes what was held back: index entries, the number of documents, newly multikey fields.
+    /// Writes what was held back: index entries, the statistics, newly multikey fields.
     pub(crate) fn finish(mut self, view: &mut ViewWriter<'_, '_>, catalog: &mut CatalogCache) -> Result<()> {
         self.write_pending(view)?;
-        super::catalog::change_document_count(view, self.meta.id, self.count_difference)?;
+        let index_ids = self.meta.indexes.iter().map(|index| index.id);
+        Statistics::change(view, self.meta.id, &self.difference, index_ids)?;
         let widened = self
             .meta
             .indexes
@@ -263,6 +267,14 @@ impl EntriesOfIndex {
     fn bytes(&self) -> usize {
         self.entries.iter().map(|(key, types)| key.len() + types.len()).sum()
     }
+
+    fn add_to(&self, change: &mut Change) {
+        change.add(self.entries.len(), self.bytes());
+    }
+
+    fn take_from(&self, change: &mut Change) {
+        change.remove(self.entries.len(), self.bytes());
+    }
 }
 
 /// The entries of a document in an index.
@@ -272,9 +284,23 @@ pub(crate) fn entries_of_index(
     id_types: &[u8],
     document: &RawDocument,
 ) -> Result<EntriesOfIndex, QueryError> {
-    let found = index.definition.entries(document)?;
-    let prefix = keyspace::entries(index.id);
     let mut entries = BTreeMap::new();
+    let multikey = each_entry(index, id_key, id_types, document, |key, types| {
+        entries.insert(key.to_vec(), types.to_vec());
+    })?;
+    Ok(EntriesOfIndex { unique: index.definition.is_unique(), multikey, entries })
+}
+
+/// Hands key and types of each entry of a document in an index to `take`, by ascending keys; gives the fields that met an array.
+pub(crate) fn each_entry(
+    index: &IndexMeta,
+    id_key: &[u8],
+    id_types: &[u8],
+    document: &RawDocument,
+    mut take: impl FnMut(&[u8], &[u8]),
+) -> Result<MultikeyFields, QueryError> {
+    let found = index.definition.entries(document)?;
+    let mut key = keyspace::entries(index.id);
     let mut bytes = 0;
     for entry in found.entries {
         // Each entry repeats the `_id`, which may be as long as a document.
@@ -284,10 +310,12 @@ pub(crate) fn entries_of_index(
             let message = format!("the document's keys are too long together: index={name}");
             return Err(QueryError::new(ErrorCode::KEY_TOO_LONG, message));
         }
-        let key = [&prefix[..], &entry.key, id_key].concat();
-        entries.insert(key, join_types(&entry.types, id_types));
+        key.truncate(keyspace::PREFIX_BYTES);
+        key.extend_from_slice(&entry.key);
+        key.extend_from_slice(id_key);
+        take(&key, &join_types(&entry.types, id_types));
     }
-    Ok(EntriesOfIndex { unique: index.definition.is_unique(), multikey: found.multikey, entries })
+    Ok(found.multikey)
 }
 
 /// The order-preserving key of an `_id`.

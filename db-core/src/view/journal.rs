@@ -3,16 +3,17 @@
 //!
 //! The journal consists of *parts*. Within a part a key is noted once, with what stood there when the part began: what it
 //! keeps is bounded by the keys that changed, however often they did. Parts that grow too large go to the table of undo
-//! records at once, so that dropping or indexing any number of documents takes little memory. Undoing goes part by part,
-//! the last first.
+//! records at once, so that dropping any number of documents takes little memory. Of what goes under a prefix that was never
+//! used before (a new index) only the prefix is noted. Undoing goes part by part, the last first.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use redb::{Range, ReadableTable};
+use redb::{CursorError, Range, ReadableTable};
 
 use super::work::Work;
-use super::{BytesTable, ReadView, Stored};
+use super::{BytesTable, ReadView, Stored, keyspace};
 use crate::bytes::{Malformed, Put, Reader};
 use crate::error::{Error, Result};
 
@@ -72,6 +73,37 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
         if before.is_some() { self.note(key, before) } else { Ok(()) }
     }
 
+    /// Notes that nothing has ever begun with `prefix` before the entry: undoing it deletes whatever then does.
+    pub(crate) fn note_fresh(&mut self, prefix: &[u8]) -> Result<()> {
+        let is_new = self.last_part().is_some_and(|part| part.fresh.insert(prefix.to_vec()));
+        self.memory_bytes += if is_new { bytes_of(prefix, None) } else { 0 };
+        if self.memory_bytes > self.memory_bytes_max { self.store_parts() } else { Ok(()) }
+    }
+
+    /// Puts keys that ascend and that a prefix begins of which [`ViewWriter::note_fresh`] knows: they are not noted one by one.
+    pub(crate) fn put_fresh<'k>(
+        &mut self,
+        mut entries: impl Iterator<Item = (&'k [u8], &'k [u8])>,
+    ) -> Result<()> {
+        // Where nothing lies between them, a cursor writes whole pages.
+        if let Some((first, value)) = entries.next() {
+            let mut cursor = self.table.lower_bound_mut(Bound::Included(first))?;
+            let mut left = Some((first, value));
+            while let Some((key, value)) = left {
+                match cursor.insert_before(key, value) {
+                    Ok(()) => left = entries.next(),
+                    Err(CursorError::UnorderedKey) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            cursor.close()?;
+            for (key, value) in left.into_iter().chain(entries) {
+                self.table.insert(key, value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What applying the entry has cost so far.
     pub(crate) fn work(&mut self) -> &mut Work {
         &mut self.work
@@ -79,7 +111,7 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
 
     /// The present place in the journal.
     pub(crate) fn mark(&mut self) -> Mark {
-        if self.memory.last().is_none_or(|part| !part.0.is_empty()) {
+        if self.memory.last().is_none_or(|part| !part.is_empty()) {
             self.memory.push(Undo::default());
         }
         self.large.clear();
@@ -115,13 +147,14 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
         self.memory_bytes = 0;
         let mut whole = Undo::default();
         for part in std::mem::take(&mut self.memory) {
-            if whole.0.is_empty() {
+            if whole.is_empty() {
                 whole = part;
                 continue;
             }
-            for (key, before) in part.0 {
-                whole.0.entry(key).or_insert(before); // the earliest is what stood there before the entry
+            for (key, before) in part.before {
+                whole.before.entry(key).or_insert(before); // the earliest is what stood there before the entry
             }
+            whole.fresh.extend(part.fresh);
         }
         Ok(Some(whole))
     }
@@ -152,23 +185,31 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
     }
 
     fn note(&mut self, key: &[u8], before: Option<Vec<u8>>) -> Result<()> {
+        let is_large = before.as_ref().is_some_and(|before| before.len() >= LARGE_BYTES)
+            && self.large.contains(blake3::hash(key).as_bytes());
+        let bytes = bytes_of(key, before.as_deref());
+        if is_large {
+            return Ok(());
+        }
+        let Some(part) = self.last_part() else { return Ok(()) };
+        let Entry::Vacant(place) = part.before.entry(key.to_vec()) else { return Ok(()) };
+        place.insert(before);
+        self.memory_bytes += bytes;
+        if self.memory_bytes > self.memory_bytes_max { self.store_parts() } else { Ok(()) }
+    }
+
+    /// The part that takes what is noted next.
+    fn last_part(&mut self) -> Option<&mut Undo> {
         if self.memory.is_empty() {
             self.memory.push(Undo::default());
         }
-        let Some(part) = self.memory.last_mut() else { return Ok(()) };
-        let is_large = before.as_ref().is_some_and(|before| before.len() >= LARGE_BYTES);
-        if part.0.contains_key(key) || (is_large && self.large.contains(blake3::hash(key).as_bytes())) {
-            return Ok(());
-        }
-        self.memory_bytes += bytes_of(key, before.as_deref());
-        part.0.insert(key.to_vec(), before);
-        if self.memory_bytes > self.memory_bytes_max { self.store_parts() } else { Ok(()) }
+        self.memory.last_mut()
     }
 
     /// Writes the parts in memory to the table.
     fn store_parts(&mut self) -> Result<()> {
         // Only the last part is younger than every mark.
-        let last = self.memory.last().into_iter().flat_map(|part| &part.0);
+        let last = self.memory.last().into_iter().flat_map(|part| &part.before);
         let large =
             last.filter(|(_, before)| before.as_ref().is_some_and(|before| before.len() >= LARGE_BYTES));
         self.large.extend(large.map(|(key, _)| *blake3::hash(key).as_bytes()));
@@ -189,11 +230,17 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
     }
 
     fn restore(&mut self, part: &Undo) -> Result<()> {
-        for (key, before) in &part.0 {
+        for (key, before) in &part.before {
             match before {
                 Some(before) => self.table.insert(&key[..], &before[..])?,
                 None => self.table.remove(&key[..])?,
             };
+        }
+        // Last, since a later part may have put back what was deleted there.
+        for prefix in &part.fresh {
+            let (low, high) = keyspace::prefix_bounds(prefix);
+            let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+            self.table.retain_in::<&[u8], _>(bounds, |_, _| false)?;
         }
         Ok(())
     }
@@ -216,19 +263,32 @@ impl ReadView for ViewWriter<'_, '_> {
 /// What an entry, or a part of it, overwrote: each key, and what stood there before.
 ///
 /// Layout, key by key: the key behind its length (u32), a byte that is 1 if something stood there before, and that behind
-/// its length.
+/// its length. Where the byte is 2, nothing began with the key before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Undo(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+pub(crate) struct Undo {
+    before: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The prefixes with which nothing began.
+    fresh: BTreeSet<Vec<u8>>,
+}
 
 impl Undo {
     /// About how much memory it takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.0.iter().map(|(key, before)| bytes_of(key, before.as_deref())).sum()
+        let fresh: usize = self.fresh.iter().map(|prefix| bytes_of(prefix, None)).sum();
+        fresh + self.before.iter().map(|(key, before)| bytes_of(key, before.as_deref())).sum::<usize>()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.fresh.is_empty()
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for (key, before) in &self.0 {
+        for prefix in &self.fresh {
+            bytes.put_bytes(prefix);
+            bytes.put_u8(2);
+        }
+        for (key, before) in &self.before {
             bytes.put_bytes(key);
             match before {
                 Some(before) => {
@@ -243,17 +303,17 @@ impl Undo {
 
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
-        let mut changes = BTreeMap::new();
+        let mut undo = Self::default();
         while reader.remaining() > 0 {
             let key = reader.bytes(usize::MAX)?.to_vec();
-            let before = match reader.u8()? {
-                0 => None,
-                1 => Some(reader.bytes(usize::MAX)?.to_vec()),
+            match reader.u8()? {
+                0 => undo.before.insert(key, None).is_none(),
+                1 => undo.before.insert(key, Some(reader.bytes(usize::MAX)?.to_vec())).is_none(),
+                2 => undo.fresh.insert(key),
                 _ => return Err(Malformed("undo record")),
             };
-            changes.insert(key, before);
         }
-        Ok(Self(changes))
+        Ok(undo)
     }
 }
 
@@ -338,6 +398,44 @@ mod tests {
                 write(view, &third);
                 let fresh = view.take_undo().unwrap();
                 view.undo_entry(fresh.as_ref()).unwrap();
+                assert_eq!(contents(view), before);
+            });
+        }
+    }
+
+    #[test]
+    fn what_is_put_under_a_fresh_prefix_is_taken_back_however_often_the_journal_goes_to_the_table() {
+        for memory_bytes_max in [0, 500, usize::MAX] {
+            with_view(memory_bytes_max, |view| {
+                view.put(b"p", b"before").unwrap();
+                view.put(b"q", b"behind").unwrap();
+                let _ = view.take_undo().unwrap();
+                view.entry += 1;
+                let before = contents(view);
+                view.put(b"o", b"of the entry").unwrap();
+                let mark = view.mark();
+                let marked = contents(view);
+                for revert in [true, false] {
+                    view.note_fresh(b"pp").unwrap();
+                    let keys: Vec<Vec<u8>> = (0..200_u8).map(|n| vec![b'p', b'p', n]).collect();
+                    let (even, odd): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key[2] % 2 == 0);
+                    view.put_fresh(even.iter().map(|key| (&key[..], &b"even"[..]))).unwrap();
+                    view.put_fresh(odd.iter().map(|key| (&key[..], &b"odd"[..]))).unwrap();
+                    assert_eq!(contents(view).len(), marked.len() + 200);
+                    for key in &keys[..150] {
+                        view.delete(key).unwrap();
+                    }
+                    view.put(b"pp\x07\x01", b"another").unwrap();
+                    if revert {
+                        view.revert_to(mark).unwrap();
+                        assert_eq!(contents(view), marked);
+                    }
+                }
+                let undo = view.take_undo().unwrap();
+                if let Some(undo) = &undo {
+                    assert_eq!(Undo::decode(&undo.encode()).unwrap(), *undo);
+                }
+                view.undo_entry(undo.as_ref()).unwrap();
                 assert_eq!(contents(view), before);
             });
         }

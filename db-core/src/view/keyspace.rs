@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 01 01 <collection name>            catalog record of a collection (BSON)
-//! 01 02 <collection id>              number of its documents (u64)
+//! 01 02 <collection id>              what is counted of it (see `statistics`)
 //! 01 03                              next collection id and next index id (u32 each)
 //! 01 04 <writer>                     roles of a writer (u8)
 //! 01 05                              the indexers (32 bytes each, ascending)
@@ -25,7 +25,7 @@ const DOCUMENTS: u8 = 2;
 const ENTRIES: u8 = 3;
 
 const CATALOG_COLLECTION: u8 = 1;
-const CATALOG_COUNT: u8 = 2;
+const CATALOG_STATISTICS: u8 = 2;
 const CATALOG_NEXT_IDS: u8 = 3;
 const CATALOG_ROLES: u8 = 4;
 const CATALOG_INDEXERS: u8 = 5;
@@ -47,9 +47,9 @@ pub(crate) fn collection(name: &str) -> Vec<u8> {
     [COLLECTIONS, name.as_bytes()].concat()
 }
 
-/// The key of a collection's number of documents.
-pub(crate) fn count(collection_id: u32) -> Vec<u8> {
-    [&[CATALOG, CATALOG_COUNT][..], &collection_id.to_be_bytes()].concat()
+/// The key of what is counted of a collection.
+pub(crate) fn statistics(collection_id: u32) -> Vec<u8> {
+    [&[CATALOG, CATALOG_STATISTICS][..], &collection_id.to_be_bytes()].concat()
 }
 
 /// The key of a writer's roles.

@@ -8,6 +8,7 @@ pub(crate) mod journal;
 pub(crate) mod keyspace;
 pub(crate) mod members;
 pub(crate) mod shared_catalog;
+pub(crate) mod statistics;
 pub(crate) mod work;
 
 use std::collections::BTreeMap;

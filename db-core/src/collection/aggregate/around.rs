@@ -7,9 +7,10 @@ use db_index::{CollectionStatistics, ErrorCode, IndexDefinition, Outside, Pipeli
 
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::query::{Compiled, Execution, Source, Stop};
+use crate::query::{Compiled, Execution, Stop};
+use crate::view::ViewSnapshot;
 use crate::view::catalog::{self, CollectionMeta};
-use crate::view::{ViewSnapshot, keyspace};
+use crate::view::statistics::Statistics;
 
 /// A snapshot of a database.
 pub(super) struct Snapshot {
@@ -37,39 +38,30 @@ impl Snapshot {
             None => Box::new(std::iter::empty()),
         })
     }
+}
 
-    /// How many keys begin with `prefix`, and the bytes of them and their values.
-    fn measure(&self, prefix: &[u8], with_keys: bool) -> Result<(i64, i64)> {
-        let (mut count, mut bytes) = (0_i64, 0_usize);
-        let mut stop = self.stop.clone();
-        for item in self.view.keys(&keyspace::prefix_bounds(prefix))? {
-            stop.step()?;
-            let (key, value) = item?;
-            count += 1;
-            bytes += value.value().len() + if with_keys { key.value().len() } else { 0 };
+/// `storageStats`, as the view counts it: nothing of it is read here.
+fn storage_statistics(meta: &CollectionMeta, statistics: &Statistics) -> RawDocumentBuf {
+    let (mut sizes, mut total) = (RawDocumentBuf::new(), 0_u64);
+    for index in &meta.indexes {
+        let bytes = statistics.index(index.id).bytes;
+        if let Ok(name) = bson::raw::CString::try_from(index.definition.name()) {
+            sizes.append(name, number(bytes));
         }
-        Ok((count, i64::try_from(bytes).unwrap_or(i64::MAX)))
+        total = total.saturating_add(bytes);
     }
+    rawdoc! {
+        "size": number(statistics.documents.bytes),
+        "count": number(statistics.documents.count),
+        "avgObjSize": number(statistics.documents.mean_bytes()),
+        "nindexes": i32::try_from(meta.indexes.len()).unwrap_or(i32::MAX).saturating_add(1),
+        "totalIndexSize": number(total),
+        "indexSizes": sizes,
+    }
+}
 
-    fn storage_statistics(&self, meta: &CollectionMeta) -> Result<RawDocumentBuf> {
-        let (count, size) = self.measure(&keyspace::documents(meta.id), false)?;
-        let (mut sizes, mut total) = (RawDocumentBuf::new(), 0_i64);
-        for index in &meta.indexes {
-            let (_, size) = self.measure(&keyspace::entries(index.id), true)?;
-            if let Ok(name) = bson::raw::CString::try_from(index.definition.name()) {
-                sizes.append(name, size);
-            }
-            total = total.saturating_add(size);
-        }
-        Ok(rawdoc! {
-            "size": size,
-            "count": count,
-            "avgObjSize": if count == 0 { 0 } else { size / count },
-            "nindexes": i32::try_from(meta.indexes.len()).unwrap_or(i32::MAX).saturating_add(1),
-            "totalIndexSize": total,
-            "indexSizes": sizes,
-        })
-    }
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 impl Outside for Snapshot {
@@ -100,28 +92,31 @@ impl Outside for Snapshot {
             let message = "$collStats has count and storageStats; latencies and executions are not measured";
             return Err(QueryError::new(ErrorCode::NOT_IMPLEMENTED, message).into());
         }
+        let statistics = Statistics::of(&*self.view, meta.id)?;
         let mut told = rawdoc! { "ns": format!("{}.{name}", self.database.name()) };
         if wanted.storage {
-            told.append(bson::raw::cstr!("storageStats"), self.storage_statistics(&meta)?);
+            told.append(bson::raw::cstr!("storageStats"), storage_statistics(&meta, &statistics));
         }
         if wanted.count {
-            let count = catalog::document_count(&*self.view, meta.id)?;
-            told.append(bson::raw::cstr!("count"), i64::try_from(count).unwrap_or(i64::MAX));
+            told.append(bson::raw::cstr!("count"), number(statistics.documents.count));
         }
         Ok(told)
     }
 
     fn index_statistics(&self, name: &str) -> Result<Vec<RawDocumentBuf>> {
         let Some(meta) = self.collection(name)? else { return Ok(Vec::new()) };
-        let on_id = IndexDefinition::on_id();
-        let definitions = std::iter::once(&on_id).chain(meta.indexes.iter().map(|index| &index.definition));
-        let told = definitions.map(|definition| {
+        let statistics = Statistics::of(&*self.view, meta.id)?;
+        let tell = |definition: &IndexDefinition, entries: u64| {
             rawdoc! {
                 "name": definition.name(),
                 "key": definition.key_pattern(),
                 "spec": definition.to_document(),
+                "entries": number(entries),
             }
-        });
-        Ok(told.collect())
+        };
+        let on_id = tell(&IndexDefinition::on_id(), statistics.documents.count);
+        let indexes = meta.indexes.iter();
+        let others = indexes.map(|index| tell(&index.definition, statistics.index(index.id).count));
+        Ok(std::iter::once(on_id).chain(others).collect())
     }
 }

@@ -114,7 +114,7 @@ fn of_two_concurrent_inserts_of_a_unique_key_the_later_in_the_order_is_rejected_
     assert_eq!(a.documents().len(), 1);
     let view = view_snapshot(&a.engine.database.begin_read().unwrap()).unwrap().unwrap();
     let meta = crate::view::catalog::collection(&view, "system.rejected").unwrap().unwrap();
-    assert_eq!(crate::view::catalog::document_count(&view, meta.id).unwrap(), 1);
+    assert_eq!(Statistics::of(&view, meta.id).unwrap().documents.count, 1);
 }
 
 #[test]
@@ -267,7 +267,8 @@ enum Step {
     Insert(usize, i32, i32),
     Increment(usize, i32),
     Delete(usize, i32),
-    Index(usize, bool),
+    Index(usize, u8),
+    DropIndex(usize, u8),
     Drop(usize),
     Meet(usize, usize),
     Ack(usize),
@@ -281,7 +282,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         6 => (peer.clone(), 0..12_i32, 0..4_i32).prop_map(|(peer, id, n)| Step::Insert(peer, id, n)),
         4 => (peer.clone(), 0..4_i32).prop_map(|(peer, n)| Step::Increment(peer, n)),
         2 => (peer.clone(), 0..4_i32).prop_map(|(peer, n)| Step::Delete(peer, n)),
-        1 => (peer.clone(), any::<bool>()).prop_map(|(peer, unique)| Step::Index(peer, unique)),
+        2 => (peer.clone(), 0..4_u8).prop_map(|(peer, kind)| Step::Index(peer, kind)),
+        1 => (peer.clone(), 0..4_u8).prop_map(|(peer, kind)| Step::DropIndex(peer, kind)),
         1 => peer.clone().prop_map(Step::Drop),
         5 => (peer.clone(), peer.clone()).prop_map(|(a, b)| Step::Meet(a, b)),
         2 => peer.clone().prop_map(Step::Ack),
@@ -294,7 +296,11 @@ fn take(peers: &mut [Option<Peer>], step: &Step) {
     let at = |peers: &mut [Option<Peer>], index: usize| -> Peer { peers[index].take().unwrap() };
     match *step {
         Step::Insert(index, id, n) => {
-            let _ = peers[index].as_mut().unwrap().insert(rawdoc! { "_id": id, "n": n, "l": [n, id] });
+            let mut document = rawdoc! { "_id": id, "n": n, "l": [n, id] };
+            if n % 2 == 0 {
+                document.append(bson::raw::cstr!("s"), "x".repeat(n as usize));
+            }
+            let _ = peers[index].as_mut().unwrap().insert(document);
         }
         Step::Increment(index, n) => {
             let _ = peers[index].as_mut().unwrap().update(rawdoc! { "n": n }, rawdoc! { "$inc": { "n": 1 } });
@@ -302,9 +308,20 @@ fn take(peers: &mut [Option<Peer>], step: &Step) {
         Step::Delete(index, n) => {
             let _ = peers[index].as_mut().unwrap().delete(rawdoc! { "n": { "$gte": n } });
         }
-        Step::Index(index, unique) => {
-            let definition = rawdoc! { "name": "l_1_n_-1", "key": { "l": 1, "n": -1 }, "unique": unique };
+        Step::Index(index, kind) => {
+            let definition = match kind {
+                0 | 1 => rawdoc! { "name": "l_1_n_-1", "key": { "l": 1, "n": -1 }, "unique": kind == 1 },
+                2 => rawdoc! { "name": "s_1", "key": { "s": 1 }, "sparse": true },
+                _ => rawdoc! {
+                    "name": "n_1", "key": { "n": 1 }, "partialFilterExpression": { "n": { "$gt": 1 } },
+                },
+            };
             let _ = peers[index].as_mut().unwrap().create_index(definition);
+        }
+        Step::DropIndex(index, kind) => {
+            let name = ["l_1_n_-1", "l_1_n_-1", "s_1", "n_1"][usize::from(kind)].to_owned();
+            let drop = Request::DropIndex { collection: "c".to_owned(), name };
+            let _ = peers[index].as_mut().unwrap().call(drop);
         }
         Step::Drop(index) => {
             let _ =
@@ -363,6 +380,7 @@ proptest! {
                 prop_assert!(count as usize >= before.len());
                 prop_assert!(order.starts_with(before));
                 *before = order[..count as usize].to_vec();
+                peer.as_ref().unwrap().check_statistics();
             }
         }
         for (a, b) in [(0, 1), (1, 2), (0, 1), (0, 2)] {
@@ -373,5 +391,6 @@ proptest! {
         let mut fresh = peer(4, &identity);
         fresh.receive(&last.runs());
         prop_assert_eq!((fresh.digest(), fresh.order()), (last.digest(), last.order()));
+        fresh.check_statistics();
     }
 }

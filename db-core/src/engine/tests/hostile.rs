@@ -204,7 +204,7 @@ fn a_writer_of_its_own_making_gets_neither_patterns_nor_the_systems_collections_
     let view = view_snapshot(&a.engine.database.begin_read().unwrap()).unwrap().unwrap();
     assert_eq!(crate::view::catalog::collection_names(&view).unwrap(), ["c", "system.rejected"]);
     let rejected = crate::view::catalog::collection(&view, "system.rejected").unwrap().unwrap();
-    assert_eq!(crate::view::catalog::document_count(&view, rejected.id).unwrap(), operations.len() as u64);
+    assert_eq!(Statistics::of(&view, rejected.id).unwrap().documents.count, operations.len() as u64);
     assert_eq!(
         a.call(Request::DropCollection { collection: "system.rejected".to_owned() }).unwrap_err().code(),
         Some(73)
@@ -324,7 +324,7 @@ fn an_entry_that_builds_an_index_again_and_again_is_cut_short() {
     let view = view_snapshot(&a.engine.database.begin_read().unwrap()).unwrap().unwrap();
     let rejected = crate::view::catalog::collection(&view, "system.rejected").unwrap().unwrap();
     let done = limits::ENTRY_SCANS_MAX as usize;
-    let count = crate::view::catalog::document_count(&view, rejected.id).unwrap() as usize;
+    let count = Statistics::of(&view, rejected.id).unwrap().documents.count as usize;
     assert_eq!(count, operations.len() - done);
 }
 
@@ -364,7 +364,7 @@ fn when_all_ids_are_given_out_what_needs_one_is_rejected_and_the_rest_goes_on() 
     a.insert(rawdoc! { "_id": 1 }).unwrap();
     meet(&mut a, &mut b);
     for peer in [&mut a, &mut b] {
-        let all = crate::view::keyspace::NEXT_IDS;
+        let all = keyspace::NEXT_IDS;
         peer.engine.run(|batch| batch.with_view(u64::MAX, |view, _| view.put(all, &[0xFF; 8]))).unwrap();
     }
     let create =

@@ -1,6 +1,7 @@
 //! The engine against itself. Here is what the tests share: a peer is an engine over memory and a clock to set.
 
 mod agreement;
+mod builds;
 mod catalog;
 mod hostile;
 mod power_cuts;
@@ -20,6 +21,8 @@ use crate::operation::{Operation, Roles, UpdateOperation};
 use crate::storage::{self, LogSnapshot, order_snapshot, view_snapshot};
 use crate::view::catalog::CollectionOptions;
 use crate::view::digest::digest;
+use crate::view::statistics::{Size, Statistics};
+use crate::view::{ReadView, keyspace};
 
 /// An engine over memory, and a clock to set.
 struct Peer {
@@ -139,6 +142,29 @@ impl Peer {
             .unwrap()
             .collect::<Result<_>>()
             .unwrap()
+    }
+
+    /// Counts again what the view says that it holds.
+    fn check_statistics(&self) {
+        let view = view_snapshot(&self.engine.database.begin_read().unwrap()).unwrap().unwrap();
+        let measure = |prefix: &[u8], with_keys: usize| {
+            let mut size = Size::default();
+            for item in ReadView::range(&view, keyspace::prefix_bounds(prefix)).unwrap() {
+                let (key, value) = item.unwrap();
+                size.count += 1;
+                size.bytes += (value.value().len() + with_keys * key.value().len()) as u64;
+            }
+            size
+        };
+        for name in crate::view::catalog::collection_names(&view).unwrap() {
+            let meta = crate::view::catalog::collection(&view, &name).unwrap().unwrap();
+            let statistics = Statistics::of(&view, meta.id).unwrap();
+            assert_eq!(statistics.documents, measure(&keyspace::documents(meta.id), 0), "{name}");
+            for index in &meta.indexes {
+                let counted = measure(&keyspace::entries(index.id), 1);
+                assert_eq!(statistics.index(index.id), counted, "{}", index.definition.name());
+            }
+        }
     }
 
     /// The hashes of the applied order and how many of them are confirmed.
