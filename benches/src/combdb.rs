@@ -76,6 +76,18 @@ impl CombDb {
         }
     }
 
+    /// Creates an index over the films that are there.
+    pub fn create_index(&self, index: IndexModel) {
+        self.films.create_index(index).run().expect("an index");
+    }
+
+    /// How many entries the indexes of the films have, that on `_id` left out.
+    pub fn index_entries(&self) -> u64 {
+        let told = self.films.aggregate([doc! { "$indexStats": {} }]).run().expect("statistics");
+        let entries = told.map(|index| index.expect("an index").get_i64("entries").expect("a number"));
+        entries.skip(1).sum::<i64>().try_into().expect("a number")
+    }
+
     /// `$inc`s a field of one film, durably.
     pub fn increment(&self, id: i32) {
         self.films.update_one(doc! { "_id": id }, doc! { "$inc": { "seen": 1 } }).run().expect("an update");

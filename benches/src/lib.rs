@@ -4,14 +4,17 @@
 mod combdb;
 mod films;
 mod graph;
+mod latencies;
 mod meeting;
+pub mod memory;
 mod raw;
 
 pub use combdb::CombDb;
 pub use films::{Film, FilmSource, SHELF_FILMS, Weight, film_source, films};
 pub use graph::{Orderer, node, writer};
+pub use latencies::Latencies;
 pub use meeting::{Arrival, Meeting, Reorder, arrive, meet, reorder};
-pub use raw::RawRedb;
+pub use raw::{RawBuild, RawRedb};
 
 /// How many indexes a store keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

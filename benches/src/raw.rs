@@ -1,8 +1,10 @@
 //! Raw redb doing what CombDB's view does: the same puts of the same bytes, and nothing else. The limit of the storage.
 
 use std::cell::RefCell;
+use std::ops::Bound;
+use std::time::{Duration, Instant};
 
-use bson::RawBsonRef;
+use bson::{RawBsonRef, RawDocument};
 use db_index::{Direction, IndexDefinition, encode_value, join_types, prefix_end, trim_types};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use tempfile::TempDir;
@@ -16,6 +18,17 @@ const LOG: TableDefinition<'_, u64, Bytes> = TableDefinition::new("log");
 
 /// The prefix under which documents lie; that of the indexes' entries follows it.
 const DOCUMENTS: [u8; 5] = [2, 0, 0, 0, 0];
+
+/// An index that was built.
+#[derive(Debug, Clone, Copy)]
+pub struct RawBuild {
+    /// How many entries it has.
+    pub entries: u64,
+    /// What putting them one after the other and making them durable took.
+    pub time: Duration,
+    /// The same where a cursor writes page by page, as it can when nothing lies between the keys.
+    pub cursor_time: Duration,
+}
 
 /// A redb file.
 pub struct RawRedb {
@@ -78,6 +91,60 @@ impl RawRedb {
         }
         puts.sort_unstable();
         self.commit(puts, &log);
+    }
+
+    /// Puts the entries of every film in an index with these keys, sorted, in one commit. Reading the films, making the entries
+    /// and sorting them is not timed.
+    pub fn build(&self, keys: &RawDocument) -> RawBuild {
+        let definition = IndexDefinition::parse(keys, &bson::rawdoc! {}).expect("an index");
+        let mut puts = Vec::new();
+        let transaction = self.database.begin_read().expect("a snapshot");
+        let view = transaction.open_table(VIEW).expect("a table");
+        let end = prefix_end(&DOCUMENTS).expect("there are keys behind");
+        for item in view.range::<&[u8]>(&DOCUMENTS[..]..&end[..]).expect("a range") {
+            let (key, value) = item.expect("a film");
+            let document = RawDocument::from_bytes(value.value()).expect("a film");
+            let id = document.get_i32("_id").expect("an _id");
+            puts.extend(entries(&definition, entries_prefix(0), id, document));
+            assert_eq!(key.value(), document_key(id), "the key of a film");
+        }
+        drop((view, transaction));
+        puts.sort_unstable();
+        let begin = Instant::now();
+        let transaction = self.begin();
+        {
+            let mut view = transaction.open_table(VIEW).expect("a table");
+            for (key, value) in &puts {
+                view.insert(&key[..], &value[..]).expect("a put");
+            }
+        }
+        transaction.commit().expect("a commit");
+        let time = begin.elapsed();
+        self.delete_from(entries_prefix(0));
+
+        let begin = Instant::now();
+        let transaction = self.begin();
+        {
+            let mut view = transaction.open_table(VIEW).expect("a table");
+            let mut cursor = view.upper_bound_mut(Bound::<&[u8]>::Unbounded).expect("a cursor");
+            for (key, value) in &puts {
+                cursor.insert_before(&key[..], &value[..]).expect("a put");
+            }
+            cursor.close().expect("the last puts");
+        }
+        transaction.commit().expect("a commit");
+        let cursor_time = begin.elapsed();
+        self.delete_from(entries_prefix(0));
+        RawBuild { entries: puts.len() as u64, time, cursor_time }
+    }
+
+    fn delete_from(&self, key: [u8; 5]) {
+        let transaction = self.begin();
+        {
+            let mut view = transaction.open_table(VIEW).expect("a table");
+            view.retain_in::<&[u8], _>(&key[..].., |_, _| false).expect("a removal");
+        }
+        transaction.commit().expect("a commit");
     }
 
     /// Writes one film anew, durably.
@@ -161,20 +228,28 @@ impl RawRedb {
         transaction.commit().expect("a commit");
     }
 
-    /// The entries of a film in every index, byte for byte those of CombDB's.
+    /// The entries of a film in every index.
     fn entries(&self, film: &Film) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let (mut id, mut types) = (Vec::new(), Vec::new());
-        encode_value(RawBsonRef::Int32(film.id), Direction::Ascending, &mut id, &mut types);
-        trim_types(&mut types);
-        let mut entries = Vec::new();
-        for (index, definition) in self.definitions.iter().enumerate() {
-            for entry in definition.entries(&film.document).expect("entries").entries {
-                let key = [&entries_prefix(index)[..], &entry.key, &id].concat();
-                entries.push((key, join_types(&entry.types, &types)));
-            }
-        }
-        entries
+        let of = |(index, definition)| entries(definition, entries_prefix(index), film.id, &film.document);
+        self.definitions.iter().enumerate().flat_map(of).collect()
     }
+}
+
+/// The entries of a film in an index, byte for byte those of CombDB's.
+fn entries(
+    definition: &IndexDefinition,
+    prefix: [u8; 5],
+    id: i32,
+    document: &RawDocument,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (mut id_key, mut types) = (Vec::new(), Vec::new());
+    encode_value(RawBsonRef::Int32(id), Direction::Ascending, &mut id_key, &mut types);
+    trim_types(&mut types);
+    let found = definition.entries(document).expect("entries").entries;
+    let entry = |entry: db_index::IndexEntry| {
+        ([&prefix[..], &entry.key, &id_key].concat(), join_types(&entry.types, &types))
+    };
+    found.into_iter().map(entry).collect()
 }
 
 fn entries_prefix(index: usize) -> [u8; 5] {

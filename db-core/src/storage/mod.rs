@@ -95,7 +95,10 @@ mod tests {
         for version in [FORMAT_VERSION - 1, FORMAT_VERSION + 1] {
             bytes[..2].copy_from_slice(&version.to_le_bytes());
             let refused = decode_identity(&bytes).unwrap_err();
-            assert_eq!(refused.message(), format!("stored format of another version: found={version} known=3"));
+            assert_eq!(
+                refused.message(),
+                format!("stored format of another version: found={version} known=3")
+            );
         }
     }
 }
