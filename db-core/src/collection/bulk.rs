@@ -12,7 +12,6 @@ use super::{Collection, requests};
 use crate::engine::{Reply, Request};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::query::Hint;
 use crate::write::Write;
 
 /// One write of a bulk.
@@ -55,26 +54,6 @@ impl WriteModel {
         Self(checked(filter).map(|filter| requests::delete(String::new(), filter, true)))
     }
 
-    /// Whether to insert a document where none matches; for updates and replacements.
-    pub fn upsert(self, upsert: bool) -> Self {
-        self.with(|request| requests::set_upsert(request, upsert))
-    }
-
-    /// The conditions that `$[id]` in the update's paths refer to; for updates.
-    pub fn array_filters<D: ToRawDocument>(self, array_filters: impl IntoIterator<Item = D>) -> Self {
-        self.with(|request| requests::set_array_filters(request, array_filters))
-    }
-
-    /// The first in this order is taken; not for writes of many documents.
-    pub fn sort(self, sort: impl ToRawDocument) -> Self {
-        self.with(|request| requests::set_sort(request, sort))
-    }
-
-    /// Finds the documents by this index and no other; for updates, replacements and deletes.
-    pub fn hint(self, hint: Hint) -> Self {
-        self.with(|request| requests::set_hint(request, hint))
-    }
-
     fn updating(
         filter: Result<RawDocumentBuf>,
         update: Result<RawBson>,
@@ -95,7 +74,7 @@ impl WriteModel {
     }
 
     /// The request on this collection.
-    fn on(self, name: &str) -> Result<Request> {
+    pub(super) fn on(self, name: &str) -> Result<Request> {
         let mut request = self.0?;
         let collection = match &mut request {
             Request::Insert { collection, .. } => collection,

@@ -2,15 +2,14 @@
 
 use std::borrow::Borrow;
 
-use bson::{Bson, RawBson, RawDocumentBuf};
+use bson::{Bson, RawDocumentBuf};
 use serde::Serialize;
 
-use super::documents::{ToRawDocument, ToUpdate, checked, checked_update, not_bson, serialized, to_insert};
+use super::documents::{ToRawDocument, ToUpdate, not_bson, to_insert};
 use super::results::{DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
-use super::{Collection, requests};
+use super::{Collection, WriteModel};
 use crate::engine::{Reply, Request};
 use crate::error::{Error, Result, WriteFailure};
-use crate::query::Hint;
 use crate::write::Write;
 
 impl<T: Serialize> Collection<T> {
@@ -19,9 +18,11 @@ impl<T: Serialize> Collection<T> {
     /// It fails with `DuplicateKey` (11000) if the `_id` or a unique key is taken, `InvalidIdField` (53) for an impossible
     /// `_id`, and for documents beyond the limits (16 MiB, 64 levels).
     pub fn insert_one(&self, document: impl Borrow<T>) -> Write<InsertOneResult> {
-        let document = to_insert(document.borrow());
-        let id = document.as_ref().map_or(Ok(Bson::Null), id_of);
-        let request = document.map(|document| self.insertion(vec![document]));
+        let request = WriteModel::insert_one(document.borrow()).on(&self.name);
+        let id = match &request {
+            Ok(Request::Insert { documents, .. }) => documents.first().map_or(Ok(Bson::Null), id_of),
+            _ => Ok(Bson::Null),
+        };
         self.database.write(request, move |reply| {
             failures(&reply, 1)?;
             Ok(InsertOneResult { inserted_id: id?, entry: reply.entry })
@@ -46,7 +47,9 @@ impl<T: Serialize> Collection<T> {
             Ok(documents) => documents.iter().map(id_of).collect(),
             Err(_) => Ok(Vec::new()),
         };
-        self.database.write(documents.map(|documents| self.insertion(documents)), move |reply| {
+        let collection = self.name.clone();
+        let request = documents.map(|documents| Request::Insert { collection, documents, ordered: true });
+        self.database.write(request, move |reply| {
             let ids = ids?;
             failures(&reply, ids.len())?;
             Ok(InsertManyResult { inserted_ids: ids, entry: reply.entry })
@@ -59,47 +62,34 @@ impl<T: Serialize> Collection<T> {
         filter: impl ToRawDocument,
         replacement: impl Borrow<T>,
     ) -> Write<UpdateResult> {
-        let replacement = serialized(replacement.borrow()).map(RawBson::Document);
-        self.updating(checked(filter), replacement, false, true)
-    }
-
-    fn insertion(&self, documents: Vec<RawDocumentBuf>) -> Request {
-        Request::Insert { collection: self.name.clone(), documents, ordered: true }
+        self.updating(WriteModel::replace_one(filter, replacement.borrow()))
     }
 }
 
 impl<T> Collection<T> {
     /// Updates the first document that matches, with update operators or a pipeline of stages.
     pub fn update_one(&self, filter: impl ToRawDocument, update: impl ToUpdate) -> Write<UpdateResult> {
-        self.updating(checked(filter), checked_update(update), false, false)
+        self.updating(WriteModel::update_one(filter, update))
     }
 
     /// Updates every document that matches, with update operators or a pipeline of stages. It ends at the first that fails; what came
     /// before stays.
     pub fn update_many(&self, filter: impl ToRawDocument, update: impl ToUpdate) -> Write<UpdateResult> {
-        self.updating(checked(filter), checked_update(update), true, false)
+        self.updating(WriteModel::update_many(filter, update))
     }
 
     /// Deletes the first document that matches.
     pub fn delete_one(&self, filter: impl ToRawDocument) -> Write<DeleteResult> {
-        self.deleting(checked(filter), false)
+        self.deleting(WriteModel::delete_one(filter))
     }
 
     /// Deletes every document that matches.
     pub fn delete_many(&self, filter: impl ToRawDocument) -> Write<DeleteResult> {
-        self.deleting(checked(filter), true)
+        self.deleting(WriteModel::delete_many(filter))
     }
 
-    fn updating(
-        &self,
-        filter: Result<RawDocumentBuf>,
-        update: Result<RawBson>,
-        multi: bool,
-        replacement: bool,
-    ) -> Write<UpdateResult> {
-        let request = filter
-            .and_then(|filter| Ok(requests::update(self.name.clone(), filter, update?, multi, replacement)));
-        self.database.write(request, |reply| {
+    fn updating(&self, model: WriteModel) -> Write<UpdateResult> {
+        self.database.write(model.on(&self.name), |reply| {
             // An update of many that fails at one document has changed those before it.
             failures(&reply, reply.outcome.matched as usize)?;
             Ok(UpdateResult {
@@ -117,9 +107,8 @@ impl<T> Collection<T> {
         })
     }
 
-    fn deleting(&self, filter: Result<RawDocumentBuf>, multi: bool) -> Write<DeleteResult> {
-        let request = filter.map(|filter| requests::delete(self.name.clone(), filter, multi));
-        self.database.write(request, |reply| {
+    fn deleting(&self, model: WriteModel) -> Write<DeleteResult> {
+        self.database.write(model.on(&self.name), |reply| {
             Ok(DeleteResult { deleted_count: reply.outcome.deleted, entry: reply.entry })
         })
     }
@@ -134,35 +123,6 @@ impl Write<InsertManyResult> {
             }
             Ok(())
         })
-    }
-}
-
-impl Write<UpdateResult> {
-    /// Whether to insert a document where none matches.
-    pub fn upsert(self, upsert: bool) -> Self {
-        self.with(|request| requests::set_upsert(request, upsert))
-    }
-
-    /// The conditions that `$[id]` in the update's paths refer to.
-    pub fn array_filters<D: ToRawDocument>(self, array_filters: impl IntoIterator<Item = D>) -> Self {
-        self.with(|request| requests::set_array_filters(request, array_filters))
-    }
-
-    /// The first in this order is updated; not for updates of many.
-    pub fn sort(self, sort: impl ToRawDocument) -> Self {
-        self.with(|request| requests::set_sort(request, sort))
-    }
-
-    /// Finds the documents by this index and no other.
-    pub fn hint(self, hint: Hint) -> Self {
-        self.with(|request| requests::set_hint(request, hint))
-    }
-}
-
-impl Write<DeleteResult> {
-    /// Finds the documents by this index and no other.
-    pub fn hint(self, hint: Hint) -> Self {
-        self.with(|request| requests::set_hint(request, hint))
     }
 }
 

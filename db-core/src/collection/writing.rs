@@ -101,13 +101,18 @@ impl WriteOptions {
     }
 }
 
-/// Gives a kind of write a method that takes [`WriteOptions`].
+/// Gives kinds of writes the methods of [`WriteOptions`]: those for `finding` documents, or also those for `changing` them.
 macro_rules! takes_write_options {
-    ($(impl $(<$of:ident>)? for $write:ty;)+) => {$(
+    ($($which:ident: impl $(<$of:ident>)? for $write:ty;)+) => {$(
         impl $(<$of>)? $write {
             /// With these options too.
             pub fn with_options(self, options: WriteOptions) -> Self {
                 self.with(|request| options.complete(request))
+            }
+
+            /// Finds the documents by this index and no other.
+            pub fn hint(self, hint: Hint) -> Self {
+                self.with_options(WriteOptions::default().hint(hint))
             }
 
             /// With values for variables: see [`WriteOptions::let_vars`].
@@ -119,13 +124,32 @@ macro_rules! takes_write_options {
             pub fn collation(self, collation: impl ToRawDocument) -> Self {
                 self.with_options(WriteOptions::default().collation(collation))
             }
+
+            takes_write_options!(@$which);
         }
     )+};
+    (@finding) => {};
+    (@changing) => {
+        /// Whether to insert a document where none matches; not for deletes.
+        pub fn upsert(self, upsert: bool) -> Self {
+            self.with(|request| requests::set_upsert(request, upsert))
+        }
+
+        /// The conditions that `$[id]` in the update's paths refer to; for updates.
+        pub fn array_filters<D: ToRawDocument>(self, array_filters: impl IntoIterator<Item = D>) -> Self {
+            self.with(|request| requests::set_array_filters(request, array_filters))
+        }
+
+        /// The first in this order is taken; not for writes of many documents.
+        pub fn sort(self, sort: impl ToRawDocument) -> Self {
+            self.with(|request| requests::set_sort(request, sort))
+        }
+    };
 }
 
 takes_write_options! {
-    impl for Write<UpdateResult>;
-    impl for Write<DeleteResult>;
-    impl<T> for Write<Option<T>>;
-    impl for WriteModel;
+    changing: impl for Write<UpdateResult>;
+    changing: impl for WriteModel;
+    changing: impl<T> for Write<Option<T>>;
+    finding: impl for Write<DeleteResult>;
 }
