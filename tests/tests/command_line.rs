@@ -154,6 +154,150 @@ fn documents_are_written_from_the_command_line() {
 }
 
 #[test]
+fn updates_take_stages_array_filters_collations_and_hints() {
+    let peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    peer.command(&["insert", "c", r#"{"_id": 1, "name": "Ada", "grades": [{"p": 30}, {"p": 80}]}"#]);
+    let low = ["--array-filters", r#"[{"low.p": {"$lt": 50}}]"#];
+    let fail = ["update", "c", "{}", r#"{"$set": {"grades.$[low].failed": true}}"#];
+    assert_eq!(peer.command(&[&fail[..], &low].concat()), "matched 1, modified 1\n");
+    let stages = r#"[{"$set": {"best": {"$max": "$grades.p"}}}, {"$unset": "grades"}]"#;
+    assert_eq!(peer.command(&["update", "c", "{}", stages, "--many"]), "matched 1, modified 1\n");
+    assert_eq!(peer.command(&["find", "c"]), "{\"_id\":1,\"name\":\"Ada\",\"best\":80}\n");
+
+    let collation = ["--collation", r#"{"locale": "en", "strength": 1}"#];
+    let by_name = r#"{"name": "ada"}"#;
+    for command in [&["find", "c", by_name][..], &["find", "c", by_name, "--count"], &["count", "c", by_name]]
+    {
+        assert_ne!(peer.command(&[command, &collation].concat()), peer.command(command), "{command:?}");
+    }
+    let values = ["distinct", "c", "best", by_name];
+    assert_eq!(peer.command(&[&values[..], &collation].concat()), "80\n");
+    let least = ["--let", r#"{"least": 70}"#];
+    let by_least = r#"{"$expr": {"$gte": ["$best", "$$least"]}}"#;
+    assert_eq!(peer.command(&[&["count", "c", by_least][..], &least].concat()), "1\n");
+
+    peer.command(&["indexes", "create", "c", r#"{"best": 1}"#]);
+    for hint in ["best_1", r#"{"best": 1}"#] {
+        for command in [
+            &["find", "c"][..],
+            &["count", "c"],
+            &["delete", "c", "{}"],
+            &["update", "c", "{}", "{\"$set\": {}}"],
+        ] {
+            let plan = peer.command(&[command, &["--hint", hint, "--explain"]].concat());
+            assert!(plan.contains("IXSCAN"), "{command:?} {hint}: {plan}");
+        }
+    }
+    assert_eq!(peer.command(&["count", "c"]).trim(), "1", "explaining has deleted nothing");
+    let hinted = peer.try_command(&["find", "c", "--hint", "none"]);
+    assert!(String::from_utf8_lossy(&hinted.stderr).contains("(code 2)"), "{hinted:?}");
+
+    assert_eq!(peer.command(&["replace", "c", by_name, r#"{"n": 1}"#]), "matched 0, modified 0\n");
+    let replaced = peer.command(&[&["replace", "c", by_name, r#"{"n": 1}"#][..], &collation].concat());
+    assert_eq!(replaced, "matched 1, modified 1\n");
+    let upserted = peer.command(&["replace", "c", r#"{"_id": 7}"#, r#"{"n": 2}"#, "--upsert"]);
+    assert_eq!(upserted, "matched 0, modified 0\ninserted 7\n");
+    assert_eq!(
+        peer.command(&["find", "c", "--sort", r#"{"n": -1}"#, "--limit", "1"]),
+        "{\"_id\":7,\"n\":2}\n"
+    );
+}
+
+#[test]
+fn a_document_is_changed_and_printed_in_one_step() {
+    let peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    let count = ["find-and-update", "counters", r#"{"_id": "orders"}"#, r#"{"$inc": {"n": 1}}"#, "--upsert"];
+    assert_eq!(peer.command(&count), "", "as it was: not at all");
+    assert_eq!(
+        peer.command(&[&count[..], &["--return", "after"]].concat()),
+        "{\"_id\":\"orders\",\"n\":2}\n"
+    );
+
+    peer.command(&[
+        "insert",
+        "jobs",
+        r#"{"_id": 1, "at": 5, "tags": [1, 9]}"#,
+        r#"{"_id": 2, "at": 4, "tags": [8]}"#,
+    ]);
+    let first = ["--sort", r#"{"at": 1}"#, "--projection", r#"{"tags": 1}"#];
+    let mark = ["find-and-update", "jobs", "{}", r#"{"$set": {"tags.$[big]": 0}}"#, "--return", "after"];
+    let mark = [&mark[..], &first, &["--array-filters", r#"{"big": {"$gt": 5}}"#]].concat();
+    assert_eq!(peer.command(&mark), "{\"_id\":2,\"tags\":[0]}\n");
+    let stages = ["find-and-update", "jobs", r#"{"_id": 1}"#, r#"[{"$set": {"at": {"$size": "$tags"}}}]"#];
+    assert_eq!(peer.command(&stages), "{\"_id\":1,\"at\":5,\"tags\":[1,9]}\n");
+    let replace = ["find-and-replace", "jobs", r#"{"at": 2}"#, r#"{"done": true}"#, "--return", "after"];
+    assert_eq!(peer.command(&replace), "{\"_id\":1,\"done\":true}\n");
+    let delete = [&["find-and-delete", "jobs", "{}", "--sort", r#"{"_id": -1}"#][..]].concat();
+    assert_eq!(peer.command(&delete), "{\"_id\":2,\"at\":4,\"tags\":[0]}\n");
+    assert_eq!(peer.command(&["find-and-delete", "jobs", r#"{"_id": 2}"#]), "");
+    assert_eq!(peer.command(&["count", "jobs"]).trim(), "1");
+}
+
+#[test]
+fn a_bulk_is_carried_out_line_by_line() {
+    let peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    let text = r#"{"insertOne": {"document": {"_id": 1, "n": 1}}}
+{"insertOne": {"document": {"_id": 2, "n": 2, "tags": ["a", "b"]}}}
+
+{"updateOne": {"filter": {"_id": 1}, "update": {"$inc": {"n": 4}}}}
+{"updateMany": {"filter": {}, "update": [{"$set": {"twice": {"$multiply": ["$n", 2]}}}]}}
+{"updateOne": {"filter": {"_id": 2}, "update": {"$set": {"tags.$[t]": "c"}}, "arrayFilters": [{"t": "b"}]}}
+{"updateOne": {"filter": {"_id": 3}, "update": {"$set": {"n": 3}}, "upsert": true}}
+{"replaceOne": {"filter": {"_id": 3}, "replacement": {"n": 33}}}
+{"insertOne": {"document": {"_id": 4}}}
+{"deleteOne": {"filter": {"_id": 4}}}
+"#;
+    let (_folder, path) = file("writes.jsonl", text.as_bytes());
+    let counts =
+        r#"{"insertedCount":3,"matchedCount":5,"modifiedCount":5,"deletedCount":1,"upsertedCount":1}"#;
+    assert_eq!(peer.command(&["bulk", "c", &path]).trim(), counts);
+    let found = "{\"_id\":1,\"n\":5,\"twice\":10}\n\
+        {\"_id\":2,\"n\":2,\"tags\":[\"a\",\"c\"],\"twice\":4}\n{\"_id\":3,\"n\":33}\n";
+    assert_eq!(peer.command(&["find", "c", "--sort", r#"{"_id": 1}"#]), found);
+}
+
+#[test]
+fn a_bulk_ends_at_the_first_line_that_fails_unless_it_is_unordered() {
+    let peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    let text = r#"{"insertOne": {"document": {"_id": 1}}}
+{"insertOne": {"document": {"_id": 1}}}
+{"insertMany": {}}
+{"updateOne": {"filter": {"$foo": 1}, "update": {"$set": {"a": 1}}}}
+{"updateOne": {"filter": {}, "update": {"$inc": {"_id": 1}}}}
+{"insertOne": {"document": {"_id": 2}}}
+"#;
+    let (_folder, path) = file("writes.jsonl", text.as_bytes());
+    let ordered = peer.try_command(&["bulk", "c", &path]);
+    let told = String::from_utf8_lossy(&ordered.stderr).into_owned();
+    assert_eq!(ordered.status.code(), Some(1));
+    assert!(told.starts_with("line 2: ") && told.contains("(code 11000)"), "{told}");
+    assert!(told.contains("error: stopped at line 2") && !told.contains("line 3"), "{told}");
+    assert!(String::from_utf8_lossy(&ordered.stdout).starts_with(r#"{"insertedCount":1,"#), "{ordered:?}");
+
+    let unordered = peer.try_command(&["bulk", "d", &path, "--unordered"]);
+    let told = String::from_utf8_lossy(&unordered.stderr).into_owned();
+    assert_eq!(unordered.status.code(), Some(1));
+    for line in ["line 2: ", "line 3: a write is insertOne", "line 4: ", "line 5: "] {
+        assert!(told.contains(line), "{line} {told}");
+    }
+    assert!(told.contains("error: 4 lines failed"), "{told}");
+    assert!(
+        String::from_utf8_lossy(&unordered.stdout).starts_with(r#"{"insertedCount":2,"#),
+        "{unordered:?}"
+    );
+    assert_eq!(peer.command(&["count", "d"]).trim(), "2");
+
+    // More lines than go into one entry keep their numbers.
+    let lines: Vec<String> = (0..2_500)
+        .map(|id| format!("{{\"insertOne\": {{\"document\": {{\"_id\": {}}}}}}}\n", id % 2_400))
+        .collect();
+    let (_folder, path) = file("many.jsonl", lines.concat().as_bytes());
+    let many = peer.try_command(&["bulk", "e", &path]);
+    assert!(String::from_utf8_lossy(&many.stderr).contains("line 2401: "), "{many:?}");
+    assert_eq!(peer.command(&["count", "e"]).trim(), "2400");
+}
+
+#[test]
 fn the_database_must_be_named_only_where_there_are_several() {
     let peer = Peer::start(COMBDB, &PeerOptions::default());
     let refused = peer.try_command(&["find", "c"]);

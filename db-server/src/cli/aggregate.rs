@@ -2,10 +2,12 @@
 
 use clap::Args;
 use proto::v1::explain_request::Call;
-use proto::v1::{AggregateRequest, Document, DocumentFormat, ExplainRequest, Hint, QueryOptions, hint};
+use proto::v1::{AggregateRequest, DocumentFormat};
 
 use super::Common;
-use super::client::{Client, json, text};
+use super::client::{Client, text};
+use super::documents::explain;
+use super::options::{self, ReadArguments};
 use super::output::Output;
 use crate::error::CliError;
 
@@ -20,18 +22,11 @@ pub(crate) struct Aggregate {
     /// The stages, as Extended JSON: one after the other, or as one array
     #[arg(required = true, value_name = "STAGE")]
     stages: Vec<String>,
-    /// The name of the index to use for what the pipeline begins with
-    #[arg(long, value_name = "INDEX")]
-    hint: Option<String>,
-    /// Values for variables, such as '{"least": 5}' for $$least
-    #[arg(long = "let", value_name = "VARIABLES")]
-    variables: Option<String>,
-    /// How strings are compared, such as '{"locale": "de", "strength": 2}'
-    #[arg(long, value_name = "COLLATION")]
-    collation: Option<String>,
     /// Print how the pipeline would be run instead of its result
     #[arg(long)]
     explain: bool,
+    #[command(flatten)]
+    read: ReadArguments,
 }
 
 impl Aggregate {
@@ -40,29 +35,23 @@ impl Aggregate {
     /// # Errors
     /// If the stages are no JSON, the server refuses or stdout cannot be written.
     pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
-        let pipeline = stages(self.stages)?;
+        let pipeline = options::documents(self.stages, "the pipeline")?;
+        let (hint, options) = self.read.into_parts();
         let client = Client::connect(common).await?;
         let request = AggregateRequest {
             database: client.database().await?,
             collection: self.collection,
             pipeline,
-            hint: self.hint.map(|name| Hint { index: Some(hint::Index::Name(name)) }),
+            hint,
             batch_size: 0,
             format: DocumentFormat::ExtendedJson.into(),
-            options: Some(QueryOptions {
-                variables: self.variables.map(json),
-                collation: self.collation.map(json),
-                ..QueryOptions::default()
-            }),
+            options,
         };
-        let mut documents = client.documents();
-        let mut output = Output::new();
         if self.explain {
-            let request = ExplainRequest { call: Some(Call::Aggregate(request)), verbosity: 0 };
-            output.line(text(documents.explain(request).await?.into_inner().plan))?;
-            return output.flush();
+            return explain(&client, Call::Aggregate(request)).await;
         }
-        let mut batches = documents.aggregate(request).await?.into_inner();
+        let mut output = Output::new();
+        let mut batches = client.documents().aggregate(request).await?.into_inner();
         while let Some(batch) = batches.message().await? {
             for document in batch.documents {
                 output.line(text(Some(document)))?;
@@ -71,19 +60,4 @@ impl Aggregate {
         }
         Ok(())
     }
-}
-
-/// The stages as the server takes them: each argument is one, or an array of several.
-fn stages(arguments: Vec<String>) -> Result<Vec<Document>, CliError> {
-    let mut stages = Vec::new();
-    for argument in arguments {
-        if !argument.trim_start().starts_with('[') {
-            stages.push(json(argument));
-            continue;
-        }
-        let array: Vec<serde_json::Value> = serde_json::from_str(&argument)
-            .map_err(|error| CliError::Usage(format!("the pipeline is not JSON: {error}")))?;
-        stages.extend(array.into_iter().map(|stage| json(stage.to_string())));
-    }
-    Ok(stages)
 }

@@ -1,10 +1,14 @@
-//! `combdb insert`, `combdb update` and `combdb delete`: single writes from the command line.
+//! `combdb insert`, `combdb update`, `combdb replace` and `combdb delete`: single writes from the command line.
 
 use clap::Args;
-use proto::v1::{DeleteRequest, DocumentFormat, InsertRequest, UpdateRequest};
+use proto::v1::explain_request::Call;
+use proto::v1::{
+    DeleteRequest, DocumentFormat, ExplainRequest, InsertRequest, ReplaceRequest, UpdateRequest, UpdateResponse,
+};
 
 use super::Common;
-use super::client::{Client, json, value_text};
+use super::client::{Client, json, text, value_text};
+use super::options::{self, QueryArguments};
 use super::output::Output;
 use crate::error::CliError;
 
@@ -45,22 +49,35 @@ impl Insert {
 
 /// What to update.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  combdb update restaurants '{\"name\": \"Aarthi\"}' '{\"$inc\": {\"visits\": 1}}'")]
+#[command(after_help = "Examples:
+  combdb update restaurants '{\"name\": \"Aarthi\"}' '{\"$inc\": {\"visits\": 1}}'
+  combdb update restaurants '{\"rating\": \"Not yet rated\"}' '[{\"$set\": {\"rating\": 0, \"was\": \"$rating\"}}]' --many
+  combdb update pupils '{}' '{\"$set\": {\"grades.$[low].passed\": false}}' --array-filters '{\"low.points\": {\"$lt\": 50}}' --many")]
 pub(crate) struct Update {
     /// The collection
     collection: String,
     /// Which documents, as Extended JSON
     filter: String,
-    /// What to do, such as '{"$set": {"open": true}}'
+    /// What to do, such as '{"$set": {"open": true}}', or stages: '[{"$set": {"total": {"$sum": "$scores"}}}]'
     #[arg(value_name = "UPDATE")]
-    operators: String,
+    change: String,
     /// Update every document that matches, not only the first
     #[arg(long)]
     many: bool,
     /// Insert a document if none matches
     #[arg(long)]
     upsert: bool,
+    /// Which array elements $[name] in the update means, such as '{"name.points": {"$lt": 50}}'; one or an array of several
+    #[arg(long, value_name = "FILTER")]
+    array_filters: Vec<String>,
+    /// The order that decides which of several is the first
+    #[arg(long, value_name = "KEYS", conflicts_with = "many")]
+    sort: Option<String>,
+    /// Print how the documents would be found instead of updating them
+    #[arg(long)]
+    explain: bool,
+    #[command(flatten)]
+    query: QueryArguments,
 }
 
 impl Update {
@@ -69,34 +86,87 @@ impl Update {
     /// # Errors
     /// If the server refuses.
     pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
+        let (update, pipeline) = options::update(self.change)?;
+        let array_filters = options::documents(self.array_filters, "the array filter")?;
+        let (hint, options) = self.query.into_parts();
         let client = Client::connect(common).await?;
         let request = UpdateRequest {
             database: client.database().await?,
             collection: self.collection,
             filter: Some(json(self.filter)),
-            update: Some(json(self.operators)),
+            update,
+            pipeline,
             upsert: self.upsert,
+            array_filters,
             format: DocumentFormat::ExtendedJson.into(),
-            ..UpdateRequest::default()
+            sort: self.sort.map(json),
+            hint,
+            options,
         };
+        if self.explain {
+            let call = if self.many { Call::UpdateMany(request) } else { Call::UpdateOne(request) };
+            return explain(&client, call).await;
+        }
         let mut documents = client.documents();
         let answer = if self.many {
             documents.update_many(request).await
         } else {
             documents.update_one(request).await
         };
-        let answer = answer?.into_inner();
-        let mut output = Output::new();
-        output.line(format_args!("matched {}, modified {}", answer.matched, answer.modified))?;
-        if let Some(id) = answer.upserted_id {
-            output.line(format_args!("inserted {}", value_text(Some(id))))?;
-        }
-        output.flush()
+        describe(answer?.into_inner())
+    }
+}
+
+/// What to replace.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  combdb replace notes '{\"_id\": 1}' '{\"text\": \"anew\"}' --upsert
+
+The document keeps its _id.")]
+pub(crate) struct Replace {
+    /// The collection
+    collection: String,
+    /// Which document, as Extended JSON; the first that matches
+    filter: String,
+    /// What to put in its place
+    replacement: String,
+    /// Insert the replacement if no document matches
+    #[arg(long)]
+    upsert: bool,
+    /// The order that decides which of several is the first
+    #[arg(long, value_name = "KEYS")]
+    sort: Option<String>,
+    #[command(flatten)]
+    query: QueryArguments,
+}
+
+impl Replace {
+    /// Replaces and prints what was done.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
+        let (hint, options) = self.query.into_parts();
+        let client = Client::connect(common).await?;
+        let request = ReplaceRequest {
+            database: client.database().await?,
+            collection: self.collection,
+            filter: Some(json(self.filter)),
+            replacement: Some(json(self.replacement)),
+            upsert: self.upsert,
+            format: DocumentFormat::ExtendedJson.into(),
+            sort: self.sort.map(json),
+            hint,
+            options,
+        };
+        describe(client.documents().replace_one(request).await?.into_inner())
     }
 }
 
 /// What to delete.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:
+  combdb delete restaurants '{\"rating\": {\"$lt\": 2}}' --many")]
 pub(crate) struct Delete {
     /// The collection
     collection: String,
@@ -105,6 +175,11 @@ pub(crate) struct Delete {
     /// Delete every document that matches, not only the first
     #[arg(long)]
     many: bool,
+    /// Print how the documents would be found instead of deleting them
+    #[arg(long)]
+    explain: bool,
+    #[command(flatten)]
+    query: QueryArguments,
 }
 
 impl Delete {
@@ -113,13 +188,19 @@ impl Delete {
     /// # Errors
     /// If the server refuses.
     pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
+        let (hint, options) = self.query.into_parts();
         let client = Client::connect(common).await?;
         let request = DeleteRequest {
             database: client.database().await?,
             collection: self.collection,
             filter: Some(json(self.filter)),
-            ..DeleteRequest::default()
+            hint,
+            options,
         };
+        if self.explain {
+            let call = if self.many { Call::DeleteMany(request) } else { Call::DeleteOne(request) };
+            return explain(&client, call).await;
+        }
         let mut documents = client.documents();
         let answer = if self.many {
             documents.delete_many(request).await
@@ -130,4 +211,25 @@ impl Delete {
         output.line(format_args!("deleted {}", answer?.into_inner().deleted))?;
         output.flush()
     }
+}
+
+/// Prints how a call would be carried out.
+///
+/// # Errors
+/// If the server refuses.
+pub(crate) async fn explain(client: &Client, call: Call) -> Result<(), CliError> {
+    let request = ExplainRequest { call: Some(call), verbosity: 0 };
+    let mut output = Output::new();
+    output.line(text(client.documents().explain(request).await?.into_inner().plan))?;
+    output.flush()
+}
+
+/// Prints what an update or a replacement did.
+fn describe(answer: UpdateResponse) -> Result<(), CliError> {
+    let mut output = Output::new();
+    output.line(format_args!("matched {}, modified {}", answer.matched, answer.modified))?;
+    if let Some(id) = answer.upserted_id {
+        output.line(format_args!("inserted {}", value_text(Some(id))))?;
+    }
+    output.flush()
 }

@@ -2,10 +2,12 @@
 
 use clap::Args;
 use proto::v1::explain_request::Call;
-use proto::v1::{CountRequest, DocumentFormat, ExplainRequest, FindRequest, Hint, hint};
+use proto::v1::{CountRequest, DocumentFormat, FindRequest};
 
 use super::Common;
 use super::client::{Client, json, text};
+use super::documents::explain;
+use super::options::ReadArguments;
 use super::output::Output;
 use crate::error::CliError;
 
@@ -15,6 +17,7 @@ use crate::error::CliError;
   combdb find restaurants --limit 3
   combdb find restaurants '{\"type_of_food\": \"Thai\"}' --sort '{\"rating\": -1}' --projection '{\"name\": 1, \"rating\": 1}'
   combdb find restaurants '{\"rating\": {\"$gte\": 5}}' --explain
+  combdb find restaurants '{\"name\": \"aarthi\"}' --collation '{\"locale\": \"en\", \"strength\": 1}'
   combdb find restaurants --count")]
 pub(crate) struct Find {
     /// The collection
@@ -33,15 +36,14 @@ pub(crate) struct Find {
     /// Which fields, such as '{"title": 1, "_id": 0}'
     #[arg(long, value_name = "FIELDS")]
     projection: Option<String>,
-    /// The name of the index to use
-    #[arg(long, value_name = "INDEX")]
-    hint: Option<String>,
     /// Print how the find would be answered instead of its result
     #[arg(long, conflicts_with = "count")]
     explain: bool,
     /// Print how many documents match instead of the documents
-    #[arg(long, conflicts_with_all = ["sort", "skip", "limit", "projection", "hint"])]
+    #[arg(long, conflicts_with_all = ["sort", "projection"])]
     count: bool,
+    #[command(flatten)]
+    read: ReadArguments,
 }
 
 impl Find {
@@ -55,21 +57,23 @@ impl Find {
         let mut documents = client.documents();
         let mut output = Output::new();
         if self.count {
-            let filter = self.filter.map(json);
-            let request =
-                CountRequest { database, collection: self.collection, filter, ..CountRequest::default() };
+            let (hint, options) = self.read.into_parts();
+            let request = CountRequest {
+                database,
+                collection: self.collection,
+                filter: self.filter.map(json),
+                skip: self.skip,
+                limit: self.limit,
+                hint,
+                options,
+            };
             output.line(documents.count(request).await?.into_inner().count)?;
             return output.flush();
         }
-        let explain = self.explain;
+        let explains = self.explain;
         let find = self.request(database);
-        if explain {
-            let answer = documents
-                .explain(ExplainRequest { call: Some(Call::Find(find)), verbosity: 0 })
-                .await?
-                .into_inner();
-            output.line(text(answer.plan))?;
-            return output.flush();
+        if explains {
+            return explain(&client, Call::Find(find)).await;
         }
         let mut batches = documents.find(find).await?.into_inner();
         while let Some(batch) = batches.message().await? {
@@ -82,6 +86,7 @@ impl Find {
     }
 
     fn request(self, database: String) -> FindRequest {
+        let (hint, options) = self.read.into_parts();
         FindRequest {
             database,
             collection: self.collection,
@@ -90,10 +95,10 @@ impl Find {
             skip: self.skip,
             limit: self.limit,
             projection: self.projection.map(json),
-            hint: self.hint.map(|name| Hint { index: Some(hint::Index::Name(name)) }),
+            hint,
             batch_size: 0,
             format: DocumentFormat::ExtendedJson.into(),
-            options: None,
+            options,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::Common;
 use super::client::Client;
 use super::lines::{Line, Lines};
 use super::output::{Output, thousands};
-use super::progress::Progress;
+use super::progress::{FaultyLines, Progress};
 use crate::error::CliError;
 use crate::extended_json;
 
@@ -24,9 +24,6 @@ const BATCH_DOCUMENTS_MAX: usize = 1_000;
 
 /// How many bytes of documents go into one call, unless a single one is larger.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How many faulty lines are told one by one.
-const FAULTS_TOLD_MAX: u64 = 20;
 
 /// MongoDB's code for a duplicate key.
 const DUPLICATE_KEY: i32 = 11000;
@@ -84,7 +81,7 @@ struct Batch {
 struct Tally {
     imported: u64,
     duplicates: u64,
-    faults: u64,
+    faulty: FaultyLines,
     acknowledged_line: u64,
 }
 
@@ -105,7 +102,7 @@ impl Import {
                 .drop(DropCollectionRequest { database: database.clone(), collection })
                 .await?;
         }
-        let mut progress = Progress::new(extent);
+        let mut progress = Progress::new(extent, "documents");
         let mut tally = Tally { acknowledged_line: self.skip_lines, ..Tally::default() };
         let outcome =
             self.import(lines, &what, client.documents(), database, &mut progress, &mut tally).await;
@@ -202,12 +199,7 @@ impl Import {
     }
 
     fn fault(&self, line: u64, fault: &str, progress: &Progress, tally: &mut Tally) -> Result<(), CliError> {
-        tally.faults += 1;
-        if tally.faults <= FAULTS_TOLD_MAX {
-            progress.say(&format!("line {line}: {fault}"));
-        } else if tally.faults == FAULTS_TOLD_MAX + 1 {
-            progress.say("further faulty lines are only counted");
-        }
+        tally.faulty.tell(line, fault, progress);
         if self.stop_on_error {
             return Err(CliError::Incomplete(format!("stopped at line {line}")));
         }
@@ -239,10 +231,7 @@ impl Import {
         }
         output.flush()?;
         outcome?;
-        match tally.faults {
-            0 => Ok(()),
-            faults => Err(CliError::Incomplete(format!("{} lines were not imported", thousands(faults)))),
-        }
+        tally.faulty.outcome()
     }
 }
 

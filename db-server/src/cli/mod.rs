@@ -1,21 +1,25 @@
 //! The command line: what can be said, and who carries it out.
 
 mod aggregate;
+mod bulk;
 mod client;
 mod collections;
 mod counts;
 mod databases;
 mod documents;
 mod find;
+mod find_and_modify;
 mod import;
 mod indexes;
 mod lines;
 mod log;
+mod options;
 mod output;
 mod peers;
 mod progress;
 mod serve;
 mod status;
+mod write_model;
 mod writers;
 
 use std::io::IsTerminal;
@@ -78,10 +82,20 @@ enum Command {
     Distinct(counts::Distinct),
     /// Inserts documents given on the command line
     Insert(documents::Insert),
-    /// Updates documents
+    /// Updates documents, by operators or by stages of a pipeline
     Update(documents::Update),
+    /// Replaces a document
+    Replace(documents::Replace),
     /// Deletes documents
     Delete(documents::Delete),
+    /// Updates a document and prints it, as it was or as it is afterwards
+    FindAndUpdate(find_and_modify::FindAndUpdate),
+    /// Replaces a document and prints it, as it was or as it is afterwards
+    FindAndReplace(find_and_modify::FindAndReplace),
+    /// Deletes a document and prints it
+    FindAndDelete(find_and_modify::FindAndDelete),
+    /// Carries out many writes from a file, one a line
+    Bulk(bulk::Bulk),
     /// Shows the entries of the log and draws how they hang together
     #[command(subcommand)]
     Log(log::Log),
@@ -124,7 +138,12 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Distinct(command) => command.run(common).await,
         Command::Insert(command) => command.run(common).await,
         Command::Update(command) => command.run(common).await,
+        Command::Replace(command) => command.run(common).await,
         Command::Delete(command) => command.run(common).await,
+        Command::FindAndUpdate(command) => command.run(common).await,
+        Command::FindAndReplace(command) => command.run(common).await,
+        Command::FindAndDelete(command) => command.run(common).await,
+        Command::Bulk(command) => command.run(common).await,
         Command::Log(command) => command.run(common).await,
         Command::Status(command) => command.run(common).await,
         Command::Create(command) => command.run(common).await,

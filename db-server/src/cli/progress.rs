@@ -9,29 +9,35 @@ use proto::v1::IndexBuild;
 
 use super::lines::Extent;
 use super::output::thousands;
+use crate::error::CliError;
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Progress of an import, on stderr.
+/// How many faulty lines are told one by one.
+const FAULTS_TOLD_MAX: u64 = 20;
+
+/// Progress through a file, on stderr.
 pub(crate) struct Progress {
     extent: Extent,
+    /// What is counted.
+    what: &'static str,
     bar: Option<ProgressBar>,
     started: Instant,
     line_at: Instant,
 }
 
 impl Progress {
-    /// Begins to show progress.
-    pub(crate) fn new(extent: Extent) -> Self {
+    /// Begins to show progress; `what` names what is counted.
+    pub(crate) fn new(extent: Extent, what: &'static str) -> Self {
         let bar = is_watched().then(|| bar(extent.bytes));
         let started = Instant::now();
-        Self { extent, bar, started, line_at: started }
+        Self { extent, what, bar, started, line_at: started }
     }
 
     /// Shows how far it is.
-    pub(crate) fn show(&mut self, documents: u64) {
-        let text = || format!("{} documents, {}/s", thousands(documents), thousands(self.rate(documents)));
+    pub(crate) fn show(&mut self, count: u64) {
+        let text = || format!("{} {}, {}/s", thousands(count), self.what, thousands(self.rate(count)));
         if let Some(bar) = &self.bar {
             bar.set_position(self.extent.read.load(Ordering::Relaxed));
             bar.set_message(text());
@@ -61,10 +67,37 @@ impl Progress {
         self.started.elapsed()
     }
 
-    /// Documents a second so far.
-    pub(crate) fn rate(&self, documents: u64) -> u64 {
+    /// So many a second so far.
+    pub(crate) fn rate(&self, count: u64) -> u64 {
         let seconds = self.elapsed().as_secs_f64();
-        if seconds > 0.0 { (documents as f64 / seconds) as u64 } else { 0 }
+        if seconds > 0.0 { (count as f64 / seconds) as u64 } else { 0 }
+    }
+}
+
+/// The lines of a file that could not be carried out: the first are told, all are counted.
+#[derive(Default)]
+pub(crate) struct FaultyLines(u64);
+
+impl FaultyLines {
+    /// Tells of one.
+    pub(crate) fn tell(&mut self, line: u64, fault: &str, progress: &Progress) {
+        self.0 += 1;
+        if self.0 <= FAULTS_TOLD_MAX {
+            progress.say(&format!("line {line}: {fault}"));
+        } else if self.0 == FAULTS_TOLD_MAX + 1 {
+            progress.say("further faulty lines are only counted");
+        }
+    }
+
+    /// The end of a command that has met them.
+    ///
+    /// # Errors
+    /// If there are any.
+    pub(crate) fn outcome(&self) -> Result<(), CliError> {
+        match self.0 {
+            0 => Ok(()),
+            faults => Err(CliError::Incomplete(format!("{} lines failed", thousands(faults)))),
+        }
     }
 }
 
