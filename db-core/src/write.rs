@@ -77,11 +77,12 @@ impl<T> Write<T> {
     fn explained(self, executes: bool) -> Result<Document> {
         let request = self.request?;
         let Some(name) = request.collection().map(str::to_owned) else { return Err(not_explained()) };
-        let opened = self.database.collection::<Document>(&name).open()?;
+        let collection = self.database.collection::<Document>(&name);
+        let opened = collection.open()?;
         let collation = opened.as_ref().and_then(|(_, meta)| meta.options.collation.as_deref());
         let (find, purpose) = finding(request, collation)?;
         let compiled = find.compile(opened.as_ref().map(|(_, meta)| &**meta))?;
-        query::explain(&name, opened, &compiled, Explanation { purpose, executes })
+        query::explain(&collection.namespace(), opened, &compiled, Explanation { purpose, executes })
     }
 }
 

@@ -192,5 +192,5 @@ fn an_explanation_names_what_was_not_taken() {
     let explained = films.find(doc! { "a": 5, "c": 995 }).explain().unwrap();
     let planner = explained.get_document("queryPlanner").unwrap();
     assert!(!planner.get_array("rejectedPlans").unwrap().is_empty());
-    assert_eq!(planner.get_str("namespace").unwrap(), "films");
+    assert_eq!(planner.get_str("namespace").unwrap(), "test.films");
 }

@@ -150,6 +150,12 @@ fn with_source(error: &db_core::Error) -> String {
 
 /// A refusal in words for a person.
 fn describe(status: &Status) -> String {
+    if status.get_details_error_info().is_none()
+        && matches!(status.code(), Code::Unknown | Code::Unavailable)
+    {
+        // No answer of our server's: the connection broke.
+        return format!("the server went away before it had answered: {}", status.message());
+    }
     let message = if status.message().is_empty() { status.code().description() } else { status.message() };
     match status.get_details_error_info().and_then(|info| info.metadata.get("code").cloned()) {
         Some(code) => format!("{message} (code {code})"),
@@ -169,6 +175,14 @@ mod tests {
         assert_eq!((info.domain.as_str(), info.reason.as_str()), ("combdb", "INVALID"));
         assert_eq!(info.metadata.get("code").map(String::as_str), Some("2"));
         assert_eq!(CliError::from(status).to_string(), "unknown operator: $foo (code 2)");
+    }
+
+    #[test]
+    fn a_broken_connection_is_told_from_a_refusal() {
+        let told = CliError::from(Status::unknown("transport error")).to_string();
+        assert_eq!(told, "the server went away before it had answered: transport error");
+        let refused = status(Code::Unavailable, "UNAVAILABLE", "the database is closed", None, &[]);
+        assert_eq!(CliError::from(refused).to_string(), "the database is closed");
     }
 
     #[test]

@@ -134,10 +134,10 @@ impl<T> Find<T> {
     }
 
     fn explained(self, purpose: Purpose, executes: bool) -> Result<Document> {
-        let name = self.collection.name.clone();
+        let namespace = self.collection.namespace();
         let (opened, options) = self.begin()?;
         let compiled = options.compile(opened.as_ref().map(|(_, meta)| &**meta))?;
-        query::explain(&name, opened, &compiled, Explanation { purpose, executes })
+        query::explain(&namespace, opened, &compiled, Explanation { purpose, executes })
     }
 
     /// The collection, if it exists, and what to read of it; the time that it may take begins.

@@ -86,6 +86,11 @@ impl<T> Collection<T> {
         }
     }
 
+    /// The names of database and collection, as MongoDB joins them.
+    pub(crate) fn namespace(&self) -> String {
+        format!("{}.{}", self.database.name(), self.name)
+    }
+
     /// A snapshot, and the collection in it if it exists.
     pub(crate) fn open(&self) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
         catalog::check_name_to_read(&self.name)?;

@@ -30,7 +30,7 @@ pub(crate) enum Purpose {
 
 /// The plan and, if it is to be executed, what executing it to its end costs. Nothing is written.
 pub(crate) fn explain(
-    collection: &str,
+    namespace: &str,
     opened: Option<(ViewSnapshot, Arc<CollectionMeta>)>,
     compiled: &Compiled,
     Explanation { purpose, executes }: Explanation,
@@ -46,7 +46,7 @@ pub(crate) fn explain(
             (planner, stats)
         }
     };
-    planner.insert("namespace", collection);
+    planner.insert("namespace", namespace);
     if let Some(stage) = purpose.stage()
         && let Some(plan) = planner.remove("winningPlan")
     {

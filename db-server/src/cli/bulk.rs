@@ -27,17 +27,18 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[command(after_help = "Each line is one write, in the shape of mongosh's bulkWrite:
   {\"insertOne\": {\"document\": {\"_id\": 1, \"n\": 5}}}
   {\"updateOne\": {\"filter\": {\"_id\": 1}, \"update\": {\"$inc\": {\"n\": 1}}, \"upsert\": true}}
-  {\"updateMany\": {\"filter\": {\"n\": {\"$gt\": 5}}, \"update\": [{\"$set\": {\"twice\": {\"$multiply\": [\"$n\", 2]}}}]}}
+  {\"updateMany\": {\"filter\": {\"n\": {\"$gt\": 5}}, \"update\": [{\"$set\": {\"m\": \"$n\"}}]}}
   {\"replaceOne\": {\"filter\": {\"_id\": 2}, \"replacement\": {\"n\": 0}}}
   {\"deleteOne\": {\"filter\": {\"_id\": 3}}}
   {\"deleteMany\": {\"filter\": {\"n\": {\"$lt\": 0}}}}
-Updates take upsert, arrayFilters, sort (not for many), hint, collation and let; replacements the same but for
-arrayFilters; deletes hint, collation and let.
+Updates take upsert, arrayFilters, sort (not for many), hint, collation and let;
+replacements the same but for arrayFilters; deletes hint, collation and let.
 
 Example:
   combdb bulk stock writes.jsonl --unordered
 
-Up to 1,000 lines together are one entry of the log: peers have all of them or none. What was done is printed as JSON.")]
+Up to 1,000 lines together are one entry of the log: peers have all of them or none.
+What was done is printed as JSON.")]
 pub(crate) struct Bulk {
     /// The collection
     collection: String,

@@ -213,14 +213,19 @@ impl Delete {
     }
 }
 
-/// Prints how a call would be carried out.
+/// Prints how a call is carried out.
 ///
 /// # Errors
 /// If the server refuses.
 pub(crate) async fn explain(client: &Client, call: Call) -> Result<(), CliError> {
     let request = ExplainRequest { call: Some(call), verbosity: 0 };
+    let plan = text(client.documents().explain(request).await?.into_inner().plan);
+    // Plans are for people: one field a line. What is no JSON after all is shown as it came.
+    let plan = serde_json::from_str::<serde_json::Value>(&plan)
+        .and_then(|plan| serde_json::to_string_pretty(&plan))
+        .unwrap_or(plan);
     let mut output = Output::new();
-    output.line(text(client.documents().explain(request).await?.into_inner().plan))?;
+    output.line(plan)?;
     output.flush()
 }
 

@@ -15,7 +15,7 @@ use crate::error::CliError;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   combdb find restaurants --limit 3
-  combdb find restaurants '{\"type_of_food\": \"Thai\"}' --sort '{\"rating\": -1}' --projection '{\"name\": 1, \"rating\": 1}'
+  combdb find restaurants '{\"type_of_food\": \"Thai\"}' --sort '{\"rating\": -1}' --projection '{\"name\": 1}'
   combdb find restaurants '{\"rating\": {\"$gte\": 5}}' --explain
   combdb find restaurants '{\"name\": \"aarthi\"}' --collation '{\"locale\": \"en\", \"strength\": 1}'
   combdb find restaurants --count")]

@@ -26,7 +26,7 @@ pub(crate) enum Indexes {
     /// Creates an index, over existing documents too; shows on stderr how far that has come
     #[command(after_help = "Examples:
   combdb indexes create restaurants '{\"type_of_food\": 1, \"rating\": -1}'
-  combdb indexes create restaurants '{\"name\": 1}' --unique --options '{\"partialFilterExpression\": {\"rating\": {\"$gte\": 5}}}'
+  combdb indexes create restaurants '{\"name\": \"text\", \"address\": \"text\"}' --options '{\"weights\": {\"name\": 3}}'
   combdb indexes create restaurants '{\"place\": \"2dsphere\"}'
   combdb indexes create sessions '{\"seen\": 1}' --options '{\"expireAfterSeconds\": 3600}'")]
     Create {

@@ -54,6 +54,7 @@ pub(crate) struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Server options")]
 pub(crate) struct Common {
     /// The server to talk to
     #[arg(long, global = true, value_name = "ADDR", env = "COMBDB_SERVER", default_value = DEFAULT_ADDRESS)]

@@ -131,9 +131,10 @@ impl<T> Aggregate<T> {
         let begun = self.begin()?;
         let mut stages = Vec::new();
         if let Some(leading) = begun.leading()? {
-            let opened = begun.database.collection::<Document>(&begun.collection).open()?;
+            let collection = begun.database.collection::<Document>(&begun.collection);
+            let opened = collection.open()?;
             let explanation = Explanation { purpose: Purpose::Find, executes };
-            let find = query::explain(&begun.collection, opened, &leading, explanation)?;
+            let find = query::explain(&collection.namespace(), opened, &leading, explanation)?;
             if begun.pipeline.stage_names().is_empty() && begun.pipeline.target().is_none() {
                 return Ok(find);
             }
