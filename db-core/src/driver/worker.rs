@@ -140,6 +140,7 @@ impl Worker {
             tracing::error!("no runtime for the database's thread");
             return;
         };
+        self.drop_leftovers();
         while !self.stopping {
             let wait = self.wait();
             let first = runtime.block_on(async {
@@ -167,6 +168,20 @@ impl Worker {
             self.finish(round);
         }
         self.peers.close_all("the database is closed");
+    }
+
+    /// Drops what was being written when the database was last open here. Where that cannot be, it is tried when it is opened
+    /// again.
+    fn drop_leftovers(&mut self) {
+        match self.engine.has_leftovers() {
+            Ok(false) => {}
+            Ok(true) => {
+                let (nobody, _) = oneshot::channel();
+                let writes = vec![(Request::DropLeftovers, nobody)];
+                self.finish(Round { writes, ..Round::default() });
+            }
+            Err(error) => tracing::error!(%error, "cannot look for what was left unfinished"),
+        }
     }
 
     /// How long to wait for a command before something else is due.

@@ -23,7 +23,7 @@ pub(crate) use append::Moment;
 pub(crate) use ingest::IngestError;
 pub(crate) use request::{DeleteRequest, MergeRequest, Reply, Request, Returning, UpdateRequest};
 pub(crate) use state::read_confirmed;
-pub(crate) use trial::with_id_in_front;
+pub(crate) use trial::{unfinished_out, with_id_in_front};
 
 use crate::apply::{Applier, Observer};
 use crate::entry::founder_secret;

@@ -62,6 +62,8 @@ pub(crate) enum Request {
     },
     /// Deletes what has expired, a bounded number of documents.
     Expire,
+    /// Drops the collections that an interrupted `$out` of this device's has left.
+    DropLeftovers,
     /// Goes on writing without the entries of our own log that others hold and we do not.
     GiveUpOwnEntries,
     SetRoles {

@@ -2,7 +2,10 @@
 
 mod bulk;
 mod expiry;
+mod leftovers;
 mod merge;
+
+pub(crate) use leftovers::unfinished_out;
 
 use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId, rawdoc};
 use db_index::{
@@ -123,6 +126,7 @@ impl Trial<'_, '_> {
                 Ok(tried)
             }
             Request::Expire => self.expire(view),
+            Request::DropLeftovers => self.drop_leftovers(view),
             Request::GiveUpOwnEntries => Ok(self.nothing()), // it is done before anything is tried
             Request::DropCollection { collection } => {
                 self.whole(view, Operation::DropCollection { collection })

@@ -2,7 +2,8 @@
 //!
 //! `$merge` is decided document by document where the writes are tried, in entries of bounded size; a document that fails ends
 //! it, and what came before stays. `$out` fills a collection beside the one that it replaces, with the same indexes and
-//! options, and gives it the name in one last step: readers see the old content or the new one.
+//! options, and gives it the name in one last step: readers see the old content or the new one. If the process stops before, the
+//! database drops it when it is next opened.
 
 use bson::RawDocumentBuf;
 use bson::oid::ObjectId;
@@ -10,7 +11,7 @@ use db_index::{ErrorCode, MergeTarget, OutTarget, QueryError, Rows, Target};
 
 use super::around::Snapshot;
 use crate::database::Database;
-use crate::engine::{MergeRequest, Reply, Request, with_id_in_front};
+use crate::engine::{MergeRequest, Reply, Request, unfinished_out, with_id_in_front};
 use crate::error::{Error, Result};
 use crate::view::catalog::{self, CollectionMeta};
 
@@ -102,7 +103,7 @@ fn replace(
     replaced: Option<&CollectionMeta>,
     results: Rows<Error>,
 ) -> Result<()> {
-    let beside = format!("tmp.agg_out.{}", ObjectId::new().to_hex());
+    let beside = unfinished_out(&database.writer(), ObjectId::new());
     let outcome = fill(&beside, database, replaced, results)
         .and_then(|()| database.rename_collection(&beside, &target.collection, true).run());
     if outcome.is_err() {
@@ -143,5 +144,47 @@ fn refusal(reply: &Reply) -> Result<()> {
     match reply.outcome.rejected.first_key_value() {
         Some((_, error)) => Err(error.clone().into()),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{Document, doc, rawdoc};
+
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn what_out_had_written_when_the_process_stopped_is_dropped_when_the_database_is_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let database = store.create_database("test").unwrap();
+        let years = database.collection::<Document>("years");
+        years.insert_one(doc! { "_id": 1, "old": true }).await.unwrap();
+        years.create_index(doc! { "films": 1 }).await.unwrap();
+        let names = |database: &Database| database.list_collection_names().unwrap();
+        let meta = years.open().unwrap().unwrap().1;
+        let own = unfinished_out(&database.writer(), ObjectId::new());
+        let others = unfinished_out(&crate::ids::WriterKey::from_bytes([7; 32]), ObjectId::new());
+        for name in [own, others.clone()] {
+            let (filled, meta) = (database.clone(), meta.clone());
+            let results = (0..2_500).map(|n| Ok(rawdoc! { "_id": n, "films": n }));
+            let fill = move || fill(&name, &filled, Some(&meta), Box::new(results));
+            tokio::task::spawn_blocking(fill).await.unwrap().unwrap();
+        }
+        assert_eq!(names(&database).len(), 3);
+        store.close(); // it stops before the last step
+
+        let store = Store::open(directory.path()).unwrap();
+        let database = store.database("test").unwrap();
+        let is_dropped = |_: &crate::Status| names(&database).len() == 2;
+        database.wait_for(is_dropped).await.unwrap();
+        assert_eq!(names(&database), [others, "years".to_owned()]);
+        let years = database.collection::<Document>("years");
+        assert_eq!(years.count_documents(doc! {}).run().unwrap(), 1);
+        let before = database.status().entries;
+        store.close();
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(store.database("test").unwrap().status().entries, before, "nothing is left to drop");
     }
 }
