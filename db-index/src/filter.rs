@@ -61,18 +61,6 @@ impl Filter {
     /// Those of [`Filter::parse`].
     pub fn parse_in(document: &RawDocument, context: &QueryContext) -> Result<Self, QueryError> {
         guard::check_document(document.as_bytes())?;
-        let own_context;
-        let context = match document.get(COLLATION) {
-            Ok(Some(RawBsonRef::Document(collation))) => {
-                own_context = context.clone().with_collation(collation)?;
-                &own_context
-            }
-            Ok(Some(_)) => {
-                let message = format!("{COLLATION} must be an object");
-                return Err(QueryError::new(ErrorCode::TYPE_MISMATCH, message));
-            }
-            _ => context,
-        };
         let root = parse::filter(document, context)?;
         let source = if root.has_expression() {
             let closed = expression::closed(document, context);
@@ -82,6 +70,26 @@ impl Filter {
             document.to_owned()
         };
         Ok(Self { source, root, collation: context.collation.clone() })
+    }
+
+    /// Compiles a filter as it is logged: what [`Filter::to_document`] gives for [`Filter::replayable`]. Beside a query document's
+    /// fields it may hold the collation by which it compares; a query document may not.
+    ///
+    /// # Errors
+    /// Those of [`Filter::parse`] and of [`Collation::parse`].
+    pub fn parse_logged(document: &RawDocument) -> Result<Self, QueryError> {
+        guard::check_document(document.as_bytes())?;
+        let collation = match document.get(COLLATION) {
+            Ok(Some(RawBsonRef::Document(collation))) => collation,
+            Ok(Some(_)) => {
+                let message = format!("{COLLATION} must be an object");
+                return Err(QueryError::new(ErrorCode::TYPE_MISMATCH, message));
+            }
+            _ => return Self::parse(document),
+        };
+        let context = QueryContext::default().with_collation(collation)?;
+        let filter = Self::parse_in(&without_collation(document), &context)?;
+        Ok(Self { source: document.to_owned(), ..filter })
     }
 
     /// The filter that a document matches if it matches both.
@@ -198,14 +206,14 @@ impl Filter {
         if is_replayable && (self.collation.is_none() || !self.root.is_collated()) {
             return Ok(self.clone());
         }
-        let mut kept = if is_replayable { self.source.clone() } else { facts::replayable(&self.source)? };
+        let source = without_collation(&self.source);
+        let mut kept = if is_replayable { source } else { facts::replayable(&source)? };
         if let Some(collation) = &self.collation
             && !kept.is_empty()
-            && !matches!(kept.get(COLLATION), Ok(Some(_)))
         {
             kept.append(cstr!("$collation"), collation.to_document());
         }
-        Self::parse(&kept)
+        Self::parse_logged(&kept)
     }
 
     /// The value that `_id` must equal, if the filter fixes it.
@@ -221,6 +229,17 @@ impl Filter {
     pub fn equality_facts(&self) -> Result<Vec<(String, RawBsonRef<'_>)>, QueryError> {
         facts::equality_facts(&self.root)
     }
+}
+
+/// The conditions of a filter as it is logged.
+fn without_collation(document: &RawDocument) -> RawDocumentBuf {
+    let mut conditions = RawDocumentBuf::new();
+    for (name, value) in crate::order::elements(document) {
+        if name.as_str() != COLLATION {
+            conditions.append(name, value);
+        }
+    }
+    conditions
 }
 
 fn text_query(root: &Node) -> Option<&TextQuery> {

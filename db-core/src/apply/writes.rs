@@ -248,7 +248,7 @@ fn compile(
 
 /// Whatever an entry holds, nothing is run in its place of the order that another version might run otherwise.
 fn compile_guard(guard: &RawDocument) -> Result<Filter, QueryError> {
-    let guard = Filter::parse(guard)?;
+    let guard = Filter::parse_logged(guard)?;
     if guard.is_replayable() { Ok(guard) } else { Err(not_replayable()) }
 }
 

@@ -8,7 +8,6 @@ use crate::{
     error::{ErrorCode, QueryError},
     expression::Relation,
     filter::{
-        COLLATION,
         bits::{BitQuestion, BitTest},
         collated::Collated,
         expression,
@@ -97,7 +96,6 @@ impl<'c> Parser<'c> {
             let (name, value) = element.map_err(|error| invalid(&error))?;
             nodes.push(match name.as_str() {
                 "$comment" => continue,
-                COLLATION if depth == 0 => continue, // see `Filter::parse_in`
                 name if name.starts_with('$') => self.top_operator(name, value, depth)?,
                 name => self.field(name, value, depth)?,
             });

@@ -57,15 +57,31 @@ fn a_logged_filter_holds_its_collation() {
     let filter = filter(doc! {"a": "apple", "b": {"$regex": "x"}});
     let guard = filter.replayable().unwrap();
     assert!(guard.is_replayable());
-    let read = Filter::parse(guard.to_document()).unwrap();
+    let read = Filter::parse_logged(guard.to_document()).unwrap();
     assert!(read.matches(&raw(&doc! {"a": "APPLE"})).unwrap());
     assert!(!read.matches(&raw(&doc! {"a": "pear"})).unwrap());
     assert_eq!(read.replayable().unwrap().to_document(), guard.to_document());
     let expression = Filter::parse_in(&raw(&doc! {"$expr": {"$in": ["x", "$a"]}}), &context()).unwrap();
-    let expression = Filter::parse(expression.replayable().unwrap().to_document()).unwrap();
+    let expression = Filter::parse_logged(expression.replayable().unwrap().to_document()).unwrap();
     assert!(expression.matches(&raw(&doc! {"a": ["X"]})).unwrap());
     let plain = Filter::parse_in(&raw(&doc! {"a": 5}), &context()).unwrap();
     assert_eq!(plain.replayable().unwrap().to_document(), &*raw(&doc! {"a": 5}));
+}
+
+#[test]
+fn a_query_cannot_name_its_collation_within() {
+    for query in [
+        doc! {"$collation": {"locale": "en"}},
+        doc! {"a": 1, "$collation": {"locale": "en"}},
+        doc! {"$and": [{"$collation": {"locale": "en"}}]},
+    ] {
+        assert_eq!(Filter::parse(&raw(&query)).unwrap_err().code.0, 2, "{query}");
+    }
+    let nested = doc! {"$and": [{"$collation": {"locale": "en"}}]};
+    assert_eq!(Filter::parse_logged(&raw(&nested)).unwrap_err().code.0, 2);
+    let read = Filter::parse_logged(&raw(&doc! {"a": "b", "$collation": {"locale": "en", "strength": 2}})).unwrap();
+    assert!(read.matches(&raw(&doc! {"a": "B"})).unwrap());
+    assert!(read.replayable().unwrap().matches(&raw(&doc! {"a": "B"})).unwrap());
 }
 
 #[test]
