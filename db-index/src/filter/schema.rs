@@ -168,7 +168,7 @@ impl ObjectRules {
         if !self.length.is_open() && !self.length.admit(fields(document).count()) {
             return false;
         }
-        let has = |name: &String| field(document, name).is_some();
+        let has = |name: &String| member(document, name).is_some();
         if !self.required.iter().all(has) {
             return false;
         }
@@ -182,7 +182,7 @@ impl ObjectRules {
             && self
                 .properties
                 .iter()
-                .all(|(name, schema)| field(document, name).is_none_or(|value| schema.admits(value)))
+                .all(|(name, schema)| member(document, name).is_none_or(|value| schema.admits(value)))
             && (open || fields(document).all(|(name, value)| self.admit_field(name, value)))
     }
 
@@ -220,6 +220,16 @@ impl Bounds {
         let count = count as u64;
         self.least.is_none_or(|least| count >= least) && self.most.is_none_or(|most| count <= most)
     }
+}
+
+/// The value that a property's name stands for: a name with dots is a path through documents, as everywhere in a filter.
+fn member<'a>(document: &'a RawDocument, name: &str) -> Option<RawBsonRef<'a>> {
+    let mut parts = name.split('.');
+    let mut value = field(document, parts.next()?)?;
+    for part in parts {
+        value = field(value.as_document()?, part)?;
+    }
+    Some(value)
 }
 
 /// Bytes that are equal for values that a schema takes for the same: the fields of objects in any order.

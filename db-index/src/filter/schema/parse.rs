@@ -161,7 +161,7 @@ fn types(keyword: &str, value: RawBsonRef<'_>) -> Result<TypeSet, QueryError> {
     let one = |value: RawBsonRef<'_>| {
         let alias = text(keyword, value)?;
         let known = match (keyword, alias) {
-            ("type", "integer") => return Err(malformed("the type 'integer' is not supported")),
+            (_, "integer") => return Err(malformed("the type 'integer' is not supported")),
             ("type", "boolean") => TypeSet::from_alias("bool"),
             ("type", "array" | "number" | "null" | "object" | "string") | ("bsonType", _) => {
                 TypeSet::from_alias(alias)
@@ -176,13 +176,12 @@ fn types(keyword: &str, value: RawBsonRef<'_>) -> Result<TypeSet, QueryError> {
             _ => Err(mismatch(keyword, "a string or an array of strings")),
         };
     };
-    let mut set = TypeSet::default();
+    let (mut set, mut aliases) = (TypeSet::default(), BTreeSet::new());
     for member in elements(list) {
-        let member = one(member)?;
-        if set.union(member) == set {
+        set = set.union(one(member)?);
+        if !aliases.insert(member.as_str()) {
             return Err(malformed(&format!("'{keyword}' has duplicate values")));
         }
-        set = set.union(member);
     }
     if set == TypeSet::default() {
         return Err(malformed(&format!("'{keyword}' must name at least one type")));
