@@ -6,6 +6,7 @@ use bson::Decimal128;
 use num_bigint::BigUint;
 
 mod arithmetic;
+mod parse;
 #[cfg(test)]
 mod tests;
 

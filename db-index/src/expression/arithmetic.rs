@@ -1,5 +1,6 @@
 //! Sums, products, quotients, rounding and bits.
 
+mod add;
 mod rounding;
 
 use bson::RawBsonRef;
@@ -13,6 +14,7 @@ use crate::decimal::Decimal;
 use crate::error::QueryError;
 use crate::number::Number;
 
+pub(super) use add::add;
 pub(super) use rounding::{ceil, floor, round, trunc};
 
 type Outcome<'a> = Result<Value<'a>, QueryError>;
@@ -134,34 +136,6 @@ fn date_millis(value: &Value<'_>) -> Option<i64> {
     }
 }
 
-pub(super) fn add<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
-    let mut total = Total::ZERO;
-    let mut date = false;
-    for value in arguments {
-        if let Some(number) = value.as_number() {
-            total.add(number);
-        } else if let Some(millis) = date_millis(value) {
-            if date {
-                return error(16612, "only one date allowed in an $add expression");
-            }
-            date = true;
-            total.add(Number::Int64(millis));
-        } else if value.is_nullish() {
-            return Ok(Value::NULL);
-        } else {
-            return error(14, format!("$add only supports numeric or date types, not {}", value.type_name()));
-        }
-    }
-    if date { shifted_date(total.result()) } else { Ok(Value::number(total.result())) }
-}
-
-fn shifted_date<'a>(millis: Number) -> Outcome<'a> {
-    match rounded_i64(millis) {
-        Some(millis) => Ok(Value::date(millis)),
-        None => error(15, "date overflow"),
-    }
-}
-
 fn rounded_i64(number: Number) -> Option<i64> {
     match number {
         Number::Double(value) => Number::Double(value.round()).to_i64_exact(),
@@ -264,7 +238,8 @@ pub(super) fn modulo<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<
         Err(value) => return Ok(value),
     };
     if is_zero(b) {
-        return error(16610, "can't $mod by zero");
+        let is_decimal = matches!(a, Number::Decimal(_)) || matches!(b, Number::Decimal(_));
+        return error(if is_decimal { 5_733_415 } else { 16610 }, "can't $mod by zero");
     }
     Ok(Value::number(match (a, b) {
         (Number::Decimal(_), _) | (_, Number::Decimal(_)) => Number::Decimal(a.to_decimal() % b.to_decimal()),
@@ -345,7 +320,8 @@ pub(super) fn bit_not<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome
         Some(Value::Raw(RawBsonRef::Int32(value))) => Ok(Value::int(!value)),
         Some(Value::Raw(RawBsonRef::Int64(value))) => Ok(Value::long(!value)),
         Some(value) if !value.is_nullish() => {
-            error(28765, format!("$bitNot only supports int and long, not {}", value.type_name()))
+            let code = if value.as_number().is_some() { 14 } else { 28765 };
+            error(code, format!("$bitNot only supports int and long, not {}", value.type_name()))
         }
         _ => Ok(Value::NULL),
     }

@@ -197,19 +197,17 @@ pub(super) fn convert<'a>(scope: &mut Scope<'a>, arguments: &[Option<Value<'a>>]
     };
     let (name, subtype) =
         if to.is_document() { (to.get("type"), to.get("subtype")) } else { (to.clone(), Value::Missing) };
+    let target = if name.is_nullish() { None } else { Some(Target::parse(&name)?) };
     if input.is_nullish() {
         return Ok(on_null.clone().unwrap_or(Value::NULL));
     }
-    let is_null = |argument: &Option<Value<'_>>| argument.as_ref().is_some_and(Value::is_nullish);
-    if name.is_nullish() || is_null(format) || is_null(byte_order) || is_null(base) {
-        return Ok(Value::NULL);
-    }
-    let target = Target::parse(&name)?;
+    let Some(target) = target else { return Ok(Value::NULL) };
+    let given = |argument: &'_ Option<Value<'a>>| argument.clone().filter(|value| !value.is_nullish());
     let form = Form {
         subtype: parse_subtype(&subtype)?,
-        format: format.as_ref().map(Format::parse).transpose()?,
-        byte_order: byte_order.as_ref().map_or(Ok(ByteOrder::Little), ByteOrder::parse)?,
-        base: base.as_ref().map(base::parse).transpose()?,
+        base: given(base).as_ref().map(base::parse).transpose()?,
+        format: given(format).as_ref().map(Format::parse).transpose()?,
+        byte_order: given(byte_order).as_ref().map_or(Ok(ByteOrder::Little), ByteOrder::parse)?,
     };
     match (formed(scope, input, target, &form), on_error) {
         (Err(error), Some(value)) if error.code == ErrorCode(CONVERSION_FAILURE) => Ok(value.clone()),
@@ -307,8 +305,8 @@ fn to<'a>(scope: &mut Scope<'a>, value: &Value<'a>, target: Target) -> Outcome<'
         Target::Bool => Ok(Value::bool(value.truthy())),
         Target::Date => date_of(value),
         Target::Text => match text_of(value) {
-            Some(text) => scope.text(&text),
-            None => unsupported(value, "string"),
+            Some(text) if !matches!(value, Value::Raw(RawBsonRef::Symbol(_))) => scope.text(&text),
+            _ => unsupported(value, "string"),
         },
         Target::ObjectId => match (value, value.as_str()) {
             (Value::Raw(RawBsonRef::ObjectId(_)), _) => Ok(value.clone()),
@@ -331,6 +329,8 @@ fn unsupported<T>(value: &Value<'_>, target: &str) -> Result<T, QueryError> {
 
 fn whole(value: &Value<'_>, target: &str, least: i64, most: i64) -> Result<i64, QueryError> {
     let number = match (value, value.as_number(), value.as_str()) {
+        // The bounds hold for the double itself, not for what is left of it.
+        (_, Some(Number::Double(double)), _) if double < least as f64 || double > most as f64 => None,
         (_, Some(number), _) => number.truncated_to_i64(),
         (Value::Raw(RawBsonRef::Boolean(value)), ..) => Some(i64::from(*value)),
         (_, _, Some(text)) => {
@@ -353,7 +353,8 @@ fn double_of<'a>(value: &Value<'a>) -> Outcome<'a> {
         (_, Some(number), _) => {
             let double = number.to_f64();
             let infinite = matches!(number, Number::Decimal(Decimal::Infinity { .. }) | Number::Double(_));
-            if double.is_infinite() && !infinite {
+            let vanished = !double.is_normal() && double.is_finite();
+            if double.is_infinite() && !infinite || vanished && is_decimal_beside_zero(number) {
                 return failed("conversion would overflow target type double in $convert");
             }
             Ok(Value::double(double))
@@ -366,6 +367,10 @@ fn double_of<'a>(value: &Value<'a>) -> Outcome<'a> {
         },
         _ => unsupported(value, "double"),
     }
+}
+
+fn is_decimal_beside_zero(number: Number) -> bool {
+    matches!(number, Number::Decimal(decimal) if !decimal.is_zero() && !decimal.is_nan())
 }
 
 fn parse_double(text: &str) -> Option<f64> {
@@ -382,9 +387,9 @@ fn decimal_of<'a>(value: &Value<'a>) -> Outcome<'a> {
         (_, Some(number), _) => number.to_decimal(),
         (Value::Raw(RawBsonRef::Boolean(value)), ..) => Decimal::from_i64(i64::from(*value)),
         (Value::Raw(RawBsonRef::DateTime(date)), ..) => Decimal::from_i64(date.timestamp_millis()),
-        (_, _, Some(text)) => match text.parse() {
-            Ok(decimal) => Decimal::from_bson(decimal),
-            Err(_) => return failed(format!("failed to parse number '{text}' in $convert")),
+        (_, _, Some(text)) => match Decimal::parse(text) {
+            Some(decimal) => decimal,
+            None => return failed(format!("failed to parse number '{text}' in $convert")),
         },
         _ => return unsupported(value, "decimal"),
     };
@@ -447,7 +452,7 @@ fn double_text(value: f64) -> String {
     let shortest = format!("{value:e}");
     let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-5..17).contains(&exponent) {
+    if (-4..16).contains(&exponent) {
         return format!("{value}");
     }
     let sign = if exponent < 0 { '-' } else { '+' };

@@ -85,8 +85,9 @@ fn part<'a>(arguments: &[Option<Value<'a>>], of: impl Fn(Civil) -> Value<'a>) ->
     if date.is_nullish() {
         return Ok(Value::NULL);
     }
+    let millis = millis_or(16006, date)?;
     let Some(zone) = zone_of(zone.as_ref())? else { return Ok(Value::NULL) };
-    Ok(of(Civil::from_millis(zone.to_local(millis_or(16006, date)?))))
+    Ok(of(Civil::from_millis(zone.to_local(millis))))
 }
 
 fn small(value: i64) -> Value<'static> {
@@ -152,6 +153,7 @@ pub(super) fn iso_day_of_week<'a>(_: &mut Scope<'a>, arguments: &[Option<Value<'
 
 pub(super) fn to_parts<'a>(_: &mut Scope<'a>, arguments: &[Option<Value<'a>>]) -> Outcome<'a> {
     let [Some(date), zone, iso] = arguments else { return Ok(Value::NULL) };
+    let Some(zone) = zone_of(zone.as_ref())? else { return Ok(Value::NULL) };
     let iso = match iso {
         None => false,
         Some(Value::Raw(RawBsonRef::Boolean(iso))) => *iso,
@@ -160,7 +162,6 @@ pub(super) fn to_parts<'a>(_: &mut Scope<'a>, arguments: &[Option<Value<'a>>]) -
             return error(40521, format!("iso8601 must evaluate to a bool, found {}", value.type_name()));
         }
     };
-    let Some(zone) = zone_of(zone.as_ref())? else { return Ok(Value::NULL) };
     if date.is_nullish() {
         return Ok(Value::NULL);
     }
@@ -198,68 +199,78 @@ pub(super) fn from_parts<'a>(_: &mut Scope<'a>, arguments: &[Option<Value<'a>>])
     {
         return error(40489, "$dateFromParts does not allow mixing natural dates with ISO dates");
     }
-    let mut numbers = Vec::with_capacity(7);
-    let names: [(&str, &Option<Value<'a>>, i64); 7] = if by_week {
-        [
-            ("isoWeekYear", iso_year, 1970),
-            ("isoWeek", iso_week, 1),
-            ("isoDayOfWeek", iso_day, 1),
-            ("hour", hour, 0),
-            ("minute", minute, 0),
-            ("second", second, 0),
-            ("millisecond", millisecond, 0),
-        ]
-    } else {
-        [
-            ("year", year, 1970),
-            ("month", month, 1),
-            ("day", day, 1),
-            ("hour", hour, 0),
-            ("minute", minute, 0),
-            ("second", second, 0),
-            ("millisecond", millisecond, 0),
-        ]
-    };
-    for (name, argument, default) in names {
-        let number = match argument {
-            None => default,
-            Some(value) if value.is_nullish() => return Ok(Value::NULL),
-            Some(value) => match value.as_number().and_then(Number::to_i64_exact) {
-                Some(number) => number,
-                None => {
-                    return error(
-                        40515,
-                        format!("'{name}' must evaluate to an integer, found {}", value.type_name()),
-                    );
-                }
-            },
-        };
-        let range = match name {
-            "year" | "isoWeekYear" => 1..=9999,
-            _ if name == "millisecond" || name == "second" => i64::MIN / 4096..=i64::MAX / 4096,
-            _ => -32768..=32767,
-        };
-        if !range.contains(&number) {
-            let code = if matches!(name, "year" | "isoWeekYear") { 40523 } else { 31034 };
-            return error(code, format!("'{name}' is out of range"));
-        }
-        numbers.push(number);
+    let mut times = [0; 4];
+    let clock = [("hour", hour), ("minute", minute), ("second", second), ("millisecond", millisecond)];
+    for (slot, (name, argument)) in times.iter_mut().zip(clock) {
+        let Some(number) = date_part(name, argument.as_ref(), 0)? else { return Ok(Value::NULL) };
+        *slot = number;
     }
     let Some(zone) = zone_of(zone.as_ref())? else { return Ok(Value::NULL) };
-    let [year, month, day, hour, minute, second, millisecond] = numbers.as_slice() else {
-        return Ok(Value::NULL);
-    };
-    let midnight = if by_week {
-        calendar::from_iso_week(*year, *month, *day)
+    let calendar = if by_week {
+        [("isoWeekYear", iso_year, 1970), ("isoWeek", iso_week, 1), ("isoDayOfWeek", iso_day, 1)]
     } else {
-        days_of(*year, *month, *day).and_then(|days| days.checked_mul(DAY_MS))
+        [("year", year, 1970), ("month", month, 1), ("day", day, 1)]
+    };
+    let mut days = [0; 3];
+    for (slot, (name, argument, default)) in days.iter_mut().zip(calendar) {
+        let Some(number) = date_part(name, argument.as_ref(), default)? else { return Ok(Value::NULL) };
+        *slot = number;
+    }
+    let ([hour, minute, second, millisecond], [year, month, day]) = (times, days);
+    if !(1..=9999).contains(&year) {
+        let (code, name) = if by_week { (31095, "isoWeekYear") } else { (40523, "year") };
+        return error(
+            code,
+            format!("'{name}' must evaluate to an integer in the range 1 to 9999, found {year}"),
+        );
+    }
+    let midnight = if by_week {
+        calendar::from_iso_week(year, month, day)
+    } else {
+        days_of(year, month, day).and_then(|days| days.checked_mul(DAY_MS))
     };
     let local = midnight
         .and_then(|at| at.checked_add((hour * 60 + minute) * 60_000))
         .and_then(|at| at.checked_add(second.checked_mul(1000)?))
-        .and_then(|at| at.checked_add(*millisecond));
+        .and_then(|at| at.checked_add(millisecond));
     match local.and_then(|local| zone.to_utc(local)) {
         Some(millis) => Ok(Value::date(millis)),
         None => error(15, "$dateFromParts: the date is out of range"),
     }
+}
+
+/// A number that `$dateFromParts` is given; none if it is null.
+fn date_part(name: &str, argument: Option<&Value<'_>>, default: i64) -> Result<Option<i64>, QueryError> {
+    let number = match argument {
+        None => return Ok(Some(default)),
+        Some(value) if value.is_nullish() => return Ok(None),
+        Some(value) => match value.as_number().and_then(Number::to_i64_exact) {
+            Some(number) => number,
+            None => {
+                let message = format!("'{name}' must evaluate to an integer, found {}", value.type_name());
+                return error(40515, message);
+            }
+        },
+    };
+    let is_bounded = !matches!(name, "year" | "isoWeekYear" | "second" | "millisecond");
+    if is_bounded && i16::try_from(number).is_err() {
+        let message = format!("'{name}' must evaluate to a value in the range [-32768, 32767]");
+        return error(31034, message);
+    }
+    Ok(Some(number))
+}
+
+/// What is wrong with an argument that is the same for every document, though others are not: it is looked at before any of them
+/// is. Gives whether the result is null for all of them.
+pub(super) fn check_constant(operator: &str, name: &str, value: &Value<'_>) -> Result<bool, QueryError> {
+    let is_null = value.is_nullish();
+    match name {
+        "timezone" => return Ok(zone_of(Some(value))?.is_none() && !operator.ends_with("String")),
+        "unit" if !is_null => drop(Unit::parse(value, operator)?),
+        "binSize" if !is_null => drop(units::bin_of(value)?),
+        "startOfWeek" if !is_null => drop(units::start_of_week(Some(value), operator)?),
+        "unit" | "binSize" => {}
+        _ => return Ok(false),
+    }
+    Ok(is_null)
 }

@@ -6,6 +6,7 @@ use bson::raw::RawDocument;
 use bson::{RawBson, RawBsonRef};
 
 use super::array::SortBy;
+use super::date;
 use super::error;
 use super::node::{Node, Scope, constant};
 use super::percentile::{self, Specification};
@@ -247,6 +248,17 @@ impl Parser<'_> {
         for ((name, required), argument) in operator.arguments.iter().zip(&arguments) {
             if let (Some(code), None) = (required, argument) {
                 return error(*code, format!("{} requires '{name}' to be given", operator.name));
+            }
+        }
+        if arguments.iter().flatten().all(|argument| matches!(argument, Node::Constant(_))) {
+            return Ok(Node::CallNamed(operator, arguments));
+        }
+        for ((name, _), argument) in operator.arguments.iter().zip(&arguments) {
+            if let Some(Node::Constant(value)) = argument
+                && operator.arguments.iter().any(|(name, _)| *name == "timezone")
+                && date::check_constant(operator.name, name, &Value::Raw(value.as_raw_bson_ref()))?
+            {
+                return Ok(Node::Constant(RawBson::Null));
             }
         }
         Ok(Node::CallNamed(operator, arguments))

@@ -42,6 +42,8 @@ fn map_exactly<'a, F: Fn(f64) -> f64>(
         domain(if value == 0.0 { sign } else { value })?;
     }
     Ok(match number {
+        // No decimal above zero, so the server goes on with doubles.
+        Number::Decimal(Decimal::Nan) if matches!(operator, "$ln" | "$log10") => Value::double(f64::NAN),
         Number::Decimal(Decimal::Nan) => Value::number(number),
         Number::Decimal(value) => Value::number(Number::Decimal(of_decimal(value, &function))),
         number => Value::double(function(number.to_f64())),
@@ -129,8 +131,10 @@ pub(super) fn log<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a>
     }
     if matches!(number, Number::Decimal(_)) || matches!(base, Number::Decimal(_)) {
         let (number, base) = (number.to_decimal(), base.to_decimal());
-        let result = if number.is_nan() || base.is_nan() { Decimal::Nan } else { big::log(number, base) };
-        return Ok(Value::number(Number::Decimal(result)));
+        if number.is_nan() || base.is_nan() {
+            return Ok(Value::double(f64::NAN));
+        }
+        return Ok(Value::number(Number::Decimal(big::log(number, base))));
     }
     Ok(Value::double(x.ln() / b.ln()))
 }
@@ -258,12 +262,20 @@ pub(super) fn atanh<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'
     map("$atanh", arguments, f64::atanh, within("$atanh", -1.0, 1.0))
 }
 
+/// π/180 and 180/π to all the digits of a decimal.
+const DEGREE: Decimal = decimal_constant(1_745_329_251_994_329_576_923_690_768_488_613, -35);
+const RADIAN: Decimal = decimal_constant(5_729_577_951_308_232_087_679_815_481_410_517, -32);
+
+const fn decimal_constant(coefficient: u128, exponent: i32) -> Decimal {
+    Decimal::Finite { negative: false, coefficient, exponent }
+}
+
 pub(super) fn degrees_to_radians<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
-    map("$degreesToRadians", arguments, f64::to_radians, everywhere)
+    map_exactly("$degreesToRadians", arguments, f64::to_radians, |value, _| value * DEGREE, everywhere)
 }
 
 pub(super) fn radians_to_degrees<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
-    map("$radiansToDegrees", arguments, f64::to_degrees, everywhere)
+    map_exactly("$radiansToDegrees", arguments, f64::to_degrees, |value, _| value * RADIAN, everywhere)
 }
 
 pub(super) fn sigmoid<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
@@ -278,14 +290,13 @@ pub(super) fn sigmoid<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome
 
 pub(super) fn atan2<'a>(_: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     let [y, x] = arguments else { return Ok(Value::NULL) };
-    if y.is_nullish() || x.is_nullish() {
-        return Ok(Value::NULL);
-    }
     match (y.as_number(), x.as_number()) {
         (Some(y), Some(x)) => {
             let like = if matches!(x, Number::Decimal(_)) { x } else { y };
             Ok(of_kind(like, y.to_f64().atan2(x.to_f64())))
         }
+        (None, _) if y.is_nullish() => Ok(Value::NULL),
+        (Some(_), None) if x.is_nullish() => Ok(Value::NULL),
         (None, _) => error(51044, format!("$atan2 only supports numeric types, not {}", y.type_name())),
         (_, None) => error(51045, format!("$atan2 only supports numeric types, not {}", x.type_name())),
     }

@@ -69,7 +69,7 @@ impl Zone {
     }
 
     pub(super) fn is_utc(&self) -> bool {
-        matches!(self, Self::Utc)
+        matches!(self, Self::Utc | Self::Offset(0))
     }
 
     fn offset_ms(&self, utc: i64) -> i64 {

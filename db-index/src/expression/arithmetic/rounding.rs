@@ -1,7 +1,7 @@
 //! `$ceil`, `$floor`, `$round` and `$trunc`.
 
 use super::single;
-use crate::decimal::Decimal;
+use crate::decimal::{Decimal, digit_count};
 use crate::error::QueryError;
 use crate::expression::error;
 use crate::expression::node::Scope;
@@ -78,7 +78,7 @@ fn to_place<'a>(operator: &str, rounding: Rounding, arguments: &[Value<'a>]) -> 
     };
     Ok(match number {
         Number::Double(value) => Value::double(round_double(value, place, rounding)),
-        Number::Decimal(value) => Value::number(Number::Decimal(round_decimal(value, place, rounding))),
+        Number::Decimal(value) => Value::number(Number::Decimal(placed(value, place, rounding))),
         Number::Int32(value) if place < 0 => {
             Value::int_or_long(i64::try_from(round_integer(i128::from(value), place, rounding)).unwrap_or(0))
         }
@@ -164,6 +164,24 @@ pub(super) fn round_decimal(value: Decimal, place: i32, rounding: Rounding) -> D
         },
     };
     Decimal::Finite { negative, coefficient: quotient + u128::from(up), exponent: -place }
+}
+
+/// Rounds to exactly `place` digits after the point, with zeros where there are fewer; a value that has too many digits before
+/// the point for that has all 34 of its digits written out.
+fn placed(value: Decimal, place: i32, rounding: Rounding) -> Decimal {
+    let rounded = round_decimal(value, place, rounding);
+    let Decimal::Finite { negative, coefficient, exponent } = rounded else { return rounded };
+    if coefficient == 0 {
+        return Decimal::Finite { negative, coefficient, exponent: -place };
+    }
+    let spare = 34_u32.saturating_sub(digit_count(coefficient));
+    let zeros = u32::try_from(exponent + place).unwrap_or(0).min(spare);
+    match 10_u128.checked_pow(zeros).and_then(|unit| coefficient.checked_mul(unit)) {
+        Some(coefficient) => {
+            Decimal::Finite { negative, coefficient, exponent: exponent - zeros.cast_signed() }
+        }
+        None => rounded,
+    }
 }
 
 /// The whole number at exponent 0; NaN where its digits are too many, as IEEE 754's `quantize` has it.

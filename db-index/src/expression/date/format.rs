@@ -34,9 +34,9 @@ pub(in crate::expression) fn to_text<'a>(
     let [Some(date), format, zone, on_null] = arguments else { return Ok(Value::NULL) };
     let format = match format {
         None => None,
-        Some(value) if value.is_nullish() => return Ok(on_null.clone().unwrap_or(Value::NULL)),
+        Some(value) if value.is_nullish() => Some(None),
         Some(value) => match value.as_str() {
-            Some(format) => Some(format),
+            Some(format) => Some(Some(format)),
             None => {
                 return error(
                     18533,
@@ -45,14 +45,36 @@ pub(in crate::expression) fn to_text<'a>(
             }
         },
     };
-    let utc = zone.is_none();
-    let Some(zone) = zone_of(zone.as_ref())? else { return Ok(Value::NULL) };
+    if let Some(Some(format)) = format {
+        check_format(format, "dGHjLmMSuUVwYzZbB%")?;
+    }
+    let zone = zone_of(zone.as_ref())?;
     if date.is_nullish() {
         return Ok(on_null.clone().unwrap_or(Value::NULL));
     }
-    let default = if utc || zone.is_utc() { "%Y-%m-%dT%H:%M:%S.%LZ" } else { "%Y-%m-%dT%H:%M:%S.%L" };
-    let text = formatted(millis_or(16006, date)?, &zone, format.unwrap_or(default))?;
+    let Some(zone) = zone else { return Ok(Value::NULL) };
+    let default = if zone.is_utc() { "%Y-%m-%dT%H:%M:%S.%LZ" } else { "%Y-%m-%dT%H:%M:%S.%L" };
+    let Some(format) = format.unwrap_or(Some(default)) else { return Ok(Value::NULL) };
+    let text = formatted(millis_or(16006, date)?, &zone, format)?;
     scope.text(&text)
+}
+
+/// Refuses a format with letters after `%` that are not in `known`.
+fn check_format(format: &str, known: &str) -> Result<(), QueryError> {
+    let mut letters = format.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '%' {
+            continue;
+        }
+        match letters.next() {
+            None => return error(18535, "unmatched '%' at end of format string"),
+            Some(letter) if known.contains(letter) => {}
+            Some(other) => {
+                return error(18536, format!("invalid format character '%{other}' in format string"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn formatted(millis: i64, zone: &Zone, format: &str) -> Result<String, QueryError> {
@@ -115,15 +137,11 @@ pub(in crate::expression) fn from_text<'a>(
     arguments: &[Option<Value<'a>>],
 ) -> Outcome<'a> {
     let [Some(text), format, zone, on_error, on_null] = arguments else { return Ok(Value::NULL) };
-    let zone = zone_of(zone.as_ref())?;
-    if text.is_nullish() {
-        return Ok(on_null.clone().unwrap_or(Value::NULL));
-    }
     let format = match format {
         None => None,
-        Some(value) if value.is_nullish() => return Ok(Value::NULL),
+        Some(value) if value.is_nullish() => Some(None),
         Some(value) => match value.as_str() {
-            Some(format) => Some(format),
+            Some(format) => Some(Some(format)),
             None => {
                 return error(
                     40684,
@@ -135,13 +153,25 @@ pub(in crate::expression) fn from_text<'a>(
             }
         },
     };
-    let Some(zone) = zone else { return Ok(Value::NULL) };
+    if let Some(Some(format)) = format {
+        check_format(format, "dGHjLmMSuVYzZbB%")?;
+    }
+    let zone = zone_of(zone.as_ref())?;
+    if text.is_nullish() {
+        return Ok(on_null.clone().unwrap_or(Value::NULL));
+    }
     let result = match text.as_str() {
         None => error(
             241,
             format!("$dateFromString requires that 'dateString' be a string, found {}", text.type_name()),
         ),
         Some(text) => {
+            let Some(zone) = zone else { return Ok(Value::NULL) };
+            let format = match format {
+                Some(None) => return Ok(Value::NULL),
+                Some(Some(format)) => Some(format),
+                None => None,
+            };
             let parsed = match format {
                 None => calendar::parse_iso(text),
                 Some(format) => parse_by(text, format)?,

@@ -1,8 +1,8 @@
 //! Moving dates by units of time, counting them, and cutting dates to them.
 
-use super::{millis_or, zone_of};
+use super::{Zone, millis_or, zone_of};
 use crate::error::QueryError;
-use crate::expression::calendar::{Civil, DAY_MS, days_in_month, days_of};
+use crate::expression::calendar::{Civil, DAY_MS, days_in_month};
 use crate::expression::error;
 use crate::expression::node::Scope;
 use crate::expression::value::Value;
@@ -24,7 +24,7 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    fn parse(value: &Value<'_>, operator: &str) -> Result<Self, QueryError> {
+    pub(super) fn parse(value: &Value<'_>, operator: &str) -> Result<Self, QueryError> {
         let Some(name) = value.as_str() else {
             return error(
                 5_439_013,
@@ -53,6 +53,19 @@ impl Unit {
         })
     }
 
+    /// The least amount that is too large to be added.
+    fn amount_end(self) -> u64 {
+        const DAYS: u64 = u64::MAX / 86_400_000 + 1;
+        const YEARS: u64 = DAYS / 365 + 1;
+        match self {
+            Self::Months(months) => YEARS * 12 / months.unsigned_abs().max(1),
+            Self::Week => DAYS / 7,
+            Self::Day => DAYS,
+            Self::Millis(1) => u64::MAX,
+            Self::Millis(millis) => DAYS * (86_400_000 / millis.unsigned_abs().max(1)),
+        }
+    }
+
     /// How many milliseconds it has; none for those that vary by more than a clock change.
     pub(crate) fn millis(self) -> Option<i64> {
         match self {
@@ -74,20 +87,36 @@ pub(in crate::expression) fn subtract<'a>(_: &mut Scope<'a>, arguments: &[Option
 
 fn shifted<'a>(operator: &str, sign: i64, arguments: &[Option<Value<'a>>]) -> Outcome<'a> {
     let [Some(date), Some(unit), Some(amount), zone] = arguments else { return Ok(Value::NULL) };
-    let zone = zone_of(zone.as_ref())?;
-    if date.is_nullish() || unit.is_nullish() || amount.is_nullish() {
+    if date.is_nullish() || unit.is_nullish() {
         return Ok(Value::NULL);
     }
-    let Some(zone) = zone else { return Ok(Value::NULL) };
-    let millis = millis_or(5_166_403, date)?;
     let unit = Unit::parse(unit, operator)?;
+    if amount.is_nullish() {
+        return Ok(Value::NULL);
+    }
+    let Some(zone) = zone_of(zone.as_ref())? else { return Ok(Value::NULL) };
+    let millis = millis_or(5_166_403, date)?;
     let Some(amount) = amount.as_number().and_then(Number::to_i64_exact) else {
         return error(5_166_405, format!("{operator} expects an integer amount of time units"));
     };
-    let result = amount.checked_mul(sign).and_then(|amount| shift(zone.to_local(millis), unit, amount));
-    match result.and_then(|local| zone.to_utc(local)) {
-        Some(millis) => Ok(Value::date(millis)),
-        None => error(5_166_406, format!("{operator} overflowed")),
+    let Some(amount) = amount.checked_mul(sign) else {
+        return error(6_045_000, format!("invalid {operator} 'amount' parameter value: {amount}"));
+    };
+    moved(millis, unit, amount, &zone).map(Value::date)
+}
+
+/// A moment moved by so many units by the calendar of a zone; what is less than a day long is added as it is.
+fn moved(millis: i64, unit: Unit, amount: i64, zone: &Zone) -> Result<i64, QueryError> {
+    if amount.unsigned_abs() >= unit.amount_end() {
+        return error(5_976_500, format!("invalid dateAdd 'amount' parameter value: {amount}"));
+    }
+    let moved = match unit {
+        Unit::Millis(_) => shift(millis, unit, amount),
+        _ => shift(zone.to_local(millis), unit, amount).and_then(|local| zone.to_utc(local)),
+    };
+    match moved {
+        Some(millis) => Ok(millis),
+        None => error(5_166_406, "dateAdd overflowed"),
     }
 }
 
@@ -108,14 +137,14 @@ pub(crate) fn shift(local: i64, unit: Unit, amount: i64) -> Option<i64> {
 }
 
 /// The first day of the week: Sunday is 0.
-fn start_of_week(value: Option<&Value<'_>>, operator: &str, code: i32) -> Result<Option<i64>, QueryError> {
+pub(super) fn start_of_week(value: Option<&Value<'_>>, operator: &str) -> Result<Option<i64>, QueryError> {
     let Some(value) = value else { return Ok(Some(0)) };
     if value.is_nullish() {
         return Ok(None);
     }
     let Some(name) = value.as_str() else {
         return error(
-            code,
+            5_439_015,
             format!("{operator} requires 'startOfWeek' to be a string, but got {}", value.type_name()),
         );
     };
@@ -123,7 +152,7 @@ fn start_of_week(value: Option<&Value<'_>>, operator: &str, code: i32) -> Result
     let days = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
     match days.iter().position(|day| *day == name || day.get(..3) == Some(&name)) {
         Some(day) => Ok(Some(day as i64)),
-        None => error(9, format!("{operator}: unknown day of week value: {name}")),
+        None => error(5_439_016, format!("{operator}: unknown day of week value: {name}")),
     }
 }
 
@@ -143,76 +172,94 @@ pub(in crate::expression) fn difference<'a>(
     }
     let unit = Unit::parse(unit, "$dateDiff")?;
     let first = match unit {
-        Unit::Week => start_of_week(first.as_ref(), "$dateDiff", 5_439_013)?,
+        Unit::Week => start_of_week(first.as_ref(), "$dateDiff")?,
         _ => Some(0),
     };
-    let (Some(zone), Some(first)) = (zone_of(zone.as_ref())?, first) else { return Ok(Value::NULL) };
-    let start = zone.to_local(millis_or(5_166_307, start)?);
-    let end = zone.to_local(millis_or(5_166_307, end)?);
+    let Some(first) = first else { return Ok(Value::NULL) };
+    let Some(zone) = zone_of(zone.as_ref())? else { return Ok(Value::NULL) };
+    let (from, to) = (millis_or(5_166_307, start)?, millis_or(5_166_307, end)?);
+    let (start, end) = (zone.to_local(from), zone.to_local(to));
     let count = match unit {
         Unit::Months(unit) => {
             let at = |local: i64| {
                 let civil = Civil::from_millis(local);
                 (civil.year * 12 + civil.month - 1).div_euclid(unit)
             };
-            at(end) - at(start)
+            Some(at(end) - at(start))
         }
-        Unit::Week => week_number(end, first) - week_number(start, first),
-        Unit::Day => end.div_euclid(DAY_MS) - start.div_euclid(DAY_MS),
-        Unit::Millis(unit) => match end.div_euclid(unit).checked_sub(start.div_euclid(unit)) {
-            Some(count) => count,
-            None => return error(5_166_308, "$dateDiff overflowed"),
-        },
+        Unit::Week => Some(week_number(end, first) - week_number(start, first)),
+        Unit::Day => Some(end.div_euclid(DAY_MS) - start.div_euclid(DAY_MS)),
+        Unit::Millis(1) => to.checked_sub(from),
+        // Local hours begin where the clock says so, and a change of the clock is no time that passes.
+        Unit::Millis(unit) => {
+            let change = (start - from) - (end - to);
+            end.div_euclid(unit).checked_sub(start.div_euclid(unit)).map(|count| count + change / unit)
+        }
     };
-    Ok(Value::long(count))
+    match count {
+        Some(count) => Ok(Value::long(count)),
+        None => error(5_166_308, "$dateDiff overflowed"),
+    }
 }
 
 pub(in crate::expression) fn truncate<'a>(_: &mut Scope<'a>, arguments: &[Option<Value<'a>>]) -> Outcome<'a> {
     let [Some(date), Some(unit), bin_size, zone, first] = arguments else { return Ok(Value::NULL) };
-    if date.is_nullish() || unit.is_nullish() || bin_size.as_ref().is_some_and(Value::is_nullish) {
+    if date.is_nullish() || bin_size.as_ref().is_some_and(Value::is_nullish) {
+        return Ok(Value::NULL);
+    }
+    let bin = bin_size.as_ref().map_or(Ok(1), bin_of)?;
+    if unit.is_nullish() {
         return Ok(Value::NULL);
     }
     let unit = Unit::parse(unit, "$dateTrunc")?;
     let first = match unit {
-        Unit::Week => start_of_week(first.as_ref(), "$dateTrunc", 5_439_015)?,
+        Unit::Week => start_of_week(first.as_ref(), "$dateTrunc")?,
         _ => Some(0),
     };
-    let (Some(zone), Some(first)) = (zone_of(zone.as_ref())?, first) else { return Ok(Value::NULL) };
-    let millis = millis_or(5_439_012, date)?;
-    let bin = match bin_size {
-        None => 1,
-        Some(value) => match value.as_number().and_then(Number::to_i64_exact) {
-            Some(bin) if bin > 0 => bin,
-            Some(_) => return error(5_439_018, "$dateTrunc requires 'binSize' to be greater than 0"),
-            None => return error(5_439_017, "$dateTrunc requires 'binSize' to be a 64-bit integer"),
-        },
-    };
-    match truncated(zone.to_local(millis), unit, bin, first).and_then(|local| zone.to_utc(local)) {
-        Some(millis) => Ok(Value::date(millis)),
-        None => error(15, "$dateTrunc overflowed"),
+    let Some(first) = first else { return Ok(Value::NULL) };
+    let Some(zone) = zone_of(zone.as_ref())? else { return Ok(Value::NULL) };
+    truncated(millis_or(5_166_307, date)?, unit, bin, &zone, first).map(Value::date)
+}
+
+/// The `binSize` of `$dateTrunc`.
+pub(super) fn bin_of(value: &Value<'_>) -> Result<i64, QueryError> {
+    match value.as_number().and_then(Number::to_i64_exact) {
+        Some(bin) if bin > 0 => Ok(bin),
+        Some(_) => error(5_439_018, "$dateTrunc requires 'binSize' to be greater than 0"),
+        None => error(5_439_017, "$dateTrunc requires 'binSize' to be a 64-bit integer"),
     }
 }
 
 /// 2000-01-01, from which bins are counted.
 const REFERENCE_DAY: i64 = 10_957;
 
-fn truncated(local: i64, unit: Unit, bin: i64, first: i64) -> Option<i64> {
-    let floor = |distance: i64, width: i64| distance.div_euclid(width).checked_mul(width);
-    let reference = REFERENCE_DAY * DAY_MS;
-    match unit {
-        Unit::Millis(unit) => {
-            floor(local.checked_sub(reference)?, bin.checked_mul(unit)?)?.checked_add(reference)
-        }
-        Unit::Day => floor(local.checked_sub(reference)?, bin.checked_mul(DAY_MS)?)?.checked_add(reference),
-        Unit::Week => {
-            // The first such weekday from the reference on: 2000-01-01 was a Saturday.
-            let reference = (REFERENCE_DAY + (first - 6).rem_euclid(7)).checked_mul(DAY_MS)?;
-            floor(local.checked_sub(reference)?, bin.checked_mul(7 * DAY_MS)?)?.checked_add(reference)
-        }
+/// The beginning of the bin that a moment lies in. Bins of less than a day are as long as they say, wherever clocks change.
+fn truncated(millis: i64, unit: Unit, bin: i64, zone: &Zone, first: i64) -> Result<i64, QueryError> {
+    let overflowed = |code| error(code, "dateTrunc overflowed");
+    let utc_reference = REFERENCE_DAY * DAY_MS;
+    let reference = utc_reference - (zone.to_local(utc_reference) - utc_reference);
+    if let Unit::Millis(unit) = unit {
+        let Some(width) = bin.checked_mul(unit) else { return overflowed(5_439_002) };
+        let Some(distance) = millis.checked_sub(reference) else { return overflowed(5_439_000) };
+        let begin = millis.checked_sub(distance.rem_euclid(width));
+        return begin.map_or_else(|| overflowed(5_439_001), Ok);
+    }
+    if bin > 100_000_000_000 {
+        return error(5_439_006, "dateTrunc unsupported binSize value");
+    }
+    let local = zone.to_local(millis);
+    // The first such weekday from the reference on: 2000-01-01 was a Saturday.
+    let days = if unit == Unit::Week { (first - 6).rem_euclid(7) } else { 0 };
+    let distance = match unit {
         Unit::Months(unit) => {
             let civil = Civil::from_millis(local);
-            let months = floor((civil.year - 2000) * 12 + civil.month - 1, bin.checked_mul(unit)?)?;
-            days_of(2000, months.checked_add(1)?, 1)?.checked_mul(DAY_MS)
+            ((civil.year - 2000) * 12 + civil.month - 1).div_euclid(unit)
         }
+        Unit::Week => (local.div_euclid(DAY_MS) - REFERENCE_DAY - days).div_euclid(7),
+        _ => local.div_euclid(DAY_MS) - REFERENCE_DAY,
+    };
+    match distance.checked_sub(distance.rem_euclid(bin)) {
+        Some(distance) => moved(reference + days * DAY_MS, unit, distance, zone),
+        None => overflowed(5_439_004),
     }
 }
