@@ -30,7 +30,8 @@ impl Decimal {
         if whole.is_empty() && fraction.is_empty() || !is_number(whole) || !is_number(fraction) {
             return None;
         }
-        let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).skip_while(|byte| *byte == b'0').collect();
+        let digits: Vec<u8> =
+            whole.bytes().chain(fraction.bytes()).skip_while(|byte| *byte == b'0').collect();
         let (read, beyond) = digits.split_at(digits.len().min(DIGITS_READ));
         let mut kept = read.to_vec();
         let mut power = power.checked_sub(i64::try_from(fraction.len()).ok()?)?;

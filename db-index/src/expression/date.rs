@@ -241,16 +241,12 @@ pub(super) fn from_parts<'a>(_: &mut Scope<'a>, arguments: &[Option<Value<'a>>])
 
 /// A number that `$dateFromParts` is given; none if it is null.
 fn date_part(name: &str, argument: Option<&Value<'_>>, default: i64) -> Result<Option<i64>, QueryError> {
-    let number = match argument {
-        None => return Ok(Some(default)),
-        Some(value) if value.is_nullish() => return Ok(None),
-        Some(value) => match value.as_number().and_then(Number::to_i64_exact) {
-            Some(number) => number,
-            None => {
-                let message = format!("'{name}' must evaluate to an integer, found {}", value.type_name());
-                return error(40515, message);
-            }
-        },
+    let Some(value) = argument else { return Ok(Some(default)) };
+    if value.is_nullish() {
+        return Ok(None);
+    }
+    let Some(number) = value.as_number().and_then(Number::to_i64_exact) else {
+        return error(40515, format!("'{name}' must evaluate to an integer, found {}", value.type_name()));
     };
     let is_bounded = !matches!(name, "year" | "isoWeekYear" | "second" | "millisecond");
     if is_bounded && i16::try_from(number).is_err() {

@@ -80,8 +80,9 @@ pub(super) fn from_array<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> 
             };
             (key.to_owned(), value)
         } else {
+            let code = if fields.fields.is_empty() { 40398 } else { 40391 };
             return error(
-                40398,
+                code,
                 format!("unrecognised input type format for $arrayToObject: {}", item.type_name()),
             );
         };

@@ -72,9 +72,7 @@ fn in_range(millis: Option<i64>) -> Result<i64, QueryError> {
 /// The sum of two numbers: decimals win over doubles, those over longs; what does not fit a long becomes a double.
 fn plus(a: Number, b: Number) -> Number {
     match (a, b) {
-        (Number::Decimal(_), _) | (_, Number::Decimal(_)) => {
-            Number::Decimal(a.to_decimal() + b.to_decimal())
-        }
+        (Number::Decimal(_), _) | (_, Number::Decimal(_)) => Number::Decimal(a.to_decimal() + b.to_decimal()),
         (Number::Double(_), _) | (_, Number::Double(_)) => Number::Double(a.to_f64() + b.to_f64()),
         _ => match (a.to_i64_exact(), b.to_i64_exact()) {
             (Some(x), Some(y)) => {

@@ -42,7 +42,10 @@ fn what_is_checked_first() {
     check_refused(bson!({"$mod": [decimal("5"), 0]}), 5_733_415);
     check_refused(bson!({"$convert": {"input": Bson::Null, "to": "nothing"}}), 2);
     check(bson!({"$convert": {"input": 5, "to": Bson::Null}}), Bson::Null);
-    check(bson!({"$convert": {"input": 5, "to": "string", "format": Bson::Null, "base": Bson::Null}}), bson!("5"));
+    check(
+        bson!({"$convert": {"input": 5, "to": "string", "format": Bson::Null, "base": Bson::Null}}),
+        bson!("5"),
+    );
 }
 
 #[test]

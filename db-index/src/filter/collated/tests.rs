@@ -79,7 +79,8 @@ fn a_query_cannot_name_its_collation_within() {
     }
     let nested = doc! {"$and": [{"$collation": {"locale": "en"}}]};
     assert_eq!(Filter::parse_logged(&raw(&nested)).unwrap_err().code.0, 2);
-    let read = Filter::parse_logged(&raw(&doc! {"a": "b", "$collation": {"locale": "en", "strength": 2}})).unwrap();
+    let read =
+        Filter::parse_logged(&raw(&doc! {"a": "b", "$collation": {"locale": "en", "strength": 2}})).unwrap();
     assert!(read.matches(&raw(&doc! {"a": "B"})).unwrap());
     assert!(read.replayable().unwrap().matches(&raw(&doc! {"a": "B"})).unwrap());
 }
