@@ -483,3 +483,15 @@ fn hashed_keys_are_those_of_the_server() {
     assert_ne!(of(bson!(1)), of(bson!("1")));
     assert_ne!(of(bson!({"a": 1})), of(bson!({"b": 1})));
 }
+
+#[test]
+fn paths_collide_by_what_came_first() {
+    let stage = |name: &str, operand: Bson| {
+        let operand = RawBson::try_from(operand).unwrap();
+        Reshape::parse(name, operand.as_raw_bson_ref(), &[]).unwrap_err().code.0
+    };
+    assert_eq!(stage("$project", bson!({"a.b": 1, "a": 1})), 31250);
+    assert_eq!(stage("$project", bson!({"a": 1, "a.b": 1})), 31249);
+    assert_eq!(stage("$unset", bson!(["a", "a.b"])), 31249);
+    assert_eq!(stage("$set", bson!({"a": 1, "a.b": 1})), 40176);
+}

@@ -243,6 +243,9 @@ fn insert(fields: &mut Fields, path: &[Box<str>], place: Place, code: i32) -> Re
             fields.push((first.clone(), Place::Children(children)));
         }
         (Some((_, Place::Children(children))), false) => insert(children, rest, place, code)?,
+        (Some(_), false) if code == 31250 => {
+            return error(31249, format!("the path goes on below one that is given already, '{first}'"));
+        }
         (Some(_), _) => return collision(),
     }
     Ok(())
