@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)] // a test that meets the unexpected ends there
 
 use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bson::{Document, doc};
@@ -51,6 +53,47 @@ fn a_pipeline_reads_one_snapshot_whatever_is_written_meanwhile() {
     assert_eq!(first.get_array("same").unwrap().len(), 3);
     assert_eq!(cursor.count(), 5);
     assert!(films.aggregate(by_year()).run().unwrap().next().is_none());
+}
+
+#[test]
+fn a_lookup_without_an_index_reads_the_other_collection_once() {
+    let database = database();
+    let many: Collection<Document> = database.collection("many");
+    many.insert_many((0..640).map(|n| doc! { "_id": n, "key": n % 320, "word": format!("W{n}") }))
+        .run()
+        .unwrap();
+    // Every 64 documents read, and at each find's beginning, it is asked whether to go on.
+    let run = |field: &str, collation: Document| {
+        let lookup =
+            doc! { "$lookup": { "from": "many", "localField": field, "foreignField": field, "as": "same" } };
+        let stages = [lookup, doc! { "$project": { "same": { "$size": "$same" } } }];
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let aggregate = many.aggregate(stages).stop_when(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            false
+        });
+        let aggregate = if collation.is_empty() { aggregate } else { aggregate.collation(collation) };
+        let found = all(aggregate.run().unwrap());
+        (found, asked.load(Ordering::Relaxed))
+    };
+    let (joined, asked) = run("key", doc! {});
+    assert!(joined.iter().all(|document| document.get_i32("same").unwrap() == 2));
+    assert!(asked < 100, "{asked}");
+    // With an index it is searched for each, in few documents.
+    many.create_index(doc! { "key": 1 }).run().unwrap();
+    let (searched, asked) = run("key", doc! {});
+    assert_eq!(searched, joined);
+    assert!(asked >= 640, "{asked}");
+    // An index with another order of strings finds none, and is not relied on.
+    let german = doc! { "locale": "de", "strength": 2 };
+    many.create_index(IndexModel::new(doc! { "word": 1 }).collation(german.clone())).run().unwrap();
+    let (words, asked) = run("word", doc! {});
+    assert!(words.iter().all(|document| document.get_i32("same").unwrap() == 1));
+    assert!(asked < 100, "{asked}");
+    let (same, asked) = run("word", german);
+    assert_eq!(same, words);
+    assert!(asked >= 640, "{asked}");
 }
 
 #[test]

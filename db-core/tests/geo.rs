@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test that meets the unexpected ends there
 
 use bson::{Bson, Document, doc};
-use db_core::{Collection, Find, Hint, Store};
+use db_core::{Collection, Find, Hint, IndexChange, IndexModel, Store};
 use proptest::prelude::*;
 
 fn collection(documents: impl IntoIterator<Item = Document>) -> Collection<Document> {
@@ -168,4 +168,32 @@ proptest! {
         prop_assert_eq!(&by_distance[..within.len()], within.as_slice());
         prop_assert_eq!(&by_distance[by_distance.len() - beyond.len()..], beyond.as_slice());
     }
+}
+
+#[test]
+fn geo_near_finds_the_one_index_of_locations_by_itself() {
+    let places: Collection<Document> =
+        Store::in_memory().unwrap().create_database("t").unwrap().collection("p");
+    let at = |id: i32, x: f64, y: f64| doc! { "_id": id, "at": { "type": "Point", "coordinates": [x, y] }, "flat": [x, y] };
+    places.insert_many([at(1, 2.0, 48.0), at(2, 13.0, 52.0)]).run().unwrap();
+    let nearest = |more: Document| {
+        let mut near =
+            doc! { "near": { "type": "Point", "coordinates": [13.0, 51.0] }, "distanceField": "d" };
+        near.extend(more);
+        let found = places.aggregate([doc! { "$geoNear": near }]).run()?;
+        found.map(|document| Ok(document?.get_i32("_id").unwrap())).collect::<db_core::Result<Vec<i32>>>()
+    };
+    assert_eq!(nearest(doc! {}).unwrap_err().code(), Some(27));
+    places.create_index(doc! { "at": "2dsphere" }).run().unwrap();
+    assert_eq!(nearest(doc! {}).unwrap(), [2, 1]);
+    assert_eq!(nearest(doc! { "query": { "_id": 1 } }).unwrap(), [1]);
+    // Of several it must be said which is meant; a hidden one does not count.
+    places.create_index(IndexModel::new(doc! { "other": "2dsphere" })).run().unwrap();
+    assert_eq!(nearest(doc! {}).unwrap_err().code(), Some(27));
+    assert_eq!(nearest(doc! { "key": "at" }).unwrap(), [2, 1]);
+    places.change_index("other_2dsphere", &IndexChange::default().hidden(true)).run().unwrap();
+    assert_eq!(nearest(doc! {}).unwrap(), [2, 1]);
+    // One on a plane is meant before one on the globe.
+    places.create_index(doc! { "flat": "2d" }).run().unwrap();
+    assert_eq!(nearest(doc! { "near": [2.0, 47.0] }).unwrap(), [1, 2]);
 }

@@ -212,7 +212,7 @@ impl Applier<'_> {
             return Ok(()); // every collection has it
         }
         for existing in &meta.indexes {
-            if existing.definition.is_same_as(&definition)? {
+            if definition.is_same_as(&existing.definition)? {
                 return Ok(());
             }
         }

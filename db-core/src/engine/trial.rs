@@ -390,7 +390,7 @@ impl Trial<'_, '_> {
             let parsed = db_index::IndexDefinition::from_document(&definition)?;
             let mut is_new = !parsed.is_id_index();
             for index in existing.iter().flat_map(|meta| &meta.indexes) {
-                is_new &= !index.definition.is_same_as(&parsed)?;
+                is_new &= !parsed.is_same_as(&index.definition)?;
             }
             if is_new {
                 new.push(definition);

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use bson::{RawDocumentBuf, rawdoc};
-use db_index::{CollectionStatistics, ErrorCode, IndexDefinition, Outside, PipelineFind, QueryError, Rows};
+use db_index::{
+    Collation, CollectionStatistics, ErrorCode, FieldKind, IndexDefinition, IndexField, Outside,
+    PipelineFind, QueryError, Rows,
+};
 
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::query::{Compiled, Execution, Stop};
 use crate::view::ViewSnapshot;
-use crate::view::catalog::{self, CollectionMeta};
+use crate::view::catalog::{self, CollectionMeta, IndexMeta};
 use crate::view::statistics::Statistics;
 
 /// A snapshot of a database.
@@ -17,13 +20,16 @@ pub(super) struct Snapshot {
     database: Database,
     view: Arc<ViewSnapshot>,
     stop: Stop,
+    /// How the pipeline compares strings.
+    collation: Option<Collation>,
 }
 
 impl Snapshot {
-    /// The database as it is now, read until `stop` says that it is enough.
-    pub(super) fn new(database: Database, stop: Stop) -> Result<Self> {
+    /// The database as it is now, for a pipeline that compares strings by this collation, read until `stop` says that it is
+    /// enough.
+    pub(super) fn new(database: Database, stop: Stop, collation: Option<Collation>) -> Result<Self> {
         let view = Arc::new(database.view()?);
-        Ok(Self { database, view, stop })
+        Ok(Self { database, view, stop, collation })
     }
 
     /// A collection as the snapshot knows it.
@@ -81,6 +87,38 @@ impl Outside for Snapshot {
             stop: self.stop.clone(),
         };
         self.documents(&find.collection, compiled)
+    }
+
+    fn serves_equality(&self, name: &str, field: &str) -> Result<bool> {
+        let Some(meta) = self.collection(name)? else { return Ok(true) };
+        let serves = |index: &IndexMeta| {
+            let definition = &index.definition;
+            let is_first = definition.fields().first().is_some_and(|first| {
+                first.path() == field && (first.kind().is_plain() || first.kind() == FieldKind::Hashed)
+            });
+            // One that leaves documents out, or orders strings otherwise, finds some values and not others.
+            is_first
+                && !definition.is_hidden()
+                && !definition.is_sparse()
+                && definition.partial_filter().is_none()
+                && definition.collation() == self.collation.as_ref()
+        };
+        Ok(field == "_id" || meta.indexes.iter().any(serves))
+    }
+
+    fn location_field(&self, name: &str) -> Result<Option<String>> {
+        let Some(meta) = self.collection(name)? else { return Ok(None) };
+        let of_kind = |kind: FieldKind| {
+            let indexes = meta.indexes.iter().map(|index| &index.definition);
+            let fields = indexes.filter(|index| !index.is_hidden()).flat_map(IndexDefinition::fields);
+            fields.filter(move |field| field.kind() == kind).map(IndexField::path).collect::<Vec<_>>()
+        };
+        // As MongoDB does: one index on a plane is meant before one on the globe.
+        let fields = Some(of_kind(FieldKind::Flat)).filter(|fields| !fields.is_empty());
+        Ok(match fields.unwrap_or_else(|| of_kind(FieldKind::Sphere)).as_slice() {
+            [only] => Some((*only).to_owned()),
+            _ => None,
+        })
     }
 
     fn collection_statistics(&self, name: &str, wanted: CollectionStatistics) -> Result<RawDocumentBuf> {

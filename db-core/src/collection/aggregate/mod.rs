@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Document, RawArrayBuf, doc};
-use db_index::{ErrorCode, Pipeline, PipelineSettings, QueryError};
+use db_index::{Collation, ErrorCode, Pipeline, PipelineSettings, QueryError};
 
 use self::around::Snapshot;
 use super::documents::{ToRawDocument, checked_pipeline};
@@ -154,6 +154,7 @@ impl<T> Aggregate<T> {
         let meta = opened.as_ref().map(|(_, meta)| &**meta);
         let collation = meta.and_then(|meta| meta.options.collation.as_deref());
         let context = self.options.context(collation)?.with_text(meta.and_then(query::text_settings));
+        let collation = context.collation.clone();
         let settings = PipelineSettings { collection: self.collection.clone(), context };
         let pipeline = Pipeline::parse(&self.pipeline?, &settings)?;
         if self.collection.is_empty() && pipeline.reads_collection() {
@@ -164,6 +165,7 @@ impl<T> Aggregate<T> {
             database: self.database,
             collection: self.collection,
             pipeline,
+            collation,
             stop: self.options.stop(),
             hint: self.options.index().cloned(),
         })
@@ -175,13 +177,15 @@ struct Begun {
     database: Database,
     collection: String,
     pipeline: Pipeline,
+    collation: Option<Collation>,
     stop: Stop,
     hint: Option<Hint>,
 }
 
 impl Begun {
     fn run(&self) -> Result<RawCursor> {
-        let around = Arc::new(Snapshot::new(self.database.clone(), self.stop.clone())?);
+        let around =
+            Arc::new(Snapshot::new(self.database.clone(), self.stop.clone(), self.collation.clone())?);
         if let Some(target) = self.pipeline.target() {
             write::check(target, &self.database, &around)?;
         }
