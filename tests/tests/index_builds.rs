@@ -18,11 +18,11 @@ async fn watch(calls: &Calls) -> Streaming<WatchIndexBuildsResponse> {
 
 /// Documents with so many keys each that an index on them takes its time.
 async fn many(calls: &Calls) {
-    let keys: Vec<String> = (0..30).map(|key| format!("\"key number {key} of this document\"")).collect();
+    let keys: Vec<String> = (0..100).map(|key| format!("\"key number {key} of this document\"")).collect();
     let keys = keys.join(",");
     let documents: Vec<String> =
         (0..DOCUMENTS).map(|id| format!(r#"{{"_id": {id}, "keys": [{id}, {keys}]}}"#)).collect();
-    for some in documents.chunks(2_000) {
+    for some in documents.chunks(1_000) {
         let some: Vec<&str> = some.iter().map(String::as_str).collect();
         calls.insert("t", "c", &some).await.unwrap();
     }

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use proto::v1::collections_client::CollectionsClient;
 use proto::v1::{
-    ChangeIndexRequest, CreateIndexRequest, DocumentFormat, DropIndexRequest, Index, IndexBuild,
+    ChangeIndexRequest, CreateIndexRequest, DocumentFormat, DropIndexRequest, Index,
     ListIndexesRequest, ListIndexesResponse, WatchIndexBuildsRequest, WatchIndexBuildsResponse,
 };
 use tonic::Response;
@@ -11,8 +11,8 @@ use tonic::transport::Channel;
 
 use super::Common;
 use super::client::{Client, json, text};
-use super::output::{Output, thousands};
-use super::progress::BuildProgress;
+use super::output::Output;
+use super::progress::{BuildProgress, describe_build};
 use crate::error::CliError;
 
 /// What to do with the indexes of a collection.
@@ -94,10 +94,8 @@ impl Indexes {
                     .map(|index| [index.name, text(index.keys), text(index.options)])
                     .collect();
                 output.table(["NAME", "KEYS", "SPECIFICATION"], &rows)?;
-                for IndexBuild { index, documents, documents_total, .. } in building {
-                    let (documents, total) = (thousands(documents), thousands(documents_total));
-                    output
-                        .line(format_args!("building {index}: {documents} of {total} documents so far"))?;
+                for build in building {
+                    output.line(format_args!("building {}", describe_build(&build)))?;
                 }
             }
             Self::Create { collection, keys, unique, options, name } => {

@@ -115,15 +115,11 @@ impl BuildProgress {
 
     /// Shows how far it is.
     pub(crate) fn show(&mut self, build: &IndexBuild) {
-        let IndexBuild { collection, index, documents, documents_total } = build;
-        let text = || {
-            let (documents, total) = (thousands(*documents), thousands(*documents_total));
-            format!("{collection}.{index}: {documents} of {total} documents")
-        };
+        let text = || describe_build(build);
         if is_watched() {
             let bar = self.bar.get_or_insert_with(|| bar(Some(0)));
-            bar.set_length(*documents_total);
-            bar.set_position(*documents);
+            bar.set_length(build.documents_total);
+            bar.set_position(build.documents);
             bar.set_message(text());
         } else if self.line_at.elapsed() >= LINE_EVERY {
             eprintln!("{}", text());
@@ -137,6 +133,14 @@ impl BuildProgress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// How far the building of an index has come, in words.
+pub(crate) fn describe_build(build: &IndexBuild) -> String {
+    let IndexBuild { collection, index, documents, documents_total, entries } = build;
+    let (documents, total) = (thousands(*documents), thousands(*documents_total));
+    let entries = thousands(*entries);
+    format!("{collection}.{index}: {documents} of {total} documents read, {entries} entries written")
 }
 
 /// Whether a person looks at stderr.

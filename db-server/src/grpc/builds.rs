@@ -39,5 +39,6 @@ pub(super) fn describe(build: &IndexBuild) -> v1::IndexBuild {
         index: build.index.clone(),
         documents: build.documents,
         documents_total: build.documents_total,
+        entries: build.entries,
     }
 }
