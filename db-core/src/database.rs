@@ -9,7 +9,7 @@ use redb::ReadableDatabase;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::apply::IndexBuild;
-use crate::collection::Collection;
+use crate::collection::{Collection, ReadConcern};
 use crate::driver::worker::{self, Command, Published};
 use crate::driver::{PeerInput, PeerLink, PeerStatus, Peers, Room};
 use crate::engine::{Engine, EngineStatus, Reply, Request};
@@ -430,6 +430,14 @@ impl Database {
     pub(crate) fn view(&self) -> Result<ViewSnapshot> {
         let view = self.shared.published.view.read().unwrap_or_else(PoisonError::into_inner).clone();
         view.ok_or_else(closed)
+    }
+
+    /// The snapshot that a read of this concern sees.
+    pub(crate) fn view_at(&self, concern: ReadConcern) -> Result<ViewSnapshot> {
+        match concern {
+            ReadConcern::Local => self.view(),
+            ReadConcern::Majority => self.view()?.confirmed(),
+        }
     }
 
     /// A write that does nothing until it is awaited or run; `finish` makes its result.

@@ -32,7 +32,8 @@ pub use bytes::Malformed;
 pub use collection::{
     Aggregate, BulkWriteResult, Collection, CollectionOptions, Count, Cursor, DeleteResult, Distinct, Find,
     FindOne, IndexChange, IndexModel, IndexOptions, InsertManyResult, InsertOneResult, RawCursor,
-    ReadOptions, ReturnDocument, ToRawDocument, ToUpdate, UpdateResult, WriteModel, WriteOptions,
+    ReadConcern, ReadOptions, ReturnDocument, ToRawDocument, ToUpdate, UpdateResult, WriteModel,
+    WriteOptions,
 };
 pub use database::{Database, Role, Status, WriterInfo};
 pub use driver::{

@@ -143,7 +143,7 @@ impl<T> Find<T> {
     /// The collection, if it exists, and what to read of it; the time that it may take begins.
     fn begin(self) -> Result<(Opened, FindOptions)> {
         let mut find = self.asked?;
-        let opened = self.collection.open()?;
+        let opened = self.collection.open_at(self.options.concern())?;
         let collation = opened.as_ref().and_then(|(_, meta)| meta.options.collation.as_deref());
         self.options.begin(&mut find, collation)?;
         Ok((opened, find))

@@ -24,7 +24,7 @@ pub(crate) use find::here_and_now;
 pub use find::{Count, Cursor, Distinct, Find, FindOne, RawCursor};
 pub use find_and_modify::ReturnDocument;
 pub use indexes::{IndexModel, IndexOptions};
-pub use reading::ReadOptions;
+pub use reading::{ReadConcern, ReadOptions};
 pub use results::{BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
 pub use writing::WriteOptions;
 
@@ -91,10 +91,18 @@ impl<T> Collection<T> {
         format!("{}.{}", self.database.name(), self.name)
     }
 
-    /// A snapshot, and the collection in it if it exists.
+    /// The latest snapshot, and the collection in it if it exists.
     pub(crate) fn open(&self) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
+        self.open_at(ReadConcern::Local)
+    }
+
+    /// A snapshot, and the collection in it if it exists.
+    pub(crate) fn open_at(
+        &self,
+        concern: ReadConcern,
+    ) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
         catalog::check_name_to_read(&self.name)?;
-        let view = self.database.view()?;
+        let view = self.database.view_at(concern)?;
         Ok(view.collection(&self.name, self.database.catalog())?.map(|meta| (view, meta)))
     }
 }

@@ -10,6 +10,17 @@ use super::here_and_now;
 use crate::error::{Error, Result};
 use crate::query::{FindOptions, Hint, Stop, surroundings};
 
+/// What a read sees of what is not confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadConcern {
+    /// Everything that this peer holds, the tail included: what a later merge may yet order otherwise.
+    #[default]
+    Local,
+    /// What a majority of the indexers has confirmed: it will never be taken back. Of a database that nobody has founded
+    /// that is nothing.
+    Majority,
+}
+
 /// What any read may say besides what it asks for: by which index, and for how long.
 #[derive(Debug, Clone, Default)]
 #[must_use = "options do nothing until they are given to a read"]
@@ -19,6 +30,7 @@ pub struct ReadOptions {
     variables: Option<Given>,
     collation: Option<Given>,
     max_time: Option<Duration>,
+    read_concern: ReadConcern,
     stop: Stop,
 }
 
@@ -44,6 +56,12 @@ impl ReadOptions {
     /// No longer than this, from when it is run: then it, or its cursor, fails with `MaxTimeMSExpired` (50).
     pub fn max_time(mut self, max_time: Duration) -> Self {
         self.max_time = Some(max_time);
+        self
+    }
+
+    /// Of what is confirmed only, or of everything that this peer holds.
+    pub fn read_concern(mut self, read_concern: ReadConcern) -> Self {
+        self.read_concern = read_concern;
         self
     }
 
@@ -76,6 +94,11 @@ impl ReadOptions {
             stop.when(exhausted_after(max_time));
         }
         stop
+    }
+
+    /// What is seen of what is not confirmed.
+    pub(super) fn concern(&self) -> ReadConcern {
+        self.read_concern
     }
 
     /// The index to use.
@@ -133,6 +156,11 @@ macro_rules! takes_read_options {
             /// No longer than this: see [`ReadOptions::max_time`].
             pub fn max_time(self, max_time: Duration) -> Self {
                 self.change_options(|options| options.max_time(max_time))
+            }
+
+            /// Of what is confirmed only, or of everything: see [`ReadOptions::read_concern`].
+            pub fn read_concern(self, read_concern: $crate::ReadConcern) -> Self {
+                self.change_options(|options| options.read_concern(read_concern))
             }
 
             /// Only until this says yes: see [`ReadOptions::stop_when`].

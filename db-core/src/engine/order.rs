@@ -122,8 +122,10 @@ impl Batch<'_, '_> {
         }
         // The part now is the beginning of the applied tail: it is confirmed, and needs no undo any more.
         let count = part.entries.len();
-        for number in &part.entries {
-            if self.take_fresh_undo(number.0).is_none() {
+        for (position, number) in (self.state.base..).zip(&part.entries) {
+            let fresh = self.take_fresh_undo(number.0);
+            self.unlist(number.0, position)?;
+            if fresh.is_none() {
                 self.tables.remove_undo(number.0)?;
             }
         }
@@ -158,6 +160,7 @@ impl Batch<'_, '_> {
         let position = self.state.base + self.state.applied.len() as u64;
         self.state.applied.push(number);
         self.tables.put_ordered(position, number.0)?;
+        self.state.unlisted.insert(number.0, position);
         if let Some(undo) = undo {
             self.state.fresh_undo_bytes += undo.bytes();
             self.state.fresh_undo.insert(number.0, undo);
@@ -172,7 +175,7 @@ impl Batch<'_, '_> {
 
     /// Undoes the applied tail beyond its first `kept` entries, the last first, until that has cost about `bytes_max`; gives
     /// what it has cost.
-    fn undo_from(&mut self, kept: usize, bytes_max: usize) -> Result<usize> {
+    pub(super) fn undo_from(&mut self, kept: usize, bytes_max: usize) -> Result<usize> {
         let mut bytes = 0_usize;
         if self.state.applied.len() <= kept {
             return Ok(bytes);
@@ -181,6 +184,7 @@ impl Batch<'_, '_> {
         while self.state.applied.len() > kept && bytes <= bytes_max {
             let Some(number) = self.state.applied.pop() else { break };
             let fresh = self.take_fresh_undo(number.0);
+            self.unlist(number.0, self.state.base + self.state.applied.len() as u64)?;
             let undone = self.with_view(number.0, |view, _| view.undo_entry(fresh.as_ref()))?;
             bytes = bytes.saturating_add(undone + ENTRY_BYTES);
             self.state.unordered.insert(number.0);
@@ -198,11 +202,28 @@ impl Batch<'_, '_> {
     }
 
     fn store_fresh_undo(&mut self) -> Result<()> {
-        for (number, undo) in std::mem::take(&mut self.state.fresh_undo) {
-            self.tables.put_undo(number, &undo)?;
+        let fresh = std::mem::take(&mut self.state.fresh_undo);
+        let mut overwritten = Vec::new();
+        for (number, position) in std::mem::take(&mut self.state.unlisted) {
+            match fresh.get(&number) {
+                Some(undo) => overwritten.push((position, undo)),
+                None => self.tables.note_stored_overwritten(position, number)?,
+            }
+        }
+        self.tables.note_overwritten(&overwritten)?;
+        for (number, undo) in &fresh {
+            self.tables.put_undo(*number, undo)?;
         }
         self.state.fresh_undo_bytes = 0;
         Ok(())
+    }
+
+    /// Forgets key by key what an entry has overwritten that leaves the tail; before its undo record goes.
+    fn unlist(&mut self, number: u64, position: u64) -> Result<()> {
+        if self.state.unlisted.remove(&number).is_some() {
+            return Ok(()); // it was never noted
+        }
+        self.tables.forget_overwritten(position, number)
     }
 
     /// Whether an applied entry beyond the first `kept` of the tail holds a change of members.

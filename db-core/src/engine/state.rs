@@ -42,6 +42,8 @@ pub(crate) struct State {
     /// grow too large together.
     pub(super) fresh_undo: BTreeMap<u64, Undo>,
     pub(super) fresh_undo_bytes: usize,
+    /// Of the applied tail, the entries of which it is not yet noted key by key what they overwrote, with their positions.
+    pub(super) unlisted: BTreeMap<u64, u64>,
     /// Whether ordering what is stored has been interrupted, so that the applied tail is neither the old nor the new.
     pub(super) is_settling: bool,
     /// Catalog records as the view holds them.
@@ -84,6 +86,7 @@ impl State {
             forked: BTreeSet::new(),
             fresh_undo: BTreeMap::new(),
             fresh_undo_bytes: 0,
+            unlisted: BTreeMap::new(),
             is_settling: false,
             catalog: CatalogCache::default(),
             missing_head: None,

@@ -4,15 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use db_index::{Branch, KeyFilter, KeyRange, ScanDirection, prefix_end};
-use redb::AccessGuard;
 
-use super::source::{KeyRange as OpenRange, Source};
+use super::source::Source;
 use crate::error::Result;
 use crate::view::catalog::{CollectionMeta, IndexMeta};
 use crate::view::keyspace::{self, PREFIX_BYTES};
-
-/// A key of the view and its value.
-pub(super) type Item<'s> = (AccessGuard<'s, &'static [u8]>, AccessGuard<'s, &'static [u8]>);
+use crate::view::{Item, KeyRange as OpenRange};
 
 /// A branch being read.
 pub(super) struct OpenBranch<'s> {
@@ -110,7 +107,7 @@ impl<'s> OpenRun<'s> {
                     ScanDirection::Backward => range.next_back(),
                 };
                 if let Some(item) = item {
-                    return Ok(Some(item?));
+                    return item.map(Some);
                 }
             }
             let Some(range) = self.ranges.pop_front() else { return Ok(None) };

@@ -3,11 +3,12 @@
 use bson::RawDocument;
 use db_index::{Filter, split_types};
 
-use super::branch::{Item, OpenBranch};
+use super::branch::OpenBranch;
 use super::execute::ExecutionStats;
 use super::seen::Seen;
 use super::{Source, Stop};
 use crate::error::{Error, Result};
+use crate::view::Item;
 use crate::view::catalog::IndexMeta;
 use crate::view::keyspace::{self, PREFIX_BYTES};
 

@@ -11,6 +11,7 @@
 //! named      writer                   -> nothing     who stands in a stored change of members, in force or not
 //! unordered  entry number             -> nothing     stored, not yet ordered and applied
 //! undo       entry number, part       -> what the part of the entry overwrote, for the tail only
+//! overwritten  key of the view, position -> what stood there before the entry of the tail at this position
 //! view       key                      -> value
 //! ```
 
@@ -23,6 +24,7 @@ use redb::{
 
 use crate::error::Result;
 use crate::ids::{EntryHash, WriterKey};
+use crate::view::confirmed::{self, OverwrittenKey, OverwrittenTable};
 use crate::view::journal::{Undo, UndoTable};
 use crate::view::{BytesTable, ViewSnapshot};
 
@@ -39,6 +41,7 @@ const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
 const UNORDERED: TableDefinition<'_, u64, ()> = TableDefinition::new("unordered");
 const NAMED: TableDefinition<'_, [u8; 32], ()> = TableDefinition::new("named");
 const UNDO: TableDefinition<'_, (u64, u32), &'static [u8]> = TableDefinition::new("undo");
+const OVERWRITTEN: TableDefinition<'_, OverwrittenKey, &'static [u8]> = TableDefinition::new("overwritten");
 const VIEW: TableDefinition<'_, &'static [u8], &'static [u8]> = TableDefinition::new("view");
 
 /// Under which name of `meta` the database's identity stands.
@@ -60,6 +63,7 @@ pub(crate) struct Tables<'txn> {
     named: Table<'txn, [u8; 32], ()>,
     unordered: Table<'txn, u64, ()>,
     pub(crate) undo: UndoTable<'txn>,
+    overwritten: OverwrittenTable<'txn>,
     pub(crate) view: BytesTable<'txn>,
 }
 
@@ -76,6 +80,7 @@ impl<'txn> Tables<'txn> {
             named: transaction.open_table(NAMED)?,
             unordered: transaction.open_table(UNORDERED)?,
             undo: transaction.open_table(UNDO)?,
+            overwritten: transaction.open_table(OVERWRITTEN)?,
             view: transaction.open_table(VIEW)?,
         })
     }
@@ -154,6 +159,7 @@ impl<'txn> Tables<'txn> {
     pub(crate) fn clear_order_and_view(&mut self) -> Result<()> {
         self.order.retain(|_, _| false)?;
         self.undo.retain(|_, _| false)?;
+        self.overwritten.retain(|_, _| false)?;
         self.view.retain(|_, _| false)?;
         Ok(())
     }
@@ -161,6 +167,27 @@ impl<'txn> Tables<'txn> {
     /// Keeps the undo record of an entry that has but one part.
     pub(crate) fn put_undo(&mut self, number: u64, undo: &Undo) -> Result<()> {
         self.undo.insert((number, 0), &undo.encode()[..])?;
+        Ok(())
+    }
+
+    /// Notes key by key what the entries at these positions have overwritten.
+    pub(crate) fn note_overwritten(&mut self, overwritten: &[(u64, &Undo)]) -> Result<()> {
+        confirmed::note(&mut self.overwritten, overwritten)
+    }
+
+    /// Notes key by key what the entry at `position` has overwritten, whose undo records are stored.
+    pub(crate) fn note_stored_overwritten(&mut self, position: u64, number: u64) -> Result<()> {
+        for part in self.undo.range((number, 0)..=(number, u32::MAX))? {
+            confirmed::note_part(&mut self.overwritten, position, &Undo::decode(part?.1.value())?)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets key by key what the entry at `position` has overwritten, whose undo records are stored.
+    pub(crate) fn forget_overwritten(&mut self, position: u64, number: u64) -> Result<()> {
+        for part in self.undo.range((number, 0)..=(number, u32::MAX))? {
+            confirmed::forget(&mut self.overwritten, position, &Undo::decode(part?.1.value())?)?;
+        }
         Ok(())
     }
 
@@ -177,7 +204,7 @@ impl<'txn> Tables<'txn> {
 /// The view as a read transaction sees it; none in a file that has just been made.
 pub(crate) fn view_snapshot(transaction: &ReadTransaction) -> Result<Option<ViewSnapshot>> {
     match transaction.open_table(VIEW) {
-        Ok(view) => Ok(Some(ViewSnapshot::new(view))),
+        Ok(view) => Ok(Some(ViewSnapshot::new(view, transaction.open_table(OVERWRITTEN)?))),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -8,12 +8,12 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
-use redb::{CursorError, Range, ReadableTable};
+use redb::{CursorError, ReadableTable};
 
+use super::keyspace::KeyBounds;
 use super::work::Work;
-use super::{BytesTable, ReadView, Stored, keyspace};
+use super::{BytesTable, KeyRange, ReadView, Stored, keyspace};
 use crate::bytes::{Malformed, Put, Reader};
 use crate::error::{Error, Result};
 
@@ -248,15 +248,12 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
 
 impl ReadView for ViewWriter<'_, '_> {
     fn get(&self, key: &[u8]) -> Result<Option<Stored<'_>>> {
-        Ok(self.table.get(key)?)
+        Ok(self.table.get(key)?.map(Stored::Page))
     }
 
-    fn range(
-        &self,
-        (low, high): (Bound<Vec<u8>>, Bound<Vec<u8>>),
-    ) -> Result<Range<'_, &'static [u8], &'static [u8]>> {
+    fn range(&self, (low, high): KeyBounds) -> Result<KeyRange<'_>> {
         let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
-        Ok(self.table.range::<&[u8]>(bounds)?)
+        Ok(KeyRange::Latest(self.table.range::<&[u8]>(bounds)?))
     }
 }
 
@@ -272,6 +269,11 @@ pub(crate) struct Undo {
 }
 
 impl Undo {
+    /// Each key that is noted by itself, and what stood there before.
+    pub(super) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.before.iter().map(|(key, before)| (key.as_slice(), before.as_deref()))
+    }
+
     /// About how much memory it takes.
     pub(crate) fn bytes(&self) -> usize {
         let fresh: usize = self.fresh.iter().map(|prefix| bytes_of(prefix, None)).sum();
@@ -301,7 +303,8 @@ impl Undo {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    /// Reads a stored record.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let mut undo = Self::default();
         while reader.remaining() > 0 {
@@ -324,6 +327,7 @@ fn bytes_of(key: &[u8], before: Option<&[u8]>) -> usize {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::ops::Bound;
 
     use proptest::prelude::*;
     use redb::{ReadableTableMetadata, TableDefinition};

@@ -1,10 +1,8 @@
 //! Who may write, who votes and who administers: a part of the view, so that it is the same everywhere at one place of
 //! the order.
 
-use redb::AccessGuard;
-
 use super::journal::ViewWriter;
-use super::{ReadView, keyspace};
+use super::{ReadView, Stored, keyspace};
 use crate::entry::{Admission, Genesis, verifying_key};
 use crate::error::Result;
 use crate::ids::WriterKey;
@@ -62,7 +60,7 @@ pub(crate) fn all(view: &impl ReadView) -> Result<Vec<(WriterKey, Roles)>> {
 /// The indexers, ascending; never empty.
 pub(crate) fn indexers(view: &impl ReadView) -> Result<Vec<WriterKey>> {
     let stored = view.get(keyspace::INDEXERS)?;
-    let bytes = stored.as_ref().map(AccessGuard::value).unwrap_or_default();
+    let bytes = stored.as_ref().map(Stored::value).unwrap_or_default();
     Ok(bytes.as_chunks::<32>().0.iter().map(|key| WriterKey::from_bytes(*key)).collect())
 }
 

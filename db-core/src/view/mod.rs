@@ -2,6 +2,7 @@
 //! of one redb table.
 
 pub(crate) mod catalog;
+pub(crate) mod confirmed;
 pub(crate) mod digest;
 pub(crate) mod documents;
 pub(crate) mod journal;
@@ -9,33 +10,31 @@ pub(crate) mod keyspace;
 pub(crate) mod members;
 pub(crate) mod shared_catalog;
 pub(crate) mod statistics;
+mod stored;
 pub(crate) mod work;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{AccessGuard, Range, ReadableTable};
+use redb::{ReadOnlyTable, ReadableTableMetadata};
 
 use crate::error::Result;
 use catalog::CollectionMeta;
+use confirmed::{ConfirmedRange, OverwrittenSnapshot};
+use keyspace::KeyBounds;
 use shared_catalog::SharedCatalog;
+pub(crate) use stored::{Item, KeyRange, Stored};
 
 /// A table of bytes to bytes inside a write transaction.
 pub(crate) type BytesTable<'txn> = redb::Table<'txn, &'static [u8], &'static [u8]>;
-/// A stored value, borrowed from the page it lies on.
-pub(crate) type Stored<'a> = AccessGuard<'a, &'static [u8]>;
 
 /// Reading access to the view, the same for a snapshot and for the transaction that changes it.
 pub(crate) trait ReadView {
     /// The value under `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Stored<'_>>>;
 
-    /// The keys between the bounds with their values, ascending; iterates from both ends.
-    fn range(
-        &self,
-        bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>),
-    ) -> Result<Range<'_, &'static [u8], &'static [u8]>>;
+    /// The keys between the bounds with their values, ascending, or descending from the other end.
+    fn range(&self, bounds: KeyBounds) -> Result<KeyRange<'_>>;
 }
 
 /// The view as a snapshot saw it. Clones share the snapshot, and what was read of its catalog.
@@ -43,18 +42,62 @@ pub(crate) trait ReadView {
 pub(crate) struct ViewSnapshot(Arc<Snapshot>);
 
 struct Snapshot {
-    table: redb::ReadOnlyTable<&'static [u8], &'static [u8]>,
+    tables: Arc<SnapshotTables>,
+    /// Whether the tail is looked through.
+    is_confirmed: bool,
     catalog: Mutex<BTreeMap<String, Arc<CollectionMeta>>>,
 }
 
+struct SnapshotTables {
+    view: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    overwritten: OverwrittenSnapshot,
+}
+
 impl ViewSnapshot {
-    pub(crate) fn new(table: redb::ReadOnlyTable<&'static [u8], &'static [u8]>) -> Self {
-        Self(Arc::new(Snapshot { table, catalog: Mutex::default() }))
+    /// The view as it is, with what the tail has overwritten of it.
+    pub(crate) fn new(
+        view: ReadOnlyTable<&'static [u8], &'static [u8]>,
+        overwritten: OverwrittenSnapshot,
+    ) -> Self {
+        Self::of(Arc::new(SnapshotTables { view, overwritten }), false)
     }
 
-    /// The table, whose values live as long as they are held.
-    pub(crate) fn table(&self) -> &redb::ReadOnlyTable<&'static [u8], &'static [u8]> {
-        &self.0.table
+    fn of(tables: Arc<SnapshotTables>, is_confirmed: bool) -> Self {
+        Self(Arc::new(Snapshot { tables, is_confirmed, catalog: Mutex::default() }))
+    }
+
+    /// The view as it was before the tail: what is confirmed.
+    pub(crate) fn confirmed(&self) -> Result<Self> {
+        // Without a tail they are the same.
+        if self.0.is_confirmed || self.0.tables.overwritten.is_empty()? {
+            return Ok(self.clone());
+        }
+        Ok(Self::of(Arc::clone(&self.0.tables), true))
+    }
+
+    /// The value under `key`, which lives as long as it is held.
+    pub(crate) fn value(&self, key: &[u8]) -> Result<Option<Stored<'static>>> {
+        let tables = &self.0.tables;
+        if self.0.is_confirmed
+            && let Some(before) = confirmed::before(&tables.overwritten, key)?
+        {
+            return Ok(before);
+        }
+        Ok(tables.view.get(key)?.map(Stored::Page))
+    }
+
+    /// The keys between the bounds, which live as long as they are held.
+    pub(crate) fn keys(&self, bounds: &KeyBounds) -> Result<KeyRange<'static>> {
+        let (low, high) = bounds;
+        let tables = &self.0.tables;
+        let latest = tables
+            .view
+            .range::<&[u8]>((low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice)))?;
+        if !self.0.is_confirmed {
+            return Ok(KeyRange::Latest(latest));
+        }
+        let range = ConfirmedRange::new(latest, &tables.overwritten, bounds)?;
+        Ok(KeyRange::Confirmed(Box::new(range)))
     }
 
     /// The collection called `name`, if it exists, from what `shared` knows of earlier snapshots.
@@ -78,14 +121,10 @@ impl ViewSnapshot {
 
 impl ReadView for ViewSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Stored<'_>>> {
-        Ok(ReadableTable::get(&self.0.table, key)?)
+        self.value(key)
     }
 
-    fn range(
-        &self,
-        (low, high): (Bound<Vec<u8>>, Bound<Vec<u8>>),
-    ) -> Result<Range<'_, &'static [u8], &'static [u8]>> {
-        let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
-        Ok(ReadableTable::range::<&[u8]>(&self.0.table, bounds)?)
+    fn range(&self, bounds: KeyBounds) -> Result<KeyRange<'_>> {
+        self.keys(&bounds)
     }
 }

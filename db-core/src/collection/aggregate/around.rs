@@ -8,6 +8,7 @@ use db_index::{
     PipelineFind, QueryError, Rows,
 };
 
+use crate::collection::ReadConcern;
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::query::{Compiled, Execution, Stop};
@@ -27,8 +28,13 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// The database as it is now, for a pipeline that compares strings by this collation, read until `stop` says that it is
     /// enough.
-    pub(super) fn new(database: Database, stop: Stop, collation: Option<Collation>) -> Result<Self> {
-        let view = Arc::new(database.view()?);
+    pub(super) fn new(
+        database: Database,
+        concern: ReadConcern,
+        stop: Stop,
+        collation: Option<Collation>,
+    ) -> Result<Self> {
+        let view = Arc::new(database.view_at(concern)?);
         Ok(Self { database, view, stop, collation })
     }
 

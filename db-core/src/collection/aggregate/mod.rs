@@ -13,7 +13,7 @@ use db_index::{Collation, ErrorCode, Pipeline, PipelineSettings, QueryError};
 
 use self::around::Snapshot;
 use super::documents::{ToRawDocument, checked_pipeline};
-use super::reading::{ReadOptions, takes_read_options};
+use super::reading::{ReadConcern, ReadOptions, takes_read_options};
 use super::{Collection, Cursor, RawCursor};
 use crate::database::Database;
 use crate::error::Result;
@@ -132,7 +132,7 @@ impl<T> Aggregate<T> {
         let mut stages = Vec::new();
         if let Some(leading) = begun.leading()? {
             let collection = begun.database.collection::<Document>(&begun.collection);
-            let opened = collection.open()?;
+            let opened = collection.open_at(begun.concern)?;
             let explanation = Explanation { purpose: Purpose::Find, executes };
             let find = query::explain(&collection.namespace(), opened, &leading, explanation)?;
             if begun.pipeline.stage_names().is_empty() && begun.pipeline.target().is_none() {
@@ -149,7 +149,7 @@ impl<T> Aggregate<T> {
     fn begin(self) -> Result<Begun> {
         let opened = match self.collection.as_str() {
             "" => None,
-            name => self.database.collection::<Document>(name).open()?,
+            name => self.database.collection::<Document>(name).open_at(self.options.concern())?,
         };
         let meta = opened.as_ref().map(|(_, meta)| &**meta);
         let collation = meta.and_then(|meta| meta.options.collation.as_deref());
@@ -166,6 +166,7 @@ impl<T> Aggregate<T> {
             collection: self.collection,
             pipeline,
             collation,
+            concern: self.options.concern(),
             stop: self.options.stop(),
             hint: self.options.index().cloned(),
         })
@@ -178,14 +179,15 @@ struct Begun {
     collection: String,
     pipeline: Pipeline,
     collation: Option<Collation>,
+    concern: ReadConcern,
     stop: Stop,
     hint: Option<Hint>,
 }
 
 impl Begun {
     fn run(&self) -> Result<RawCursor> {
-        let around =
-            Arc::new(Snapshot::new(self.database.clone(), self.stop.clone(), self.collation.clone())?);
+        let (database, collation) = (self.database.clone(), self.collation.clone());
+        let around = Arc::new(Snapshot::new(database, self.concern, self.stop.clone(), collation)?);
         if let Some(target) = self.pipeline.target() {
             write::check(target, &self.database, &around)?;
         }

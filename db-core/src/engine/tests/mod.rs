@@ -4,6 +4,7 @@ mod agreement;
 mod builds;
 mod catalog;
 mod hostile;
+mod levels;
 mod power_cuts;
 mod sim_disk;
 

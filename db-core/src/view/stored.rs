@@ -1,0 +1,65 @@
+//! What reading the view gives: bytes as they lie on a page, or as they stood before the tail.
+
+use redb::{AccessGuard, Range};
+
+use super::confirmed::ConfirmedRange;
+use crate::error::Result;
+
+/// A stored key or value.
+pub(crate) enum Stored<'a> {
+    /// Borrowed from the page it lies on.
+    Page(AccessGuard<'a, &'static [u8]>),
+    /// What stood there before the tail.
+    Before(Vec<u8>),
+}
+
+impl Stored<'_> {
+    /// The bytes.
+    pub(crate) fn value(&self) -> &[u8] {
+        match self {
+            Self::Page(page) => page.value(),
+            Self::Before(bytes) => bytes,
+        }
+    }
+}
+
+/// A key of the view and its value.
+pub(crate) type Item<'a> = (Stored<'a>, Stored<'a>);
+
+/// A range of keys being read, from one end or from the other, not from both.
+pub(crate) enum KeyRange<'a> {
+    /// Of the view as it is.
+    Latest(Range<'a, &'static [u8], &'static [u8]>),
+    /// Of the view before the tail.
+    Confirmed(Box<ConfirmedRange<'a>>),
+}
+
+impl<'a> KeyRange<'a> {
+    /// The last key that has not been read.
+    pub(crate) fn next_back(&mut self) -> Option<Result<Item<'a>>> {
+        match self {
+            Self::Latest(range) => range.next_back().map(of_page),
+            Self::Confirmed(range) => range.next_back().transpose(),
+        }
+    }
+}
+
+impl<'a> Iterator for KeyRange<'a> {
+    type Item = Result<Item<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Latest(range) => range.next().map(of_page),
+            Self::Confirmed(range) => range.next().transpose(),
+        }
+    }
+}
+
+type Page<'a> = AccessGuard<'a, &'static [u8]>;
+
+pub(super) fn of_page<'a>(
+    read: std::result::Result<(Page<'a>, Page<'a>), redb::StorageError>,
+) -> Result<Item<'a>> {
+    let (key, value) = read?;
+    Ok((Stored::Page(key), Stored::Page(value)))
+}
