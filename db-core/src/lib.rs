@@ -18,6 +18,7 @@ mod operation;
 mod payload;
 mod peer_address;
 mod query;
+mod receipt;
 mod storage;
 mod store;
 #[cfg(feature = "swarm")]
@@ -48,9 +49,10 @@ pub use log::{LogPage, LogRange, LoggedEntry, LoggedOperation, Place, RejectedOp
 pub use log_reader::{LogReader, StoredRun, Tip};
 pub use peer_address::{EndpointKey, PeerAddress, PeerAddressError, SOCKETS_MAX};
 pub use query::Hint;
+pub use receipt::{Acknowledged, Outcome, Receipt, ReceiptState};
 pub use store::Store;
 pub use sync::{
     CloseReason, FRAME_BYTES_MAX, Session, SessionConfig, SessionOutput, SessionStats, frame_bytes_max,
 };
 pub use ticket::{TICKET_ADDRESSES_MAX, TICKET_NAME_BYTES_MAX, TICKET_TEXT_MAX, Ticket, TicketError};
-pub use write::Write;
+pub use write::{MajorityWrite, Write};

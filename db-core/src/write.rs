@@ -2,6 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::time::Duration;
 
 use bson::{Document, RawDocument, RawDocumentBuf};
 use db_index::{Update, UpdateOptions};
@@ -13,6 +14,7 @@ use crate::driver::worker::Command;
 use crate::engine::{DeleteRequest, Reply, Request, UpdateRequest};
 use crate::error::{Error, Result};
 use crate::query::{self, Explanation, FindOptions, Purpose};
+use crate::receipt::{Acknowledged, Receipt};
 
 /// A write that does nothing until it is awaited, or run with [`Write::run`]. When either returns, the write is durable on
 /// this device.
@@ -40,6 +42,32 @@ impl<T> Write<T> {
             self.request = Err(error);
         }
         self
+    }
+
+    /// The same write, giving its receipt as well: with it the caller can follow what becomes of the write.
+    ///
+    /// A call that fails in part (an ordered insert that meets a duplicate) gives its error and no receipt; what of it was
+    /// logged is listed by [`Database::receipts`].
+    pub fn with_receipt(self) -> Write<(T, Receipt)>
+    where
+        T: 'static,
+    {
+        let Self { database, request, finish } = self;
+        let of = database.clone();
+        Write::new(database, request, move |reply| {
+            let receipt = Receipt::new(of, reply.entry);
+            Ok((finish(reply)?, receipt))
+        })
+    }
+
+    /// The same write with MongoDB's write concern `majority`: it is durable on this device as ever, and then waited for
+    /// until a majority of the indexers has confirmed its place, but no longer than `timeout` if there is one. That it was
+    /// not confirmed in time is no error: the write stands, and is confirmed when indexers are met.
+    pub fn majority(self, timeout: Option<Duration>) -> MajorityWrite<T>
+    where
+        T: 'static,
+    {
+        MajorityWrite { write: self.with_receipt(), timeout }
     }
 
     /// Blocks until the write is durable.
@@ -113,6 +141,41 @@ fn finding(request: Request, of_collection: Option<&RawDocument>) -> Result<(Fin
     };
     let limit = u64::from(!multi);
     Ok((FindOptions { filter, sort, limit, hint, context, ..FindOptions::default() }, purpose))
+}
+
+/// A write that is waited for until it is confirmed: see [`Write::majority`]. It does nothing until it is awaited or run.
+#[must_use = "a write does nothing until it is awaited or run"]
+pub struct MajorityWrite<T> {
+    write: Write<(T, Receipt)>,
+    timeout: Option<Duration>,
+}
+
+impl<T> MajorityWrite<T> {
+    /// Blocks until the write is confirmed, or the time is over.
+    ///
+    /// # Errors
+    /// Those of the call; `Unavailable` if the storage fails or the database is closed.
+    ///
+    /// # Panics
+    /// Within async code: await the write there.
+    pub fn run(self) -> Result<Acknowledged<T>> {
+        let (result, receipt) = self.write.run()?;
+        let confirmed = receipt.wait_confirmed_blocking(self.timeout)?.is_some();
+        Ok(Acknowledged { result, receipt, confirmed })
+    }
+}
+
+impl<T: Send + 'static> IntoFuture for MajorityWrite<T> {
+    type Output = Result<Acknowledged<T>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<Acknowledged<T>>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let (result, receipt) = self.write.await?;
+            let confirmed = receipt.wait_confirmed(self.timeout).await?.is_some();
+            Ok(Acknowledged { result, receipt, confirmed })
+        })
+    }
 }
 
 impl<T: 'static> IntoFuture for Write<T> {

@@ -47,7 +47,7 @@ impl Applier<'_> {
                     self.observer.index_build(&progress);
                 }
                 progress.documents += 1;
-                let (key, document) = item.map_err(Error::from)?;
+                let (key, document) = item?;
                 let document = RawDocument::from_bytes(document.value())
                     .map_err(|_| Error::data("a stored document is damaged"))?;
                 let id_key = key.value().get(prefix.len()..).unwrap_or_default();

@@ -22,7 +22,7 @@ pub(crate) use append::Moment;
 #[cfg(test)]
 pub(crate) use ingest::IngestError;
 pub(crate) use request::{DeleteRequest, MergeRequest, Reply, Request, Returning, UpdateRequest};
-pub(crate) use state::read_confirmed;
+pub(crate) use state::{confirmed_of, read_confirmed};
 pub(crate) use trial::{unfinished_out, with_id_in_front};
 
 use crate::apply::{Applier, Observer};

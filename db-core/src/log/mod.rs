@@ -1,6 +1,7 @@
 //! The log for people and tools: the entries of all writers in their order, and what became of them.
 
 mod read;
+pub(crate) mod rejections;
 mod summary;
 
 use crate::database::Database;

@@ -2,22 +2,17 @@
 
 use std::collections::VecDeque;
 
-use bson::{RawDocument, rawdoc};
-
+use super::rejections::Rejections;
 use super::summary::summary;
-use super::{LogPage, LogRange, LoggedEntry, Place, RejectedOperation};
+use super::{LogPage, LogRange, LoggedEntry, Place};
 use crate::apply::read_operations;
 use crate::database::{Database, no_view};
 use crate::engine::read_confirmed;
 use crate::entry::Header;
 use crate::error::{Error, Result};
-use crate::ids::EntryHash;
 use crate::limits;
 use crate::linearizer::{Ballot, Standing, Voter};
 use crate::storage::{self, EntryRecord, LogSnapshot, OrderSnapshot};
-use crate::view::catalog::{self, REJECTED};
-use crate::view::documents::id_key;
-use crate::view::{ReadView, ViewSnapshot, keyspace};
 
 /// How many entries behind the page are read for the votes that tell its anchors.
 const LOOKAHEAD_ENTRIES: usize = 256;
@@ -176,52 +171,4 @@ fn describe(
         unreadable,
         rejected: if is_rejectable { rejections.of(&hash)? } else { Vec::new() },
     })
-}
-
-/// What `system.rejected` says of entries.
-struct Rejections<'a> {
-    view: &'a ViewSnapshot,
-    /// The collection, if anything was ever rejected.
-    collection: Option<u32>,
-}
-
-impl<'a> Rejections<'a> {
-    fn open(view: &'a ViewSnapshot) -> Result<Self> {
-        Ok(Self { view, collection: catalog::collection(view, REJECTED)?.map(|meta| meta.id) })
-    }
-
-    fn of(&self, entry: &EntryHash) -> Result<Vec<RejectedOperation>> {
-        let Some(collection) = self.collection else { return Ok(Vec::new()) };
-        let key = |operation: i64| {
-            let entry = bson::Binary {
-                subtype: bson::spec::BinarySubtype::Generic,
-                bytes: entry.as_bytes().to_vec(),
-            };
-            let document = rawdoc! { "_id": { "entry": entry, "operation": operation } };
-            catalog::id_of(&document).map(|id| keyspace::document(collection, &id_key(id)))
-        };
-        let (Some(low), Some(high)) = (key(0), key(i64::MAX)) else { return Ok(Vec::new()) };
-        let bounds = (std::ops::Bound::Included(low), std::ops::Bound::Included(high));
-        let found = ReadView::range(self.view, bounds)?.take(limits::LOG_PARTS_MAX);
-        let read = |stored: &[u8]| {
-            let document = RawDocument::from_bytes(stored);
-            document.map(read_rejection).map_err(|_| Error::data("a stored document is damaged"))
-        };
-        found.map(|item| read(item?.1.value())).collect()
-    }
-}
-
-fn read_rejection(document: &RawDocument) -> RejectedOperation {
-    let number = |value: i64| u64::try_from(value).unwrap_or_default();
-    let id = document.get_document("_id");
-    let parts = document.get_array("parts").into_iter().flatten().flatten();
-    let parts = parts.filter_map(|part| {
-        let part = part.as_document()?;
-        Some((number(part.get_i64("part").ok()?), part.get_i32("code").ok()?))
-    });
-    RejectedOperation {
-        operation: id.ok().and_then(|id| id.get_i64("operation").ok()).map(number).unwrap_or_default(),
-        count: document.get_i64("count").map(number).unwrap_or_default(),
-        parts: parts.take(limits::LOG_PARTS_MAX).collect(),
-    }
 }

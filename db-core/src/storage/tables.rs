@@ -253,6 +253,21 @@ impl OrderSnapshot {
         Ok(self.ordered + self.unordered.len()?)
     }
 
+    /// Whether this entry has no place in the order yet.
+    pub(crate) fn is_unordered(&self, number: u64) -> Result<bool> {
+        Ok(self.unordered.get(number)?.is_some())
+    }
+
+    /// Whether this entry stands at `position` or after it.
+    pub(crate) fn has_from(&self, position: u64, number: u64) -> Result<bool> {
+        for item in self.order.range(position..)? {
+            if item?.1.value() == number {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The numbers of up to `limit` entries from this place on.
     pub(crate) fn numbers(&self, from: u64, limit: usize) -> Result<Vec<u64>> {
         let ordered = self.order.range(from..)?.take(limit).map(|item| Ok(item?.1.value()));

@@ -58,10 +58,20 @@ pub(crate) fn forget(table: &mut OverwrittenTable<'_>, position: u64, undo: &Und
     Ok(())
 }
 
+/// What the tail has made of a key.
+pub(super) enum Before {
+    /// Nothing: it stands in the view as it was confirmed.
+    Unchanged,
+    /// It has changed what was confirmed, if anything was.
+    Changed(Option<Stored<'static>>),
+}
+
 /// What stood under `key` before the tail, if an entry of the tail has changed it.
-pub(super) fn before(table: &OverwrittenSnapshot, key: &[u8]) -> Result<Option<Option<Stored<'static>>>> {
-    let row = table.range::<(&[u8], u64)>((key, 0)..=(key, u64::MAX))?.next().transpose()?;
-    row.map(|(_, row)| read_row(row.value())).transpose()
+pub(super) fn before(table: &OverwrittenSnapshot, key: &[u8]) -> Result<Before> {
+    match table.range::<(&[u8], u64)>((key, 0)..=(key, u64::MAX))?.next().transpose()? {
+        None => Ok(Before::Unchanged),
+        Some((_, row)) => Ok(Before::Changed(read_row(row.value())?)),
+    }
 }
 
 /// A range of keys of the view before the tail; read from one end or from the other, not from both.

@@ -215,7 +215,7 @@ impl CollectionWriter {
             for key in entries.entries.keys() {
                 let values = key.get(..key.len() - id_key.len()).unwrap_or_default();
                 for item in view.range(keyspace::prefix_bounds(values))? {
-                    let (stored, _) = item.map_err(Error::from)?;
+                    let (stored, _) = item?;
                     if stored.value() != key.as_slice() {
                         return Err(duplicate(index.definition.name(), "").into());
                     }

@@ -8,6 +8,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use redb::{CursorError, ReadableTable};
 
@@ -327,7 +328,6 @@ fn bytes_of(key: &[u8], before: Option<&[u8]>) -> usize {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::ops::Bound;
 
     use proptest::prelude::*;
     use redb::{ReadableTableMetadata, TableDefinition};

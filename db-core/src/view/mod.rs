@@ -20,7 +20,7 @@ use redb::{ReadOnlyTable, ReadableTableMetadata};
 
 use crate::error::Result;
 use catalog::CollectionMeta;
-use confirmed::{ConfirmedRange, OverwrittenSnapshot};
+use confirmed::{Before, ConfirmedRange, OverwrittenSnapshot};
 use keyspace::KeyBounds;
 use shared_catalog::SharedCatalog;
 pub(crate) use stored::{Item, KeyRange, Stored};
@@ -79,7 +79,7 @@ impl ViewSnapshot {
     pub(crate) fn value(&self, key: &[u8]) -> Result<Option<Stored<'static>>> {
         let tables = &self.0.tables;
         if self.0.is_confirmed
-            && let Some(before) = confirmed::before(&tables.overwritten, key)?
+            && let Before::Changed(before) = confirmed::before(&tables.overwritten, key)?
         {
             return Ok(before);
         }

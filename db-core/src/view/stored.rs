@@ -27,6 +27,7 @@ impl Stored<'_> {
 pub(crate) type Item<'a> = (Stored<'a>, Stored<'a>);
 
 /// A range of keys being read, from one end or from the other, not from both.
+#[allow(clippy::large_enum_variant)] // opening a range of the latest view takes no memory of the heap
 pub(crate) enum KeyRange<'a> {
     /// Of the view as it is.
     Latest(Range<'a, &'static [u8], &'static [u8]>),

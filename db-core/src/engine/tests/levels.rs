@@ -168,7 +168,7 @@ fn without_indexers_nothing_is_confirmed_and_with_one_everything() {
     let mut a = peer(1, &open());
     a.insert(rawdoc! { "_id": 1 }).unwrap();
     let confirmed = a.confirmed_view();
-    assert!(crate::view::catalog::collection(&confirmed, "c").unwrap().is_none());
+    assert!(catalog::collection(&confirmed, "c").unwrap().is_none());
     a.call(Request::SetIndexers { writers: vec![writer_key(1)] }).unwrap();
     assert_eq!(digest(&a.confirmed_view()).unwrap(), a.digest());
 }

@@ -1,0 +1,182 @@
+//! Receipts: what becomes of a write after the call has returned. It is durable at once, ordered soon, and confirmed when a
+//! majority of the indexers has settled its place; there it holds, or is rejected.
+//!
+//! A receipt holds nothing but the entry's hash: what it tells is read from the order and from `system.rejected`, and so it
+//! is the same after a restart.
+
+use std::time::Duration;
+
+use crate::database::{Database, Status, no_view};
+use crate::engine::confirmed_of;
+use crate::error::{Error, Result};
+use crate::ids::EntryHash;
+use crate::log::rejections::Rejections;
+use crate::log::{LogPage, LogRange, RejectedOperation};
+use crate::log_reader::LogReader;
+use crate::storage::{self, LogSnapshot, OrderSnapshot};
+
+/// How far a write has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceiptState {
+    /// It is stored on this device and has no place in the order yet.
+    Durable,
+    /// It has a place in the order that a later merge may still change, and with it what became of it.
+    Ordered(Outcome),
+    /// Its place in the order is settled, and what became of it with it.
+    Confirmed(Outcome),
+}
+
+/// What became of a write at its place in the order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// All of it holds.
+    Applied,
+    /// These operations did not hold there, in whole or in part, and changed nothing.
+    Rejected(Vec<RejectedOperation>),
+}
+
+/// The result of a write with the concern `majority`.
+#[derive(Debug, Clone)]
+pub struct Acknowledged<T> {
+    /// What the write did when it was made.
+    pub result: T,
+    /// What to follow it by.
+    pub receipt: Receipt,
+    /// Whether it was confirmed before the time was over. If not, it is durable on this device and may yet be rejected.
+    pub confirmed: bool,
+}
+
+/// What a write can be followed by. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    database: Database,
+    /// None if there was nothing to log: an update that met nothing.
+    entry: Option<EntryHash>,
+}
+
+impl Receipt {
+    pub(crate) fn new(database: Database, entry: Option<EntryHash>) -> Self {
+        Self { database, entry }
+    }
+
+    /// The entry that holds the write; none if it changed nothing and so was not logged.
+    pub fn entry(&self) -> Option<EntryHash> {
+        self.entry
+    }
+
+    /// How far the write has come.
+    ///
+    /// # Errors
+    /// `NotFound` if this peer does not hold the entry; if the storage fails.
+    pub fn state(&self) -> Result<ReceiptState> {
+        let Some(entry) = self.entry else { return Ok(ReceiptState::Confirmed(Outcome::Applied)) };
+        let transaction = self.database.begin_read()?;
+        let log = LogSnapshot::open(&transaction, self.database.id())?;
+        let number = log.number_of(&entry)?.ok_or_else(|| unknown(&entry))?;
+        let order = OrderSnapshot::open(&transaction)?;
+        if order.is_unordered(number)? {
+            return Ok(ReceiptState::Durable);
+        }
+        let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
+        let rejected = Rejections::open(&view)?.of(&entry)?;
+        let outcome = if rejected.is_empty() { Outcome::Applied } else { Outcome::Rejected(rejected) };
+        let confirmed = confirmed_of(&storage::engine_state_snapshot(&transaction)?.ok_or_else(no_view)?)?;
+        let is_tail = order.has_from(confirmed, number)?;
+        Ok(if is_tail { ReceiptState::Ordered(outcome) } else { ReceiptState::Confirmed(outcome) })
+    }
+
+    /// Waits until the write's place is confirmed, and tells what became of it there; `None` if `timeout` is over first.
+    ///
+    /// # Errors
+    /// As for [`Receipt::state`]; `Unavailable` if the database is closed first.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with a clock.
+    pub async fn wait_confirmed(&self, timeout: Option<Duration>) -> Result<Option<Outcome>> {
+        let confirmed = self.confirmed();
+        let Some(timeout) = timeout else { return confirmed.await.map(Some) };
+        tokio::time::timeout(timeout, confirmed).await.map_or(Ok(None), |outcome| outcome.map(Some))
+    }
+
+    /// As [`Receipt::wait_confirmed`], in blocking code.
+    ///
+    /// # Errors
+    /// As for [`Receipt::wait_confirmed`].
+    ///
+    /// # Panics
+    /// Within async code.
+    pub fn wait_confirmed_blocking(&self, timeout: Option<Duration>) -> Result<Option<Outcome>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let failed = |error| Error::invalid("no runtime to wait with").with_source(error);
+        runtime.map_err(failed)?.block_on(self.wait_confirmed(timeout))
+    }
+
+    /// Waits until the state is another than `known`, and gives it.
+    ///
+    /// # Errors
+    /// As for [`Receipt::wait_confirmed`].
+    pub async fn changed(&self, known: &ReceiptState) -> Result<ReceiptState> {
+        let mut seen: Option<(u64, u64, u64)> = None;
+        loop {
+            let status = self.database.wait_for(|status| Some(progress(status)) != seen).await?;
+            seen = Some(progress(&status));
+            let state = self.state()?;
+            if state != *known {
+                return Ok(state);
+            }
+        }
+    }
+
+    async fn confirmed(&self) -> Result<Outcome> {
+        // Read before the state: once that says no, the entry does not stand below this place, and of a long order only what
+        // is new has to be looked at.
+        let mut looked_at = self.database.status().confirmed;
+        let mut state = self.state()?;
+        loop {
+            if let ReceiptState::Confirmed(outcome) = state {
+                return Ok(outcome);
+            }
+            let status = self.database.wait_for(|status| status.confirmed != looked_at).await?;
+            let goes_back = status.confirmed < looked_at;
+            if goes_back || self.is_between(looked_at, status.confirmed)? {
+                state = self.state()?;
+            }
+            looked_at = status.confirmed;
+        }
+    }
+
+    /// Whether the entry stands at one of these places.
+    fn is_between(&self, from: u64, to: u64) -> Result<bool> {
+        let Some(entry) = self.entry else { return Ok(true) };
+        let transaction = self.database.begin_read()?;
+        let log = LogSnapshot::open(&transaction, self.database.id())?;
+        let number = log.number_of(&entry)?.ok_or_else(|| unknown(&entry))?;
+        Ok(storage::order_snapshot(&transaction, from, to)?.contains(&number))
+    }
+}
+
+impl Database {
+    /// The receipt of a write whose entry is known, whoever wrote it: that of an earlier run, for example.
+    pub fn receipt(&self, entry: EntryHash) -> Receipt {
+        Receipt::new(self.clone(), Some(entry))
+    }
+
+    /// This device's own writes with their places and what did not hold of them, in the shape of [`Database::log`], acks
+    /// among them; the last ones if `from` is none.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub fn receipts(&self, from: Option<u64>, limit: usize) -> Result<LogPage> {
+        self.log(&LogRange { from, limit, writer: Some(self.writer()) })
+    }
+}
+
+fn progress(status: &Status) -> (u64, u64, u64) {
+    (status.confirmed, status.tail, status.applied)
+}
+
+fn unknown(entry: &EntryHash) -> Error {
+    Error::not_found(format!("this peer does not hold the entry: entry={entry}"))
+}

@@ -1,0 +1,97 @@
+//! Receipts, write concerns and read concerns through the API.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use db_core::{ConnectionMonitor, Database, Outcome, ReadConcern, ReceiptState, Role, Store, run_connection};
+
+const LONG: Duration = Duration::from_mins(1);
+
+/// Carries a session between two databases until the handle is aborted.
+fn connect(a: &Database, b: &Database) -> tokio::task::JoinHandle<()> {
+    let (a, b) = (a.clone(), b.clone());
+    tokio::spawn(async move {
+        let (left, right) = tokio::io::duplex(1 << 16);
+        let (of_a, of_b) = (a.connect_peer([0; 32], true).await, b.connect_peer([0; 32], false).await);
+        let options = db_core::ConnectionOptions::default();
+        let _ = tokio::join!(
+            run_connection(left, of_a.unwrap(), options.clone(), ConnectionMonitor::default()),
+            run_connection(right, of_b.unwrap(), options, ConnectionMonitor::default()),
+        );
+    })
+}
+
+/// A database of two peers, of which the first is the only indexer.
+async fn pair() -> (Database, Database) {
+    let a = Store::in_memory().unwrap().create_database("notes").unwrap();
+    let b = Store::in_memory().unwrap().join(&a.ticket(Vec::new())).unwrap();
+    a.add_writer(b.writer(), Role::Writer).await.unwrap();
+    (a, b)
+}
+
+#[tokio::test]
+async fn the_only_indexers_write_is_confirmed_when_the_call_returns() {
+    let (a, _) = pair().await;
+    let notes = a.collection::<Document>("notes");
+    let (result, receipt) = notes.insert_one(doc! { "_id": 1 }).with_receipt().await.unwrap();
+    assert_eq!(result.inserted_id, 1.into());
+    assert_eq!(receipt.state().unwrap(), ReceiptState::Confirmed(Outcome::Applied));
+    let written = notes.insert_one(doc! { "_id": 2 }).majority(Some(LONG)).await.unwrap();
+    assert!(written.confirmed);
+}
+
+#[tokio::test]
+async fn a_write_apart_is_ordered_and_confirmed_once_the_indexer_is_met() {
+    let (a, b) = pair().await;
+    let session = connect(&a, &b);
+    b.wait_for(|status| status.confirmed > 0).await.unwrap();
+    session.abort();
+
+    let notes = b.collection::<Document>("notes");
+    let alone = notes.insert_one(doc! { "_id": 1 }).majority(Some(Duration::from_millis(1))).await.unwrap();
+    assert!(!alone.confirmed, "that is no error");
+    let receipt = alone.receipt;
+    assert_eq!(receipt.state().unwrap(), ReceiptState::Ordered(Outcome::Applied));
+    let count = |concern| notes.count_documents(doc! {}).read_concern(concern).run().unwrap();
+    assert_eq!((count(ReadConcern::Local), count(ReadConcern::Majority)), (1, 0));
+
+    let session = connect(&a, &b);
+    assert_eq!(receipt.wait_confirmed(Some(LONG)).await.unwrap(), Some(Outcome::Applied));
+    assert_eq!((count(ReadConcern::Local), count(ReadConcern::Majority)), (1, 1));
+    assert_eq!(b.receipt(receipt.entry().unwrap()).state().unwrap(), receipt.state().unwrap());
+    let mine = b.receipts(None, 10).unwrap();
+    assert_eq!(mine.entries.iter().filter(|entry| !entry.is_ack()).count(), 1);
+    session.abort();
+}
+
+#[tokio::test]
+async fn what_does_not_hold_where_it_is_ordered_is_rejected_with_its_code() {
+    let (a, b) = pair().await;
+    let unique = db_core::IndexModel::new(doc! { "n": 1 }).unique(true);
+    a.collection::<Document>("notes").create_index(unique).await.unwrap();
+    let session = connect(&a, &b);
+    b.wait_for(|status| status.confirmed > 1).await.unwrap();
+    session.abort();
+    session.await.unwrap_err();
+
+    let mine = b.collection::<Document>("notes").insert_one(doc! { "_id": "b", "n": 1 });
+    let (_, receipt) = mine.with_receipt().await.unwrap();
+    a.collection::<Document>("notes").insert_one(doc! { "_id": "a", "n": 1 }).await.unwrap();
+    let session = connect(&a, &b);
+    let Some(Outcome::Rejected(operations)) = receipt.wait_confirmed(Some(LONG)).await.unwrap() else {
+        panic!("the indexer's own insert was confirmed before")
+    };
+    assert_eq!(operations[0].parts, [(0, 11_000)]);
+    session.abort();
+}
+
+#[test]
+fn blocking_code_waits_too_and_a_write_of_nothing_is_confirmed() {
+    let database = Store::in_memory().unwrap().create_database("notes").unwrap();
+    let notes = database.collection::<Document>("notes");
+    assert!(notes.insert_one(doc! { "_id": 1 }).majority(None).run().unwrap().confirmed);
+    let nothing =
+        notes.update_one(doc! { "_id": 2 }, doc! { "$set": { "n": 1 } }).majority(None).run().unwrap();
+    assert!(nothing.confirmed && nothing.receipt.entry().is_none());
+}
