@@ -88,3 +88,6 @@ impl Epoch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

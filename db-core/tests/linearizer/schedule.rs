@@ -170,6 +170,19 @@ impl Network {
         unreachable!()
     }
 
+    /// The same, but of those who want to one is drawn, and all have seen its ack before the next is.
+    fn settle_one_by_one(&mut self, live: &[usize], dice: &mut Dice) {
+        self.sync_all(live);
+        loop {
+            let wishes: Vec<_> = live.iter().copied().filter(|who| self.wants_ack(*who)).collect();
+            if wishes.is_empty() {
+                return;
+            }
+            self.write(wishes[dice.below(wishes.len())], true);
+            self.sync_all(live);
+        }
+    }
+
     fn assert_all_confirmed(&self, live: &[usize]) {
         for who in live {
             assert!(!self.peers[*who].linearizer.has_unconfirmed_writes());
@@ -210,6 +223,26 @@ fn connected_peers_confirm_every_write_and_fall_silent() {
         let before = network.entries.len();
         assert_eq!(network.settle(&all), 0);
         assert_eq!(network.entries.len(), before, "an idle database is silent");
+    }
+}
+
+#[test]
+fn acks_that_wait_for_one_another_are_fewer() {
+    for indexers in [3, 5, 7] {
+        let (mut at_once, mut drawn) = (Network::new(indexers, indexers), Network::new(indexers, indexers));
+        let all: Vec<_> = (0..indexers).collect();
+        let mut dice = Dice(ChaCha8Rng::seed_from_u64(3));
+        for by in all.iter().cycle().take(40) {
+            at_once.write(*by, false);
+            at_once.settle(&all);
+            drawn.write(*by, false);
+            drawn.settle_one_by_one(&all, &mut dice);
+            drawn.assert_all_confirmed(&all);
+        }
+        let acks = |network: &Network| network.entries.iter().filter(|entry| entry.is_ack).count();
+        let (at_once, drawn) = (acks(&at_once), acks(&drawn));
+        assert!(drawn < at_once, "{indexers} indexers: {drawn} acks drawn, {at_once} at once");
+        assert!(drawn <= 40 * indexers, "{indexers} indexers: {drawn} acks for 40 writes");
     }
 }
 
