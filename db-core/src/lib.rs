@@ -9,6 +9,7 @@ mod engine;
 mod entry;
 mod error;
 mod error_line;
+mod faults;
 mod ids;
 pub mod limits;
 pub mod linearizer;
@@ -19,6 +20,8 @@ mod payload;
 mod peer_address;
 mod query;
 mod receipt;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod storage;
 mod store;
 #[cfg(feature = "swarm")]

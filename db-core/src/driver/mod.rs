@@ -1,6 +1,7 @@
 //! Drivers: what carries a session's frames over real streams. The only part of this crate, with the swarm, that knows
 //! clocks and tokio.
 
+mod acking;
 mod connection;
 mod link;
 mod monitor;

@@ -1,93 +1,140 @@
-//! When to order what a peer is still sending.
+//! When to order what peers have sent.
 //!
-//! Once it has sent all, everything is ordered at once and each entry is applied once. Until then readers should see
-//! something of it now and then, but what comes later may stand earlier in the order, and then most is applied again. So
-//! the times between grow with the time that has gone by: all of them together cost about as much as the last.
+//! What comes later may stand earlier in the order, and then what was applied is undone and applied again. So entries that
+//! arrive together are ordered together. Nobody says when the last of them has come, but three things are known: whether a
+//! peer is still sending what it held when it connected, how long nothing has come, and what ordering would cost now.
+//!
+//! - *Credit.* Each entry pays for two applications. Ordering now is *covered* if, after it, the credit that is left would pay
+//!   for undoing the whole tail once more. Whoever orders only when that is covered, and at last once for good, has applied
+//!   at most twice as often as it has entries, whatever comes when.
+//! - Everything waits until nothing has come for a moment: for longer, the more it costs. What undoes little is ordered at
+//!   once.
+//! - If that moment never comes, what is covered is ordered soon, and what is not after waits that double, so that readers see
+//!   something.
+//!
+//! When it is done changes what it costs and never the result.
 
 use std::time::{Duration, Instant};
 
-/// How long entries stay unordered at first while a peer is still sending.
-const WAIT_MIN: Duration = Duration::from_secs(5);
-/// How long at the most.
-const WAIT_MAX: Duration = Duration::from_mins(30);
-/// How many entries stay unordered at the most, if the tail is not longer.
-const UNORDERED_MAX: u64 = 100_000;
-/// Ordering takes no more than this part of the time.
-const IDLE_PARTS: u32 = 4;
+use crate::engine::Backlog;
+
+/// How long entries stay unordered at least while a peer is still sending.
+const SENDING_MIN: Duration = Duration::from_secs(5);
+/// How long what is not covered stays unordered at the most, the first time, while a peer is still sending.
+const SENDING_MAX: Duration = Duration::from_mins(1);
+/// The same while nobody is sending and entries come all the time.
+const STREAMING_MAX: Duration = Duration::from_secs(10);
+/// How long nothing must have come, for every moment that ordering takes.
+const QUIET_PARTS: u32 = 4;
+/// How long at least, if that undoes more than `UNDONE_FREE`; if it undoes more than there is credit for; and how long at the most.
+const QUIET_MIN: Duration = Duration::from_millis(100);
+const QUIET_UNPAID_MIN: Duration = Duration::from_secs(1);
+const QUIET_MAX: Duration = Duration::from_secs(10);
+const UNDONE_FREE: u64 = 32;
+/// Of what is covered that quiet is waited for so many times its length.
+const COVERED_PARTS: u32 = 4;
+/// Of the longest wait ordering takes no more than this part.
+const WAIT_PARTS: u32 = 16;
+/// How often the longest wait is doubled at the most.
+const DOUBLINGS_MAX: u32 = 6;
+/// What applying an entry is taken to cost until that is known, and how much is applied before it is known.
+const APPLICATION: Duration = Duration::from_micros(50);
+const APPLICATIONS_TOLD: u64 = 64;
 
 /// What is known of the present backlog.
 #[derive(Debug)]
 pub(super) struct Settling {
-    /// Since when there have been unordered entries.
+    /// Since when there have been unordered entries, and when the last came.
     since: Option<Instant>,
-    wait: Duration,
+    last_arrival: Option<Instant>,
+    /// How often in a row it was ordered what would better have waited.
+    forced: u32,
+    /// What applying an entry has cost of late.
+    application: Duration,
 }
 
 impl Default for Settling {
     fn default() -> Self {
-        Self { since: None, wait: WAIT_MIN }
+        Self { since: None, last_arrival: None, forced: 0, application: APPLICATION }
     }
 }
 
 impl Settling {
     /// In how long it is time to order what is not ordered yet; none if all is.
-    pub(super) fn due_in(&self, now: Instant, is_sending: bool) -> Option<Duration> {
-        let wait = if is_sending { self.wait } else { Duration::ZERO };
-        Some((self.since? + wait).saturating_duration_since(now))
+    pub(super) fn due_in(&self, now: Instant, is_sending: bool, backlog: &Backlog) -> Option<Duration> {
+        let since = self.since.filter(|_| backlog.unordered > 0)?;
+        let cost = self.cost(backlog);
+        let longest = if is_sending { SENDING_MAX } else { STREAMING_MAX };
+        let at_last = since + longest.max(cost * WAIT_PARTS) * (1 << self.forced.min(DOUBLINGS_MAX));
+        let due = match (is_sending, is_covered(backlog)) {
+            (true, true) => since + SENDING_MIN.max(cost * QUIET_PARTS),
+            (true, false) => at_last,
+            (false, is_covered) => {
+                let quiet = quiet(backlog, cost);
+                let at_last = if is_covered { since + quiet * COVERED_PARTS } else { at_last };
+                (self.last_arrival.unwrap_or(since) + quiet).min(at_last)
+            }
+        };
+        Some(due.saturating_duration_since(now))
     }
 
-    /// Whether to order now, with so many entries unordered beside so many in the tail.
-    pub(super) fn is_due(&self, now: Instant, is_sending: bool, unordered: u64, tail: u64) -> bool {
-        self.due_in(now, is_sending) == Some(Duration::ZERO) || unordered >= UNORDERED_MAX.max(tail)
+    /// Whether to order now.
+    pub(super) fn is_due(&self, now: Instant, is_sending: bool, backlog: &Backlog) -> bool {
+        self.due_in(now, is_sending, backlog).is_some_and(|wait| wait.is_zero())
     }
 
-    /// Notes that everything was ordered, and how long that took.
-    pub(super) fn ordered(&mut self, took: Duration, is_sending: bool) {
+    /// Notes that entries of peers have come.
+    pub(super) fn arrived(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+        self.last_arrival = Some(now);
+    }
+
+    /// Notes that everything was ordered, which had been this backlog, from `begun` on, and how long that took.
+    pub(super) fn ordered(&mut self, begun: Instant, took: Duration, is_sending: bool, backlog: &Backlog) {
+        let is_quiet =
+            self.last_arrival.is_none_or(|last| last + quiet(backlog, self.cost(backlog)) <= begun);
+        let is_forced = !is_covered(backlog) && (is_sending || !is_quiet);
+        self.forced = if is_forced { self.forced.saturating_add(1) } else { 0 };
         self.since = None;
-        let longer = (self.wait * 2).max(took * IDLE_PARTS).min(WAIT_MAX);
-        self.wait = if is_sending { longer } else { WAIT_MIN };
+        let applications = backlog.displaced + backlog.unordered;
+        if applications >= APPLICATIONS_TOLD {
+            let each = took / u32::try_from(applications).unwrap_or(u32::MAX);
+            self.application = (self.application * 3 + each) / 4;
+        }
     }
 
     /// Notes whether there are unordered entries.
     pub(super) fn note(&mut self, now: Instant, has_unordered: bool) {
         self.since = if has_unordered { Some(self.since.unwrap_or(now)) } else { None };
     }
+
+    fn cost(&self, backlog: &Backlog) -> Duration {
+        let applications = backlog.displaced.saturating_add(backlog.unordered);
+        self.application.saturating_mul(u32::try_from(applications).unwrap_or(u32::MAX))
+    }
+}
+
+/// Whether the credit pays for ordering now and for undoing all of the tail once more.
+fn is_covered(backlog: &Backlog) -> bool {
+    credit(backlog) >= backlog.displaced + backlog.tail + backlog.unordered
+}
+
+/// How many entries may be undone before there are more than two applications an entry.
+fn credit(backlog: &Backlog) -> u64 {
+    (2 * backlog.stored).saturating_sub(backlog.applied + backlog.unordered)
+}
+
+/// How long nothing must have come before what is not covered is ordered.
+fn quiet(backlog: &Backlog, cost: Duration) -> Duration {
+    let (is_little, is_paid) = (backlog.displaced <= UNDONE_FREE, backlog.displaced <= credit(backlog));
+    let least = match (is_little, is_paid) {
+        (true, true) => Duration::ZERO,
+        (true, false) | (false, true) => QUIET_MIN,
+        (false, false) => QUIET_UNPAID_MIN,
+    };
+    cost.saturating_mul(QUIET_PARTS).clamp(least, QUIET_MAX)
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)] // where the time begins is of no matter
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_backlog_that_comes_in_for_long_is_applied_about_twice_even_if_all_of_it_moves_each_time() {
-        for (per_second, seconds) in [(1_000, 600), (20_000, 100), (10, 20)] {
-            let (start, mut settling) = (Instant::now(), Settling::default());
-            let (mut stored, mut unordered, mut applied, mut times) = (0_u64, 0, 0, 0);
-            for tenth in 0..=seconds * 10 {
-                let is_sending = tenth < seconds * 10;
-                let now = start + Duration::from_millis(tenth * 100);
-                stored += per_second / 10;
-                unordered += per_second / 10;
-                if settling.is_due(now, is_sending, unordered, stored - unordered) {
-                    (applied, unordered, times) = (applied + stored, 0, times + 1);
-                    settling.ordered(Duration::from_millis(stored / 40), is_sending);
-                }
-                settling.note(now, unordered > 0);
-            }
-            assert_eq!(unordered, 0, "all is ordered once the peer has sent all");
-            assert!(applied <= stored * 3, "{stored} entries were applied {applied} times, in {times} goes");
-            assert!(times >= 2, "something is seen of it meanwhile");
-        }
-    }
-
-    #[test]
-    fn what_comes_when_nobody_is_sending_a_backlog_is_ordered_at_once() {
-        let (now, mut settling) = (Instant::now(), Settling::default());
-        settling.note(now, true);
-        assert!(settling.is_due(now, false, 1, 0));
-        assert!(!settling.is_due(now, true, 1, 0));
-        assert!(settling.is_due(now + WAIT_MIN, true, 1, 0));
-        assert!(settling.is_due(now, true, UNORDERED_MAX, 0));
-    }
-}
+#[path = "settling/tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::acking::Acking;
 use super::link::{PeerInput, PeerOutput};
 use super::peers::{PeerId, PeerStatus, Peers};
 use super::settling::Settling;
@@ -19,8 +20,6 @@ use crate::ids::{EntryHash, WriterKey};
 use crate::limits;
 use crate::view::ViewSnapshot;
 
-/// How long an ack waits for more to vote on: a burst of writes is confirmed by few acks.
-const ACK_DELAY: Duration = Duration::from_millis(25);
 /// How long an indexer that is not connected is waited for after its last entry.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often to look for what has expired, unless said otherwise.
@@ -96,7 +95,7 @@ pub(crate) fn run(
         published,
         heard: std::collections::BTreeMap::new(),
         settling: Settling::default(),
-        ack_at: None,
+        acking: Acking::default(),
         expired_at: instant(),
         expires_more: false,
         stopping: false,
@@ -111,7 +110,7 @@ struct Worker {
     /// When an entry of a writer last came in.
     heard: std::collections::BTreeMap<WriterKey, Instant>,
     settling: Settling,
-    ack_at: Option<Instant>,
+    acking: Acking,
     /// When it was last looked for what has expired, and whether there was more than one entry may delete.
     expired_at: Instant,
     expires_more: bool,
@@ -185,10 +184,11 @@ impl Worker {
     }
 
     /// How long to wait for a command before something else is due.
-    fn wait(&self) -> Option<Duration> {
+    fn wait(&mut self) -> Option<Duration> {
         let now = instant();
-        let ack = self.ack_at.map(|at| at.saturating_duration_since(now));
-        let order = self.settling.due_in(now, self.peers.are_sending());
+        let ack = self.acking.at().filter(|_| !self.engine.has_unordered());
+        let ack = ack.map(|at| at.saturating_duration_since(now));
+        let order = self.settling.due_in(now, self.peers.are_sending(), &self.engine.backlog());
         let flush = self.peers.has_backlog().then_some(Duration::from_millis(10));
         let expiry = self.expires_in(now);
         [ack, order, flush, expiry].into_iter().flatten().min()
@@ -239,14 +239,14 @@ impl Worker {
         if expires {
             requests.push(Request::Expire); // it has no caller: its reply is the last, and nobody's
         }
-        let must_order = !requests.is_empty() || self.must_order(now);
-        let ack = self.ack_at.is_some_and(|at| at <= now);
+        if !ingests.is_empty() {
+            self.settling.arrived(now);
+        }
+        let is_due = self.settling.is_due(now, self.peers.are_sending(), &self.engine.backlog());
+        let ack = self.acking.at().is_some_and(|at| at <= now) && (is_due || !self.engine.has_unordered());
+        let has_come = !ingests.is_empty();
         let own_heads = self.peers.take_own_heads();
-        let is_idle = own_heads.is_empty()
-            && requests.is_empty()
-            && ingests.is_empty()
-            && !ack
-            && !(must_order && self.engine.has_unordered());
+        let is_idle = own_heads.is_empty() && requests.is_empty() && ingests.is_empty() && !ack && !is_due;
         if !is_idle {
             // Only who votes is waited for: nobody else's silence is of interest, and nobody else fills memory.
             let heard = ingests.iter().flat_map(|(_, runs)| runs).flat_map(VerifiedRun::entries);
@@ -254,7 +254,7 @@ impl Worker {
             for indexer in self.engine.indexers().iter().filter(|indexer| heard.contains(indexer)) {
                 self.heard.insert(*indexer, now);
             }
-            let done = self.commit_or_part(requests, &ingests, &own_heads, &moment, must_order, ack);
+            let done = self.commit_or_part(requests, &ingests, &own_heads, &moment, ack);
             if expires && let Ok(Committed { replies, .. }) = &done {
                 let deleted = replies.last().and_then(|reply| Some(reply.as_ref().ok()?.outcome.deleted));
                 self.expires_more = deleted.is_some_and(|deleted| deleted > 0);
@@ -264,7 +264,11 @@ impl Worker {
             self.publish_status();
             self.answer(done, replies, ingests);
         }
-        self.after_commit(instant());
+        let now = instant();
+        if has_come {
+            self.settling.arrived(now); // taking it in may have taken a while
+        }
+        self.after_commit(now);
     }
 
     /// One storage transaction: runs of peers, calls, order, ack.
@@ -274,31 +278,27 @@ impl Worker {
         ingests: &[(PeerId, Vec<VerifiedRun>)],
         own_heads: &[EntryHash],
         moment: &Moment,
-        must_order: bool,
         ack: bool,
     ) -> Result<Committed> {
         let peers_are_sending = self.peers.are_sending();
-        if ack {
-            self.ack_at = None;
-        }
         let wants_ack = ack && self.engine.wants_ack(&moment.gone);
-        let settles = must_order || !peers_are_sending;
-        let serve = |batch: &mut Batch<'_, '_>, requests: Vec<Request>| {
+        let serve = |batch: &mut Batch<'_, '_>, requests: Vec<Request>, settles: bool| {
             let mut replies = Vec::with_capacity(requests.len());
             for request in requests {
                 replies.push(batch.execute(request, moment)?);
             }
-            if settles {
+            if settles || !batch.is_presentable() {
                 batch.settle()?; // a part that a call has confirmed may have left something to order
             }
-            if wants_ack {
+            if wants_ack && settles {
                 batch.append_ack(moment)?;
             }
             Ok(replies)
         };
         let begun = instant();
         let mut waiting = Some(requests);
-        let (stored, mut replies) = self.engine.run(|batch| {
+        let settling = &self.settling;
+        let (stored, mut replies, backlog, settles) = self.engine.run(|batch| {
             for head in own_heads {
                 batch.note_own_head(head)?;
             }
@@ -306,24 +306,36 @@ impl Worker {
             for (_, runs) in ingests {
                 stored.push(ingest_all(batch, runs)?);
             }
+            let backlog = batch.backlog();
+            // Calls are tried on what is applied, unless a part that was confirmed has undone some of that.
+            let has_calls = waiting.as_ref().is_some_and(|requests| !requests.is_empty());
+            let settles = backlog.unordered == 0
+                || settling.is_due(begun, peers_are_sending, &backlog)
+                || (has_calls && !batch.is_presentable());
             let is_settled = !settles || batch.settle_within(limits::SETTLE_BYTES_MAX)?;
             let requests = waiting.take_if(|_| is_settled);
-            Ok((stored, requests.map(|requests| serve(batch, requests)).transpose()?))
+            let replies = requests.map(|requests| serve(batch, requests, settles)).transpose()?;
+            Ok((stored, replies, backlog, settles))
         })?;
+        if ack && settles {
+            self.acking.done(instant(), wants_ack);
+        }
         // A long backlog is ordered in several transactions; readers see nothing of it before the last.
         while let Some(requests) = waiting.take() {
             let is_settled = self.engine.run(|batch| batch.settle_within(limits::SETTLE_BYTES_MAX))?;
             if is_settled {
-                replies = Some(self.engine.run(|batch| serve(batch, requests))?);
+                replies = Some(self.engine.run(|batch| serve(batch, requests, settles))?);
             } else {
                 waiting = Some(requests);
             }
         }
-        if settles {
-            self.settling.ordered(instant().saturating_duration_since(begun), peers_are_sending);
+        if settles && backlog.unordered > 0 {
+            let took = instant().saturating_duration_since(begun);
+            self.settling.ordered(begun, took, peers_are_sending, &backlog);
         }
         // A confirmed part may have undone what it goes before: until that is applied again, readers would miss what they saw.
-        if settles || !self.engine.has_unordered() {
+        let has_replies = replies.as_ref().is_some_and(|replies| !replies.is_empty());
+        if (settles || has_replies) && self.engine.is_presentable() {
             self.publish_view()?;
         }
         Ok(Committed { replies: replies.unwrap_or_default(), stored })
@@ -337,11 +349,10 @@ impl Worker {
         ingests: &[(PeerId, Vec<VerifiedRun>)],
         own_heads: &[EntryHash],
         moment: &Moment,
-        must_order: bool,
         ack: bool,
     ) -> Result<Committed> {
         let calls = requests.len();
-        let failed = match self.commit(requests, ingests, own_heads, moment, must_order, ack) {
+        let failed = match self.commit(requests, ingests, own_heads, moment, ack) {
             Err(error) if error.kind() != ErrorKind::Unavailable && self.engine.recover() => error,
             done => return done,
         };
@@ -413,8 +424,8 @@ impl Worker {
             *peers = self.peers.statuses();
         }
         self.settling.note(now, self.engine.has_unordered());
-        if self.ack_at.is_none() && self.engine.wants_ack(&self.gone(now)) {
-            self.ack_at = Some(now + ACK_DELAY);
+        if self.acking.at().is_none() && self.engine.wants_ack(&self.gone(now)) {
+            self.acking.plan(now, self.engine.indexers().len(), random);
         }
     }
 
@@ -451,11 +462,6 @@ impl Worker {
         })
     }
 
-    fn must_order(&self, now: Instant) -> bool {
-        let (unordered, tail) = (self.engine.unordered(), self.engine.tail());
-        self.settling.is_due(now, self.peers.are_sending(), unordered, tail)
-    }
-
     /// The indexers that are not connected and have not been heard of for a while.
     fn gone(&self, now: Instant) -> BTreeSet<WriterKey> {
         let connected = self.peers.writers();
@@ -476,6 +482,13 @@ fn ingest_all(batch: &mut Batch<'_, '_>, runs: &[VerifiedRun]) -> Result<Result<
         }
     }
     Ok(Ok(()))
+}
+
+/// Chance; always the same where the system gives none.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    let _ = getrandom::fill(&mut bytes);
+    u32::from_le_bytes(bytes)
 }
 
 #[allow(clippy::disallowed_methods)] // a driver is where the clock is read

@@ -27,7 +27,7 @@ pub(crate) struct Moment {
 }
 
 impl Batch<'_, '_> {
-    /// Appends a payload whose operations have been run on the view, after everything that is stored, with what they
+    /// Appends a payload whose operations have been run on the view, after everything that is applied to it, with what they
     /// overwrote unless that is stored under the entry's number.
     pub(super) fn append(
         &mut self,
@@ -38,6 +38,18 @@ impl Batch<'_, '_> {
     ) -> Result<EntryHash> {
         let (node, standing) = self.write_entry(author, operations, moment)?;
         self.add_to_order(&node, &standing)?;
+        if let Some(heads) = &mut self.state.applied_heads {
+            // Its past is what is applied: there it is the last, wherever it stands once the others are ordered.
+            for parent in &node.parents {
+                heads.remove(&parent.0);
+            }
+            heads.insert(node.number.0);
+            self.push_applied(node.number, undo)?;
+            return self.finish_append(&node);
+        }
+        if !self.state.unordered.contains(node.number.0) {
+            return self.finish_append(&node); // the view was built anew, with the entry
+        }
         let tail = self.state.linearizer.tail();
         let is_last = tail.kept == self.state.applied.len()
             && tail.entries.len() == tail.kept + 1
@@ -54,9 +66,25 @@ impl Batch<'_, '_> {
             })?;
             while !self.apply_tail(kept, &entries, usize::MAX)? {}
         }
-        self.after_append(&node)?;
-        self.settle()?;
+        self.finish_append(&node)
+    }
+
+    /// Ends an append of what is applied: what it has confirmed may have left something to order.
+    fn finish_append(&mut self, node: &Node) -> Result<EntryHash> {
+        self.after_append(node)?;
+        if self.state.applied_heads.is_none() {
+            self.settle()?;
+        }
         Ok(node.hash)
+    }
+
+    /// Whether `author`'s next entry can have just what is applied in its past, so that what else is stored need not be ordered
+    /// before it: all heads of what is applied fit in, and the log's own end is applied.
+    pub(super) fn may_append_to_applied(&self, author: &WriterKey) -> Result<bool> {
+        let Some(heads) = &self.state.applied_heads else { return Ok(false) };
+        let tips = self.tables.tips_of(author)?;
+        let is_applied = tips.iter().all(|(number, _)| !self.state.unordered.contains(*number));
+        Ok(is_applied && heads.len() <= limits::PARENTS_MAX)
     }
 
     /// Appends an ack: an entry that only votes.
@@ -115,7 +143,8 @@ impl Batch<'_, '_> {
         let seq = prev.as_ref().map_or(0, |(_, record)| record.header.seq + 1);
         let prev_number = prev.as_ref().map(|(number, _)| *number);
         let mut parents: Vec<(EntryHash, u64)> = Vec::new();
-        for head in self.state.heads.iter().copied().filter(|head| Some(*head) != prev_number) {
+        let heads = self.state.applied_heads.as_ref().unwrap_or(&self.state.heads);
+        for head in heads.iter().copied().filter(|head| Some(*head) != prev_number) {
             if parents.len() == limits::PARENTS_MAX {
                 break;
             }

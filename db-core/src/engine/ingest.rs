@@ -75,6 +75,10 @@ impl Batch<'_, '_> {
             Err(refused) => return Ok(Err(refused)),
         };
         self.sign_run()?;
+        if self.state.unordered.is_empty() {
+            self.settle()?; // a part may have left the tail in another order
+            self.state.applied_heads = Some(self.state.heads.clone());
+        }
         for (offset, one) in checked.iter().enumerate() {
             let is_last = offset + 1 == checked.len();
             let record = EntryRecord {

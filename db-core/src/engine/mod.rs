@@ -4,7 +4,10 @@
 //! what it gives back may leave the process only after [`Batch::commit`].
 
 mod append;
+mod backlog;
 mod ingest;
+#[cfg(any(test, feature = "simulation"))]
+mod inspect;
 mod order;
 mod own_log;
 mod request;
@@ -19,7 +22,8 @@ use ed25519_dalek::SigningKey;
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
 pub(crate) use append::Moment;
-#[cfg(test)]
+pub(crate) use backlog::Backlog;
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) use ingest::IngestError;
 pub(crate) use request::{DeleteRequest, MergeRequest, Reply, Request, Returning, UpdateRequest};
 pub(crate) use state::{confirmed_of, read_confirmed};
@@ -28,6 +32,7 @@ pub(crate) use trial::{unfinished_out, with_id_in_front};
 use crate::apply::{Applier, Observer};
 use crate::entry::founder_secret;
 use crate::error::{Error, ErrorKind, Result};
+use crate::faults::{Fault, is_planted};
 use crate::ids::{DatabaseId, WriterKey};
 use crate::limits;
 use crate::storage::{Identity, Tables, view_snapshot};
@@ -154,11 +159,6 @@ impl Engine {
         view.ok_or_else(|| Error::data("the database has no view"))
     }
 
-    /// How many entries are ordered and not confirmed.
-    pub(crate) fn tail(&self) -> u64 {
-        self.state.as_ref().map_or(0, |state| state.applied.len() as u64)
-    }
-
     /// How many entries are stored: everything below this number may be sent.
     pub(crate) fn end(&self) -> u64 {
         self.state.as_ref().map_or(0, State::next_number)
@@ -169,9 +169,14 @@ impl Engine {
         self.state.as_ref().is_some_and(State::has_unordered)
     }
 
-    /// How many entries are stored and not yet ordered.
-    pub(crate) fn unordered(&self) -> u64 {
-        self.state.as_ref().map_or(0, State::unordered)
+    /// What ordering all that is stored would cost now.
+    pub(crate) fn backlog(&mut self) -> Backlog {
+        self.state.as_mut().map_or_else(Backlog::default, State::backlog)
+    }
+
+    /// Whether the view holds all that readers have been shown before.
+    pub(crate) fn is_presentable(&self) -> bool {
+        self.state.as_ref().is_some_and(State::is_presentable)
     }
 
     /// The indexers of the present epoch, ascending.
@@ -190,6 +195,10 @@ impl Engine {
         let mut transaction = self.database.begin_write()?;
         // Peers choose bytes that end up in the file, and redb's one-phase commit trusts a checksum that can be forged.
         transaction.set_two_phase_commit(true);
+        if is_planted(Fault::SyncSkipped) {
+            let skipped = transaction.set_durability(redb::Durability::None);
+            skipped.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+        }
         Ok(transaction)
     }
 }
@@ -202,6 +211,16 @@ pub(crate) struct Batch<'e, 'txn> {
 }
 
 impl Batch<'_, '_> {
+    /// What ordering all that is stored would cost now.
+    pub(crate) fn backlog(&mut self) -> Backlog {
+        self.state.backlog()
+    }
+
+    /// Whether a call can be tried without ordering what else is stored.
+    pub(crate) fn is_presentable(&self) -> bool {
+        self.state.is_presentable()
+    }
+
     /// Whose log this device appends to.
     fn writer(&self) -> WriterKey {
         self.engine.writer

@@ -60,18 +60,18 @@ impl Batch<'_, '_> {
         }
         self.state.unordered.clear();
         (self.state.is_unsettled, self.state.is_settling) = (false, false);
+        self.state.applied_heads = None;
         Ok(true)
     }
 
     /// How many of `entries` are applied in their places, of which the linearizer says that the first `kept` were so when it
     /// was last asked.
     fn kept(&self, kept: usize, entries: &[EntryNumber]) -> usize {
-        if self.state.is_settling {
-            let applied = self.state.applied.iter().zip(entries);
-            return applied.take_while(|(applied, entry)| applied == entry).count();
-        }
-        // Less may be applied than the tail as last asked for: a change of members can make a part undo more than it must.
-        kept.min(self.state.applied.len())
+        // Less may be applied than the tail as last asked for: a change of members can make a part undo more than it must. Nor
+        // does the linearizer know of own entries that were applied before others that wait.
+        let kept = if self.state.is_settling { 0 } else { kept.min(self.state.applied.len()) };
+        let beyond = self.state.applied.iter().zip(entries).skip(kept);
+        kept + beyond.take_while(|(applied, entry)| applied == entry).count()
     }
 
     /// Hands an entry to the linearizer and applies the parts that it confirms.
@@ -132,7 +132,7 @@ impl Batch<'_, '_> {
         self.state.applied.drain(..count.min(self.state.applied.len()));
         self.state.base += count as u64;
         for number in &part.entries {
-            self.state.unordered.remove(&number.0);
+            self.state.unordered.remove(number.0);
             self.state.membership.remove(&number.0);
         }
         Ok(())
@@ -151,6 +151,7 @@ impl Batch<'_, '_> {
             }
         })?;
         let bytes = payload.len() + undo.as_ref().map_or(STORED_UNDO_BYTES, Undo::bytes) + ENTRY_BYTES;
+        self.state.applied_heads = None;
         self.push_applied(number, undo)?;
         Ok(bytes)
     }
@@ -168,7 +169,7 @@ impl Batch<'_, '_> {
                 self.store_fresh_undo()?;
             }
         }
-        self.state.unordered.remove(&number.0);
+        self.state.unordered.remove(number.0);
         self.state.applied_count += 1;
         Ok(())
     }
@@ -181,6 +182,7 @@ impl Batch<'_, '_> {
             return Ok(bytes);
         }
         self.state.catalog.clear();
+        self.state.applied_heads = None;
         while self.state.applied.len() > kept && bytes <= bytes_max {
             let Some(number) = self.state.applied.pop() else { break };
             let fresh = self.take_fresh_undo(number.0);
@@ -235,13 +237,13 @@ impl Batch<'_, '_> {
     /// Writes the undo records of this transaction that are still needed, and what is not ordered yet.
     pub(super) fn flush_undo(&mut self) -> Result<()> {
         self.store_fresh_undo()?;
-        for number in self.state.unordered_stored.difference(&self.state.unordered) {
-            self.tables.remove_unordered(*number)?;
+        for (number, is_unordered) in self.state.unordered.take_changes() {
+            if is_unordered {
+                self.tables.put_unordered(number)?;
+            } else {
+                self.tables.remove_unordered(number)?;
+            }
         }
-        for number in self.state.unordered.difference(&self.state.unordered_stored) {
-            self.tables.put_unordered(*number)?;
-        }
-        self.state.unordered_stored.clone_from(&self.state.unordered);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::backlog::{Backlog, Unordered};
 use crate::bytes::{Put, Reader};
 use crate::engine::EngineStatus;
 use crate::entry::Genesis;
@@ -29,10 +30,11 @@ pub(crate) struct State {
     pub(super) applied: Vec<EntryNumber>,
     /// Entries that no other entry names as its parent.
     pub(super) heads: BTreeSet<u64>,
+    /// The heads of what is applied, while more is stored and nothing of what readers see is undone. None if all is applied, or
+    /// if these heads are not known.
+    pub(super) applied_heads: Option<BTreeSet<u64>>,
     /// Entries that are stored and neither confirmed nor in `applied`.
-    pub(super) unordered: BTreeSet<u64>,
-    /// Of `unordered`, those written to the disk as such.
-    pub(super) unordered_stored: BTreeSet<u64>,
+    pub(super) unordered: Unordered,
     /// Whether the applied tail may differ from the linearizer's.
     pub(super) is_unsettled: bool,
     /// Of the entries that are not confirmed, those that change members.
@@ -54,6 +56,9 @@ pub(crate) struct State {
     pub(super) open_run: Option<OpenRun>,
     pub(super) applied_count: u64,
     pub(super) undone_count: u64,
+    /// How many entries were confirmed, and how many applied beyond them, when the database was opened.
+    stored_before: u64,
+    applied_before: u64,
 }
 
 /// Own entries that are not signed yet.
@@ -79,8 +84,8 @@ impl State {
             base: 0,
             applied: Vec::new(),
             heads: BTreeSet::new(),
-            unordered: BTreeSet::new(),
-            unordered_stored: BTreeSet::new(),
+            applied_heads: None,
+            unordered: Unordered::default(),
             is_unsettled: true,
             membership: BTreeSet::new(),
             forked: BTreeSet::new(),
@@ -93,6 +98,8 @@ impl State {
             open_run: None,
             applied_count: 0,
             undone_count: 0,
+            stored_before: 0,
+            applied_before: 0,
         }
     }
 
@@ -102,7 +109,9 @@ impl State {
         self.next_number = kept.next_number;
         self.heads = kept.heads;
         self.forked = kept.forked;
-        self.unordered_stored = kept.unordered_stored;
+        self.unordered = kept.unordered;
+        self.unordered.clear();
+        (self.stored_before, self.applied_before) = (kept.stored_before, kept.applied_before);
         self.open_run = kept.open_run;
         self.missing_head = kept.missing_head;
         self.applied_count = kept.applied_count;
@@ -118,7 +127,25 @@ impl State {
     }
 
     pub(super) fn unordered(&self) -> u64 {
-        self.unordered.len() as u64
+        self.unordered.len()
+    }
+
+    /// What ordering all that is stored would cost now.
+    pub(super) fn backlog(&mut self) -> Backlog {
+        let tail = self.applied.len() as u64;
+        let kept = if self.is_settling { 0 } else { self.linearizer.tail_kept() as u64 };
+        Backlog {
+            stored: self.next_number.saturating_sub(self.stored_before),
+            applied: self.applied_count + self.applied_before,
+            tail,
+            unordered: self.unordered(),
+            displaced: tail.saturating_sub(kept),
+        }
+    }
+
+    /// Whether the view holds all that readers have been shown before.
+    pub(super) fn is_presentable(&self) -> bool {
+        self.unordered.is_empty() || self.applied_heads.is_some()
     }
 
     pub(super) fn status(&self) -> EngineStatus {
@@ -158,7 +185,7 @@ impl State {
         let Kept { next_number, base, heads, forked, snapshot } = Kept::read(stored)?;
 
         let applied = tables.ordered_from(base)?;
-        let unordered: BTreeSet<u64> = tables.unordered()?;
+        let unordered = tables.unordered()?;
         let mut numbers: Vec<u64> = applied.iter().copied().chain(unordered.iter().copied()).collect();
         numbers.sort_unstable();
         let mut nodes = Vec::with_capacity(numbers.len());
@@ -179,7 +206,8 @@ impl State {
         let mut state = Self::with(linearizer);
         (state.next_number, state.base, state.applied) = (next_number, base, applied);
         (state.heads, state.forked, state.membership) = (heads, forked, membership);
-        (state.unordered, state.unordered_stored) = (unordered.clone(), unordered);
+        state.unordered = Unordered::restored(unordered);
+        (state.stored_before, state.applied_before) = (base, state.applied.len() as u64);
         state.missing_head = tables.missing_head()?;
         Ok(state)
     }

@@ -47,8 +47,10 @@ impl Batch<'_, '_> {
         if !self.own_log_is_whole()? {
             return Ok(Err(own_log_goes_further()));
         }
-        self.settle()?;
         let me = self.writer();
+        if !self.may_append_to_applied(&me)? {
+            self.settle()?;
+        }
         let founder_has_written = !self.tables.tips_of(&self.engine.identity.genesis.founder)?.is_empty();
         let number = self.state.next_number();
         let tried = self.with_view(number, |view, applier| {

@@ -1,7 +1,7 @@
 //! Runs: entries of one log that were appended together, under one signature, as they are stored and sent.
 
 use ed25519_dalek::{Signature, VerifyingKey};
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 use ed25519_dalek::{Signer, SigningKey};
 use thiserror::Error;
 
@@ -133,7 +133,7 @@ impl Run {
 
 impl VerifiedRun {
     /// Signs entries made by a test.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn sign(entries: Vec<Entry>, secret: &SigningKey) -> Option<Self> {
         let signature = secret.sign(entries.last()?.hash.as_bytes()).to_bytes();
         Some(Self { entries, signature })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::faults::{Fault, is_planted};
 use crate::ids::{EntryHash, WriterKey};
 
 use super::ancestry::Ancestry;
@@ -52,8 +53,8 @@ impl Epoch {
         self.indexers.binary_search(writer).ok()
     }
 
-    pub(super) const fn majority(&self) -> usize {
-        self.indexers.len() / 2 + 1
+    pub(super) fn majority(&self) -> usize {
+        self.indexers.len() / 2 + usize::from(!is_planted(Fault::MajorityLowered))
     }
 
     /// Who may propose in `wave`; `None` only for an epoch without indexers.
@@ -66,7 +67,7 @@ impl Epoch {
     pub(super) fn may_carry(&self, me: usize, wave: u64, seen: &[Seen]) -> bool {
         let Some(below) = wave.checked_sub(1).filter(|below| *below > 0) else { return true };
         let others = seen.iter().enumerate().filter(|(i, one)| *i != me && one.wave >= below).count();
-        others + 1 >= self.majority()
+        others + 1 >= self.majority() || is_planted(Fault::AdvanceRuleDropped)
     }
 
     /// Judges an entry whose past knows this epoch, number `epoch`, and sees `seen`.

@@ -239,6 +239,11 @@ impl Linearizer {
         self.tail.settle()
     }
 
+    /// How much of the tail as last asked for would be kept if it were asked for now: no more than [`Linearizer::tail`] then says.
+    pub fn tail_kept(&mut self) -> usize {
+        self.tail.kept()
+    }
+
     /// How many entries are not confirmed.
     pub fn tail_len(&self) -> usize {
         self.tail.len()

@@ -30,6 +30,8 @@ pub(super) struct TailOrder {
     is_dirty: bool,
     /// To be sorted in: new, or moved.
     fresh: BTreeSet<EntryNumber>,
+    /// The first of `fresh` by place; none if that has to be looked for.
+    first_fresh: Option<EntryNumber>,
     /// How much of `sorted`, from the first, the caller has.
     applied: usize,
 }
@@ -79,6 +81,13 @@ impl TailOrder {
         };
         self.entries.insert(node.number, entry);
         self.find_shadow(node.number);
+        let is_first = match self.first_fresh {
+            Some(first) => self.compare(node.number, first) == Ordering::Less,
+            None => self.fresh.is_empty(),
+        };
+        if is_first {
+            self.first_fresh = Some(node.number);
+        }
         self.fresh.insert(node.number);
     }
 
@@ -99,6 +108,7 @@ impl TailOrder {
     /// Takes out a causally closed part, given in order. Gives how many of its entries the caller's order begins with, and what
     /// was taken.
     pub(super) fn take(&mut self, part: &[EntryNumber]) -> (usize, Vec<TailEntry>) {
+        self.first_fresh = None;
         let applied = self.sorted.iter().take(self.applied);
         let kept = part.iter().zip(applied).take_while(|(number, have)| number == have).count();
         self.sorted.drain(..kept);
@@ -119,8 +129,26 @@ impl TailOrder {
         (kept, taken)
     }
 
+    /// How much of the caller's order would be kept if what has come and moved were sorted in now.
+    pub(super) fn kept(&mut self) -> usize {
+        if self.first_fresh.is_none() {
+            self.first_fresh = self.fresh.iter().copied().min_by(|a, b| self.compare(*a, *b));
+        }
+        let goes_before = |number: &EntryNumber| {
+            self.first_fresh.is_none_or(|first| self.compare(*number, first) == Ordering::Less)
+        };
+        if self.is_dirty {
+            let is_settled =
+                |number: &EntryNumber| self.entries.contains_key(number) && !self.fresh.contains(number);
+            let applied = self.sorted.iter().take(self.applied);
+            return applied.take_while(|number| is_settled(number) && goes_before(number)).count();
+        }
+        self.sorted.partition_point(goes_before).min(self.applied)
+    }
+
     /// Sorts in what has come and moved since the last call.
     pub(super) fn settle(&mut self) -> Tail<'_> {
+        self.first_fresh = None;
         if self.is_dirty {
             let is_settled =
                 |number: &EntryNumber| self.entries.contains_key(number) && !self.fresh.contains(number);

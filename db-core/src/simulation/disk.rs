@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
 
+use super::Chance;
+
 /// The unit in which a write is torn, in bytes.
 const SECTOR_BYTES: usize = 512;
 
 /// A disk in memory; clones are the same disk.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SimDisk(Arc<Mutex<Inner>>);
+pub(crate) struct SimDisk(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -34,23 +36,35 @@ enum Pending {
 
 impl SimDisk {
     /// A disk that holds `image`, whose power goes at the operation `cut_at` from now.
-    pub(super) fn new(image: Vec<u8>, cut_at: Option<u64>) -> Self {
+    pub(crate) fn new(image: Vec<u8>, cut_at: Option<u64>) -> Self {
         let inner = Inner { durable: image.clone(), current: image, cut_at, ..Inner::default() };
         Self(Arc::new(Mutex::new(inner)))
     }
 
     /// Whether the power has gone.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.0.lock().unwrap().is_cut
     }
 
     /// How many operations there were.
-    pub(super) fn operations(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn operations(&self) -> u64 {
         self.0.lock().unwrap().operations
     }
 
+    /// Lets the power go at the operation `operations` from now.
+    pub(crate) fn cut_after(&self, operations: u64) {
+        let mut inner = self.0.lock().unwrap();
+        inner.cut_at = Some(inner.operations + operations);
+    }
+
+    /// What reads see.
+    pub(crate) fn image(&self) -> Vec<u8> {
+        self.0.lock().unwrap().current.clone()
+    }
+
     /// What is found when the power is back.
-    pub(super) fn after_power_cut(&self, chance: &mut Chance) -> Vec<u8> {
+    pub(crate) fn after_power_cut(&self, chance: &mut Chance) -> Vec<u8> {
         let inner = self.0.lock().unwrap();
         let mut image = inner.durable.clone();
         for pending in &inner.pending {
@@ -106,8 +120,16 @@ impl StorageBackend for SimDisk {
 
     fn sync_data(&self) -> Result<(), io::Error> {
         self.operate(|inner| {
-            inner.durable.clone_from(&inner.current);
-            inner.pending.clear();
+            let length = inner.current.len();
+            for pending in std::mem::take(&mut inner.pending) {
+                match pending {
+                    Pending::Length(length) => inner.durable.resize(length, 0),
+                    Pending::Write { offset, bytes } => {
+                        inner.durable[offset..offset + bytes.len()].copy_from_slice(&bytes);
+                    }
+                }
+            }
+            inner.durable.resize(length, 0);
             Ok(())
         })
     }
@@ -120,25 +142,5 @@ impl StorageBackend for SimDisk {
             inner.pending.push(Pending::Write { offset: start, bytes: data.to_vec() });
             Ok(())
         })
-    }
-}
-
-/// Chance from a seed (xorshift64*), the same on every platform.
-pub(super) struct Chance(u64);
-
-impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % bound
-    }
-
-    pub(super) fn one_in(&mut self, bound: u64) -> bool {
-        self.below(bound) == 0
     }
 }

@@ -17,6 +17,7 @@ use super::work::Work;
 use super::{BytesTable, KeyRange, ReadView, Stored, keyspace};
 use crate::bytes::{Malformed, Put, Reader};
 use crate::error::{Error, Result};
+use crate::faults::{Fault, is_planted};
 
 /// The table of undo records: entry number and part to what the part overwrote.
 pub(crate) type UndoTable<'txn> = redb::Table<'txn, (u64, u32), &'static [u8]>;
@@ -232,6 +233,9 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
 
     fn restore(&mut self, part: &Undo) -> Result<()> {
         for (key, before) in &part.before {
+            if is_planted(Fault::IndexEntryForgotten) && keyspace::is_entry(key) && before.is_none() {
+                continue;
+            }
             match before {
                 Some(before) => self.table.insert(&key[..], &before[..])?,
                 None => self.table.remove(&key[..])?,

@@ -80,6 +80,11 @@ pub(crate) fn entries(index_id: u32) -> Vec<u8> {
     key
 }
 
+/// Whether a key is that of an index entry.
+pub(crate) fn is_entry(key: &[u8]) -> bool {
+    key.first() == Some(&ENTRIES)
+}
+
 /// How many bytes [`documents`] and [`entries`] put before what follows them.
 pub(crate) const PREFIX_BYTES: usize = 5;
 

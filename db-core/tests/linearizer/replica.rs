@@ -146,7 +146,9 @@ impl Replica {
     }
 
     pub(crate) fn outcome(&mut self) -> Outcome {
+        let announced = self.linearizer.tail_kept();
         let tail = self.linearizer.tail();
+        assert_eq!(tail.kept, announced);
         assert_eq!(tail.entries[..tail.kept], self.applied[..tail.kept]);
         self.applied = tail.entries.to_vec();
         let tail = self.applied.iter().map(|number| self.stored.id(*number)).collect();

@@ -4,6 +4,7 @@ use bson::rawdoc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::simulation::Chance;
 
 #[test]
 fn a_lone_founder_confirms_each_write_at_once_and_keeps_it_over_a_restart() {
@@ -102,6 +103,101 @@ fn a_backlog_is_ordered_in_steps_and_a_restart_between_them_changes_nothing() {
 }
 
 #[test]
+fn a_call_while_a_backlog_waits_is_tried_on_what_readers_see_and_orders_nothing() {
+    let (mut a, mut b) = (peer(1, &open()), peer(2, &open()));
+    for n in 0..50 {
+        b.insert(rawdoc! { "_id": n, "n": 0 }).unwrap();
+        a.insert(rawdoc! { "_id": 1_000 + n, "n": 0 }).unwrap();
+    }
+    a.now_ms += 10_000;
+    for run in b.runs() {
+        a.engine.ingest(&run).unwrap().unwrap();
+    }
+    let waiting = a.engine.backlog();
+    assert_eq!((waiting.unordered, waiting.tail, waiting.displaced), (50, 50, 50));
+    for n in 0..10 {
+        assert!(a.engine.is_presentable());
+        let reply = a.update(rawdoc! {}, rawdoc! { "$inc": { "n": 1 } }).unwrap();
+        assert_eq!(reply.outcome.matched, 50 + n, "what waits is not seen, what was written here is");
+        a.insert(rawdoc! { "_id": 2_000 + n.cast_signed(), "n": 0 }).unwrap();
+    }
+    let status = a.engine.status().unwrap();
+    assert_eq!((status.unordered, status.applied, status.undone), (50, 70, 0));
+    let before = a.documents();
+    a.settle();
+    assert_eq!(a.engine.status().unwrap().applied, 70 + 120);
+    assert!(before.iter().all(|document| a.documents().contains(document)), "nothing of it is lost");
+    b.receive(&a.runs());
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+}
+
+#[test]
+fn peers_that_write_order_restart_and_ack_while_entries_wait_agree_in_the_end() {
+    for seed in 0..40 {
+        let mut chance = Chance::new(seed);
+        let mut founder = peer(1, &closed(1));
+        for number in [2, 3] {
+            founder.call(Request::SetRoles { writer: writer_key(number), roles: Roles::INDEXER }).unwrap();
+        }
+        founder.insert(rawdoc! { "_id": "counter", "n": 0 }).unwrap();
+        let mut peers = vec![founder, peer(2, &closed(1)), peer(3, &closed(1))];
+        let begin = peers[0].runs();
+        for other in &mut peers[1..] {
+            other.receive(&begin);
+        }
+        let mut increments = 0;
+        for step in 0..60 {
+            let (at, other) = (chance.below(3) as usize, chance.below(3) as usize);
+            match chance.below(9) {
+                0..=2 => {
+                    peers[at]
+                        .insert(rawdoc! { "_id": i64::from(step) * 10 + at as i64, "l": [1, step] })
+                        .unwrap();
+                }
+                3 => {
+                    peers[at].update(rawdoc! { "_id": "counter" }, rawdoc! { "$inc": { "n": 1 } }).unwrap();
+                    increments += 1;
+                }
+                4 | 5 => {
+                    let runs = peers[other].runs();
+                    let count = chance.below(runs.len() as u64 + 1) as usize;
+                    for run in &runs[..count] {
+                        peers[at].engine.ingest(run).unwrap().unwrap();
+                    }
+                }
+                6 => peers[at].settle(),
+                7 => {
+                    peers[at].ack();
+                }
+                _ => {
+                    let one = peers.remove(at);
+                    peers.insert(at, one.restart());
+                }
+            }
+        }
+        for _ in 0..12 {
+            for at in 0..3 {
+                for other in 0..3 {
+                    let runs = peers[other].runs();
+                    peers[at].receive(&runs);
+                }
+                peers[at].ack();
+            }
+        }
+        let expected = (peers[0].digest(), peers[0].order());
+        let is_open = |peer: &Peer| peer.engine.state.as_ref().unwrap().linearizer.has_unconfirmed_writes();
+        assert!(!peers.iter().any(is_open), "all is confirmed: seed {seed}");
+        for other in &peers[1..] {
+            assert_eq!((other.digest(), other.order()), expected, "seed {seed}");
+        }
+        let documents = peers[0].documents();
+        let counter =
+            documents.iter().find(|document| document.get_str("_id").ok() == Some("counter")).unwrap();
+        assert_eq!(counter.get_i32("n").unwrap(), increments, "seed {seed}");
+    }
+}
+
+#[test]
 fn of_two_concurrent_inserts_of_a_unique_key_the_later_in_the_order_is_rejected_and_listed() {
     let (mut a, mut b) = (peer(1, &open()), peer(2, &open()));
     a.create_index(rawdoc! { "name": "n_1", "key": { "n": 1 }, "unique": true }).unwrap();
@@ -130,6 +226,7 @@ fn a_peer_that_cannot_name_all_heads_as_parents_goes_on_writing() {
         });
         a.engine.ingest(&run).unwrap().unwrap();
     }
+    a.settle();
     a.insert(rawdoc! { "_id": 2 }).unwrap();
     a.insert(rawdoc! { "_id": 3 }).unwrap();
     let mut b = peer(2, &open());

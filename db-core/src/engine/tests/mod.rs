@@ -6,7 +6,6 @@ mod catalog;
 mod hostile;
 mod levels;
 mod power_cuts;
-mod sim_disk;
 
 use bson::{RawBson, RawDocumentBuf};
 use redb::ReadableDatabase;
@@ -129,6 +128,11 @@ impl Peer {
                 batch.settle()
             })
             .unwrap();
+    }
+
+    #[allow(clippy::redundant_closure_for_method_calls)] // the method's path is not general enough over lifetimes
+    fn settle(&mut self) {
+        self.engine.run(|batch| batch.settle()).unwrap();
     }
 
     fn digest(&self) -> [u8; 32] {

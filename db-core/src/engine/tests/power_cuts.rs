@@ -2,9 +2,9 @@
 
 use bson::{RawDocumentBuf, rawdoc};
 
-use super::sim_disk::{Chance, SimDisk};
 use super::{Peer, meet, open, peer, secret};
 use crate::engine::{Batch, Engine, Request};
+use crate::simulation::{Chance, SimDisk};
 use crate::storage;
 
 /// How many seeds the test runs; `COMBDB_POWER_CUTS` asks for more.

@@ -1,0 +1,40 @@
+//! What the simulator and tests look at beside what an engine tells.
+
+use std::sync::Arc;
+
+use redb::Database;
+
+use super::{Batch, Engine};
+use crate::error::Result;
+use crate::ids::DatabaseId;
+
+impl Engine {
+    /// The open file.
+    pub(crate) fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    /// The id that signatures are bound to.
+    pub(crate) fn id(&self) -> DatabaseId {
+        self.id
+    }
+
+    /// Whether all that is stored is ordered and applied in that order.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| !state.is_unsettled)
+    }
+
+    /// Whether anything but acks is not confirmed.
+    pub(crate) fn has_unconfirmed_writes(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.linearizer.has_unconfirmed_writes())
+    }
+}
+
+impl Batch<'_, '_> {
+    /// Takes everything that is not confirmed off the view.
+    pub(crate) fn undo_tail(&mut self) -> Result<()> {
+        self.state.is_unsettled = true;
+        self.undo_from(0, usize::MAX)?;
+        Ok(())
+    }
+}
