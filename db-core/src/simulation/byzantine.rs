@@ -1,0 +1,95 @@
+//! Members without manners: they know the key and sign, and what they hand over is not in order.
+
+use super::node::{document, forge};
+use super::world::World;
+use crate::engine::IngestError;
+use crate::entry::VerifiedRun;
+use crate::ids::EntryHash;
+use crate::linearizer::IllegalEntry;
+
+/// The number of a writer that has no machine of its own.
+pub(super) const OUTLAW: usize = 1_000;
+
+/// One of them does something to the peer `at`.
+pub(super) fn act(world: &mut World, at: usize) {
+    if !world.nodes[at].is_on() {
+        return;
+    }
+    match world.chance.below(8) {
+        0 => garbage(world),
+        1 => false_wave(world, at),
+        2 => withheld(world, at),
+        3 => wrong_past(world, at),
+        _ => fork(world, at),
+    }
+}
+
+fn garbage(world: &mut World) {
+    let length = world.chance.below(200);
+    let frame = (0..length).map(|_| world.chance.below(256) as u8).collect();
+    world.send_garbage(frame);
+}
+
+/// An indexer's entry that jumps to a wave which no majority allows.
+fn false_wave(world: &mut World, at: usize) {
+    let engine = world.nodes[at].engine.as_ref().unwrap();
+    let indexers = engine.indexers().to_vec();
+    let count = world.nodes.len();
+    let Some(author) = (0..count).find(|one| *one != at && indexers.contains(&super::node::writer(*one)))
+    else {
+        return;
+    };
+    if indexers.len() < 2 {
+        return; // a lone indexer is its own majority
+    }
+    let epoch = engine.status().unwrap().epoch;
+    let run = forge(&world.nodes[at], author, &document(1), world.now_ms, |header| {
+        (header.epoch, header.wave) = (epoch, 1_000_000);
+    });
+    must_be_refused(world, at, &run);
+}
+
+/// An entry on top of one that its author keeps to itself.
+fn withheld(world: &mut World, at: usize) {
+    let hidden = EntryHash::from_bytes([world.chance.below(256) as u8; 32]);
+    let run =
+        forge(&world.nodes[at], OUTLAW, &document(2), world.now_ms, |header| header.parents = vec![hidden]);
+    must_be_refused(world, at, &run);
+}
+
+/// An entry whose predecessor stands elsewhere in its log, or in nobody's.
+fn wrong_past(world: &mut World, at: usize) {
+    let skips = 1 + world.chance.below(3);
+    let run = forge(&world.nodes[at], OUTLAW, &document(3), world.now_ms, |header| {
+        header.seq += skips;
+        header.prev.get_or_insert(EntryHash::from_bytes([3; 32]));
+    });
+    must_be_refused(world, at, &run);
+}
+
+/// Hands a peer what breaks a rule: from now on nobody may store it.
+fn must_be_refused(world: &mut World, at: usize, run: &VerifiedRun) {
+    world.knowledge.illegal.extend(run.entries().iter().map(|entry| entry.hash));
+    let before = world.nodes[at].engine.as_ref().unwrap().end();
+    let Some(taken) = world.nodes[at].run(|batch| batch.ingest(run)) else { return };
+    assert!(taken.is_err(), "peer {at} takes an entry that breaks a rule");
+    assert_eq!(world.nodes[at].engine.as_ref().unwrap().end(), before, "nothing of it is stored");
+    world.report.refused += 1;
+}
+
+/// An entry of a writer that works on several machines at once and forks its log whenever they have not met. It is in order,
+/// and everybody will store all branches.
+fn fork(world: &mut World, at: usize) {
+    let number = world.chance.below(1_000);
+    let now_ms = world.now_ms - world.chance.below(200);
+    let run = forge(&world.nodes[at], OUTLAW, &document(5_000 + number), now_ms, |_| {});
+    let Some(taken) = world.nodes[at].run(|batch| batch.ingest(&run)) else { return };
+    match taken {
+        Ok(()) => world.report.outlawed += 1,
+        // Where its admission, or the end of an epoch, has not come yet.
+        Err(
+            IngestError::Denied(_) | IngestError::Illegal { reason: IllegalEntry::WrongEpoch { .. }, .. },
+        ) => {}
+        Err(error) => panic!("an entry that is in order is refused: {error}"),
+    }
+}

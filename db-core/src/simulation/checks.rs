@@ -1,0 +1,180 @@
+//! What has to hold after every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use bson::RawDocument;
+
+use super::node::Node;
+use crate::ids::EntryHash;
+use crate::log_reader::LogReader;
+use crate::view::digest::digest;
+use crate::view::documents::{entries_of_index, id_types};
+use crate::view::statistics::Statistics;
+use crate::view::{ReadView, ViewSnapshot, catalog, keyspace};
+
+/// What is known of all peers together.
+#[derive(Default)]
+pub(super) struct Knowledge {
+    /// The longest confirmed order that any peer has had.
+    confirmed: Vec<EntryHash>,
+    /// By set of entries (the sum of their hashes): what follows from it.
+    by_set: BTreeMap<[u8; 32], Consequence>,
+    /// The view with so many entries confirmed and nothing else applied.
+    by_confirmed: BTreeMap<u64, [u8; 32]>,
+    /// Entries that break a rule, which nobody may store.
+    pub(super) illegal: BTreeSet<EntryHash>,
+}
+
+/// What equal sets of entries have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Consequence {
+    view: [u8; 32],
+    order: Vec<EntryHash>,
+    confirmed: u64,
+}
+
+impl Knowledge {
+    /// How many entries are confirmed anywhere.
+    pub(super) fn confirmed(&self) -> usize {
+        self.confirmed.len()
+    }
+
+    /// Holds a peer that is on to everything that must be true of it.
+    pub(super) fn check(&mut self, node: &mut Node) {
+        let status = node.engine.as_ref().unwrap().status().unwrap();
+        self.check_entries(node, status.entries);
+        self.check_confirmed(node, status.confirmed);
+        let view = node.view();
+        check_indexes(&view);
+        if node.engine.as_ref().unwrap().is_settled() {
+            let present = Consequence {
+                view: digest(&view).unwrap(),
+                order: node.ordered(0, status.entries),
+                confirmed: status.confirmed,
+            };
+            assert_eq!(present.order.len() as u64, status.entries, "all entries have a place");
+            if status.tail == 0 {
+                self.check_base(status.confirmed, present.view);
+            }
+            let known = self.by_set.entry(node.sum).or_insert_with(|| present.clone());
+            assert_eq!(*known, present, "peer {}: equal sets of entries give unequal views", node.number);
+        }
+    }
+
+    /// Takes everything that is not confirmed off a copy of the peer's view, and puts it back.
+    pub(super) fn check_undo(&mut self, node: &Node) {
+        let mut copy = node.copy();
+        let confirmed = copy.status().unwrap().confirmed;
+        let before = digest(&copy.view().unwrap()).unwrap();
+        copy.run(|batch| batch.undo_tail()).unwrap();
+        let undone = copy.view().unwrap();
+        check_indexes(&undone);
+        self.check_base(confirmed, digest(&undone).unwrap());
+        copy.run(|batch| batch.settle()).unwrap();
+        let after = digest(&copy.view().unwrap()).unwrap();
+        assert_eq!(before, after, "peer {}: applied again, the view is another", node.number);
+    }
+
+    fn check_base(&mut self, confirmed: u64, view: [u8; 32]) {
+        let known = *self.by_confirmed.entry(confirmed).or_insert(view);
+        assert_eq!(
+            known, view,
+            "the view of the {confirmed} confirmed entries is not what it was: undo left a trace"
+        );
+    }
+
+    /// Nothing acknowledged is missing, and nothing illegal is here.
+    fn check_entries(&self, node: &mut Node, entries: u64) {
+        assert!(
+            entries >= node.durable,
+            "peer {}: {} entries were durable, {entries} are left",
+            node.number,
+            node.durable
+        );
+        let log = node.log();
+        if entries < node.checked_entries {
+            // What was stored when the power went, and acknowledged to nobody.
+            (node.checked_entries, node.sum) = (0, [0; 32]);
+        }
+        if node.checked_entries == 0 {
+            for hash in &node.acknowledged {
+                let is_here = log.number_of(hash).unwrap().is_some();
+                assert!(is_here, "peer {}: an acknowledged entry is lost", node.number);
+            }
+        }
+        for number in node.checked_entries..entries {
+            let hash = log.record(number).unwrap().unwrap().hash;
+            assert!(
+                !self.illegal.contains(&hash),
+                "peer {}: an entry that breaks a rule is stored",
+                node.number
+            );
+            for (sum, byte) in node.sum.iter_mut().zip(blake3::hash(hash.as_bytes()).as_bytes()) {
+                *sum ^= byte;
+            }
+        }
+        node.checked_entries = entries;
+    }
+
+    /// Confirmed orders are prefixes of one another and never shrink.
+    fn check_confirmed(&mut self, node: &mut Node, confirmed: u64) {
+        assert!(confirmed >= node.checked_confirmed, "peer {}: a confirmation was taken back", node.number);
+        let new = node.ordered(node.checked_confirmed, confirmed);
+        assert_eq!(new.len() as u64, confirmed - node.checked_confirmed, "confirmed entries have places");
+        for (place, hash) in (node.checked_confirmed as usize..).zip(new) {
+            match self.confirmed.get(place) {
+                Some(known) => {
+                    assert_eq!(*known, hash, "peer {}: another order is confirmed at {place}", node.number);
+                }
+                None => self.confirmed.push(hash),
+            }
+        }
+        node.checked_confirmed = confirmed;
+    }
+}
+
+/// Index entries equal those made anew from the documents, and the counts are right.
+fn check_indexes(view: &ViewSnapshot) {
+    let (mut expected, mut indexes) = (BTreeMap::new(), 0);
+    for name in catalog::collection_names(view).unwrap() {
+        let meta = catalog::collection(view, &name).unwrap().unwrap();
+        indexes += meta.indexes.len();
+        let (mut count, mut entry_counts) = (0, BTreeMap::new());
+        let prefix = keyspace::documents(meta.id);
+        for item in view.range(keyspace::prefix_bounds(&prefix)).unwrap() {
+            let (key, value) = item.unwrap();
+            let document = RawDocument::from_bytes(value.value()).unwrap();
+            count += 1;
+            for index in &meta.indexes {
+                let entries =
+                    entries_of_index(index, &key.value()[prefix.len()..], &id_types(document), document);
+                let entries = entries.unwrap().entries;
+                *entry_counts.entry(index.id).or_insert(0) += entries.len() as u64;
+                expected.extend(entries);
+            }
+        }
+        let statistics = Statistics::of(view, meta.id).unwrap();
+        assert_eq!(statistics.documents.count, count, "the number of documents of {name}");
+        for index in &meta.indexes {
+            let count = entry_counts.get(&index.id).copied().unwrap_or_default();
+            assert_eq!(
+                statistics.index(index.id).count,
+                count,
+                "the number of entries of an index of {name}"
+            );
+        }
+    }
+    let all = (Bound::Included(keyspace::entries(0)), Bound::Included(keyspace::entries(u32::MAX)));
+    let mut found = BTreeMap::new();
+    for item in view.range(all).unwrap() {
+        let (key, value) = item.unwrap();
+        found.insert(key.value().to_vec(), value.value().to_vec());
+    }
+    assert!(
+        found == expected,
+        "index entries are not those of the documents: {} found, {} expected, {indexes} indexes",
+        found.len(),
+        expected.len()
+    );
+}

@@ -1,0 +1,205 @@
+//! A peer of the simulation: a real engine over a disk of its own, with a clock that may be wrong.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bson::{RawDocumentBuf, rawdoc};
+use ed25519_dalek::SigningKey;
+use redb::ReadableDatabase;
+
+use super::{Chance, SimDisk};
+use crate::engine::{Engine, Moment, Reply, Request};
+use crate::entry::{Entry, Header, VerifiedRun};
+use crate::error::Result;
+use crate::ids::{DatabaseId, EntryHash, WriterKey};
+use crate::log_reader::LogReader;
+use crate::storage::{self, Identity, LogSnapshot, view_snapshot};
+use crate::view::ViewSnapshot;
+
+/// What redb may hold in memory.
+const CACHE_BYTES: usize = 1 << 20;
+
+/// The secret of the peer with this number.
+pub(super) fn secret(number: usize) -> SigningKey {
+    let mut seed = [0x51; 32];
+    seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    SigningKey::from_bytes(&seed)
+}
+
+/// The key of that peer's log.
+pub(super) fn writer(number: usize) -> WriterKey {
+    WriterKey::from_bytes(secret(number).verifying_key().to_bytes())
+}
+
+pub(super) struct Node {
+    pub(super) number: usize,
+    pub(super) disk: SimDisk,
+    /// None while it is switched off.
+    pub(super) engine: Option<Engine>,
+    /// By how much its clock is wrong.
+    pub(super) skew_ms: i64,
+    /// The own entries that were acknowledged, and how many entries a commit has made durable.
+    pub(super) acknowledged: Vec<EntryHash>,
+    pub(super) durable: u64,
+    /// Up to which entry and up to which place of the order it was looked at, and the sum of the hashes of its entries.
+    pub(super) checked_entries: u64,
+    pub(super) checked_confirmed: u64,
+    pub(super) sum: [u8; 32],
+    /// Whether it is away of its own will, and not to be switched on yet.
+    pub(super) has_left: bool,
+}
+
+impl Node {
+    /// A peer that has just joined, with an empty store.
+    pub(super) fn new(number: usize, identity: &Identity, skew_ms: i64) -> Self {
+        let disk = SimDisk::new(Vec::new(), None);
+        drop(storage::create(disk.clone(), identity, CACHE_BYTES).unwrap());
+        let mut node = Self {
+            number,
+            disk,
+            engine: None,
+            skew_ms,
+            acknowledged: Vec::new(),
+            durable: 0,
+            checked_entries: 0,
+            checked_confirmed: 0,
+            sum: [0; 32],
+            has_left: false,
+        };
+        node.switch_on();
+        node
+    }
+
+    /// Opens what is on the disk; whether the power lasted for that.
+    pub(super) fn switch_on(&mut self) -> bool {
+        let opened = open(&self.disk, self.number);
+        let Ok(engine) = opened else {
+            assert!(self.disk.is_cut(), "what is on the disk does not open: {:?}", opened.err());
+            return false;
+        };
+        self.engine = Some(engine);
+        true
+    }
+
+    /// The power goes: what was not synced may be lost, whole or in part.
+    pub(super) fn cut_power(&mut self, chance: &mut Chance) {
+        self.engine = None;
+        self.disk = SimDisk::new(self.disk.after_power_cut(chance), None);
+    }
+
+    /// Ends in good order.
+    pub(super) fn switch_off(&mut self) {
+        self.engine = None;
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Runs `work` in a transaction; none if the power has gone meanwhile.
+    pub(super) fn run<T>(
+        &mut self,
+        work: impl FnOnce(&mut crate::engine::Batch<'_, '_>) -> Result<T>,
+    ) -> Option<T> {
+        let engine = self.engine.as_mut()?;
+        match engine.run(work) {
+            Ok(done) => {
+                self.durable = engine.end();
+                Some(done)
+            }
+            Err(error) => {
+                assert!(self.disk.is_cut(), "peer {}: a transaction failed: {error:?}", self.number);
+                self.engine = None;
+                None
+            }
+        }
+    }
+
+    /// Calls as a client does; the error is the call's.
+    pub(super) fn call(&mut self, request: Request, moment: &Moment) -> Option<Result<Reply>> {
+        let reply = self.run(|batch| batch.execute(request, moment))?;
+        if let Ok(Reply { entry: Some(entry), .. }) = &reply {
+            self.acknowledged.push(*entry);
+        }
+        Some(reply)
+    }
+
+    pub(super) fn moment(&self, now_ms: u64, gone: BTreeSet<WriterKey>) -> Moment {
+        Moment { now_ms: now_ms.saturating_add_signed(self.skew_ms), gone }
+    }
+
+    pub(super) fn log(&self) -> LogSnapshot {
+        let engine = self.engine.as_ref().unwrap();
+        LogSnapshot::open(&engine.database().begin_read().unwrap(), engine.id()).unwrap()
+    }
+
+    pub(super) fn view(&self) -> ViewSnapshot {
+        let engine = self.engine.as_ref().unwrap();
+        view_snapshot(&engine.database().begin_read().unwrap()).unwrap().unwrap()
+    }
+
+    /// The hashes at these places of the order as it is applied.
+    pub(super) fn ordered(&self, from: u64, to: u64) -> Vec<EntryHash> {
+        let engine = self.engine.as_ref().unwrap();
+        let numbers = storage::order_snapshot(&engine.database().begin_read().unwrap(), from, to).unwrap();
+        let log = self.log();
+        numbers.into_iter().map(|number| log.record(number).unwrap().unwrap().hash).collect()
+    }
+
+    /// A second engine over a copy of what the disk would show now, to do with as one likes.
+    pub(super) fn copy(&self) -> Engine {
+        open(&SimDisk::new(self.disk.image(), None), self.number).unwrap()
+    }
+}
+
+fn open(disk: &SimDisk, number: usize) -> Result<Engine> {
+    let (database, identity) = storage::open(disk.clone(), CACHE_BYTES)?;
+    Engine::open(Arc::new(database), identity, secret(number))
+}
+
+/// An entry by `author` on top of all that `node` holds, changed before it is signed.
+pub(super) fn forge(
+    node: &Node,
+    author: usize,
+    document: &RawDocumentBuf,
+    now_ms: u64,
+    change: impl FnOnce(&mut Header),
+) -> VerifiedRun {
+    let (author, secret) = (writer(author), secret(author));
+    let tips = node.log().tips().unwrap();
+    let own = tips.iter().filter(|tip| tip.writer == author).max_by_key(|tip| tip.length);
+    let mut parents: Vec<EntryHash> =
+        tips.iter().filter(|tip| tip.writer != author).map(|tip| tip.head).collect();
+    parents.sort_unstable();
+    parents.dedup();
+    let insert =
+        crate::operation::Operation::Insert { collection: "c".to_owned(), documents: vec![document.clone()] };
+    let payload = crate::payload::pack(&crate::operation::encode(&[insert]));
+    let before = own.and_then(|tip| node.log().number_of(&tip.head).unwrap());
+    let before = before.map_or(0, |number| node.log().record(number).unwrap().unwrap().header.time);
+    let mut header = Header {
+        writer: author,
+        seq: own.map_or(0, |tip| tip.length),
+        prev: own.map(|tip| tip.head),
+        parents,
+        time: now_ms.max(before),
+        epoch: 0,
+        wave: 0,
+        checkpoint: None,
+        payload_length: payload.len() as u32,
+        payload_hash: *blake3::hash(&payload).as_bytes(),
+    };
+    change(&mut header);
+    let hash = header.hash(&id_of(node));
+    VerifiedRun::sign(vec![Entry { header, hash, payload }], &secret).unwrap()
+}
+
+fn id_of(node: &Node) -> DatabaseId {
+    node.engine.as_ref().unwrap().id()
+}
+
+/// A document that nobody else has, by number.
+pub(super) fn document(number: u64) -> RawDocumentBuf {
+    let small = number as i32;
+    rawdoc! { "_id": small, "n": small % 7, "l": [small % 3, small % 5], "s": "x".repeat((number % 90) as usize) }
+}

@@ -1,0 +1,81 @@
+//! The simulator's runs: many peers, one truth, whatever network, disks, clocks and members without manners do.
+//!
+//! `COMBDB_SIMULATOR_SEEDS=5000 cargo test -p combdb-tests --test simulator --release -- a_few_seeds` runs more seeds, from
+//! `COMBDB_SIMULATOR_FIRST` on; a failure names its seed, and `COMBDB_SIMULATOR_FIRST=SEED COMBDB_SIMULATOR_SEEDS=1` runs that
+//! one again. With `--features planted-faults` mistakes are planted to see that they are found.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers too
+
+use db_core::simulation::{Options, Report, run};
+
+/// How many seeds are run where nobody asks for more.
+const SEEDS: u64 = 16;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn a_few_seeds_go_well() {
+    let (first, seeds) =
+        (number("COMBDB_SIMULATOR_FIRST").unwrap_or(0), number("COMBDB_SIMULATOR_SEEDS").unwrap_or(SEEDS));
+    let mut all = Report::default();
+    for seed in first..first + seeds {
+        let report = match run(seed, Options::default()) {
+            Ok(report) => report,
+            Err(failure) => {
+                panic!("{failure}; COMBDB_SIMULATOR_FIRST={seed} COMBDB_SIMULATOR_SEEDS=1 runs it again")
+            }
+        };
+        all.calls += report.calls;
+        all.confirmed += report.confirmed;
+        all.closed += report.closed;
+        all.crashes += report.crashes;
+        all.refused += report.refused;
+        all.outlawed += report.outlawed;
+    }
+    println!("{seeds} seeds: {all:?}");
+    if seeds >= SEEDS {
+        // What never happens shows nothing.
+        let happened = [all.calls, all.confirmed, all.closed, all.crashes, all.refused, all.outlawed];
+        assert!(happened.iter().all(|count| *count > 10), "{all:?}");
+    }
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in [3, 4] {
+        let options = Options { steps: 200, ..Options::default() };
+        assert_eq!(run(seed, options).unwrap(), run(seed, options).unwrap());
+    }
+}
+
+/// How many seeds find a planted fault at the most.
+#[cfg(feature = "planted-faults")]
+const SEEDS_TO_FIND: u64 = 60;
+
+#[cfg(feature = "planted-faults")]
+#[test]
+fn every_planted_fault_is_found() {
+    use db_core::simulation::{Fault, plant};
+
+    let all = Options::default();
+    // With nobody who breaks rules on purpose it is the orders of honest peers that come apart.
+    let honest = Options { has_outlaws: false, ..all };
+    for (fault, options, signs) in [
+        (Fault::MajorityLowered, honest, &["another order is confirmed", "equal sets of entries"][..]),
+        (
+            Fault::AdvanceRuleDropped,
+            all,
+            &["an entry that breaks a rule", "a confirmation was taken back", "another order is confirmed"],
+        ),
+        (Fault::IndexEntryForgotten, all, &["index entries are not those of the documents"]),
+        (Fault::SyncSkipped, all, &["were durable", "an acknowledged entry is lost"]),
+    ] {
+        plant(Some(fault));
+        let found = (0..SEEDS_TO_FIND).find_map(|seed| run(seed, options).err());
+        plant(None);
+        let failure = found.unwrap_or_else(|| panic!("{fault:?} is not found in {SEEDS_TO_FIND} seeds"));
+        println!("{fault:?}: {failure}");
+        assert!(signs.iter().any(|sign| failure.what.contains(sign)), "{fault:?} shows otherwise: {failure}");
+    }
+}
