@@ -1,8 +1,14 @@
 //! From texts to terms: words are found, lowered, left out if they say nothing, and taken to their stems without accents.
 //!
-//! Keys of indexes are made here. The stemmers and the tables of decompositions are pinned by version; letters and their
-//! lower case are those of the standard library.
+//! Keys of indexes are made here, so nothing may come from the standard library's tables, which move with the compiler: the
+//! stemmers, what a letter is, lower case and decompositions are those of crates that are pinned by version.
 
+use icu_casemap::CaseMapper;
+use icu_locale_core::LanguageIdentifier;
+use icu_properties::{
+    CodePointMapData, CodePointSetData,
+    props::{Alphabetic, GeneralCategory},
+};
 use rust_stemmers::Stemmer;
 use unicode_normalization::{UnicodeNormalization, char::canonical_combining_class};
 
@@ -70,14 +76,29 @@ fn words(text: &str, language: Language) -> impl Iterator<Item = &str> {
 
 /// Whether a character belongs to a word.
 pub(crate) fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || canonical_combining_class(c) != 0
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric() || c == '_';
+    }
+    CodePointSetData::new::<Alphabetic>().contains(c)
+        || canonical_combining_class(c) != 0
+        || matches!(
+            CodePointMapData::<GeneralCategory>::new().get(c),
+            GeneralCategory::DecimalNumber | GeneralCategory::LetterNumber | GeneralCategory::OtherNumber
+        )
 }
 
 fn lowered(text: &str, language: Language) -> String {
     match language {
-        Language::Turkish => text.replace('I', "ı").replace('İ', "i").to_lowercase(),
-        _ => text.to_lowercase().replace('\u{2019}', "'"),
+        Language::Turkish => lower_case(&text.replace('I', "ı").replace('İ', "i")),
+        _ => lower_case(text).replace('\u{2019}', "'"),
     }
+}
+
+fn lower_case(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    CaseMapper::new().lowercase_to_string(text, &LanguageIdentifier::UNKNOWN).into_owned()
 }
 
 fn without_diacritics(text: &str) -> String {
@@ -107,6 +128,23 @@ mod tests {
             terms(Language::None, "The Café's crème-brûlée x_1"),
             ["the", "cafe", "s", "creme", "brulee", "x_1"]
         );
+    }
+
+    #[test]
+    fn letters_and_cases_of_all_scripts() {
+        assert_eq!(lower_case("ΟΔΥΣΣΕΥΣ ÀÉ İ ẞ Ǆ"), "ΟΔΥΣΣΕΥΣ ÀÉ İ ẞ Ǆ".to_lowercase());
+        for c in "aZ9_é\u{301}日٣Ⅷ½ªα".chars() {
+            assert!(is_word(c), "{c}");
+        }
+        for c in " -'.,€\u{2019}\u{a0}→".chars() {
+            assert!(!is_word(c), "{c}");
+        }
+        // The tables are those of the standard library but for what one of them does not know yet.
+        let differ = |c: char| {
+            is_word(c) != (c.is_alphanumeric() || c == '_' || canonical_combining_class(c) != 0)
+                || lower_case(&c.to_string()) != c.to_lowercase().to_string()
+        };
+        assert!(('\0'..'\u{1c80}').filter(|c| differ(*c)).count() < 10);
     }
 
     #[test]
