@@ -4,6 +4,7 @@
 //! ties are ordered by the total order and by arrival, so that the same documents in the same order give the same value.
 
 mod collect;
+mod fields;
 mod numeric;
 mod parse;
 mod pick;
@@ -24,6 +25,7 @@ use crate::number::Number;
 use crate::sort::{Sort, SortKey};
 
 pub(super) use self::collect::array;
+pub(super) use self::fields::{AccumulatedFields, counted, start_all, write_all};
 pub(super) use self::state::{Owned, held_bytes};
 
 /// The most bytes that one accumulator may hold: MongoDB's default.

@@ -12,7 +12,7 @@ use bson::raw::RawDocumentBuf;
 use bson::spec::ElementType;
 
 use self::granularity::Granularity;
-use crate::aggregate::accumulator::{AccumulatorExpression, Owned, held_bytes};
+use crate::aggregate::accumulator::{AccumulatedFields, Owned, held_bytes, start_all, write_all};
 use crate::aggregate::outside::{Context, Outside, Rows};
 use crate::aggregate::parse::error;
 use crate::aggregate::rows::{check_memory, check_row, lazily};
@@ -28,7 +28,7 @@ const STAGE: &str = "$bucketAuto";
 pub(in crate::aggregate) struct BucketAuto {
     key: Expression,
     buckets: usize,
-    fields: Vec<(Box<str>, AccumulatorExpression)>,
+    fields: AccumulatedFields,
     granularity: Option<Granularity>,
 }
 
@@ -181,16 +181,16 @@ impl BucketAuto {
         Value::Raw(min.as_raw_bson_ref()).write("min", &mut writer)?;
         Value::Raw(max.as_raw_bson_ref()).write("max", &mut writer)?;
         writer.close(id);
-        for (name, field) in &self.fields {
-            let mut accumulator = field.start(None, variables, now_ms)?;
-            for keyed in &documents {
+        let mut accumulators = start_all(&self.fields, None, variables, now_ms)?;
+        for keyed in &documents {
+            let mut bytes = 0_usize;
+            for ((_, field), accumulator) in self.fields.iter().zip(&mut accumulators) {
                 accumulator.add(field, &keyed.document, variables, now_ms)?;
-                check_memory(STAGE, accumulator.memory())?;
+                bytes = bytes.saturating_add(accumulator.memory());
             }
-            let value = accumulator.finish()?.unwrap_or(RawBson::Null);
-            Value::Raw(value.as_raw_bson_ref()).write(name, &mut writer)?;
-            writer.check_size()?;
+            check_memory(STAGE, bytes)?;
         }
+        write_all(&self.fields, &accumulators, &mut writer)?;
         writer.close(root);
         let document = writer.into_document();
         check_row(&document)?;

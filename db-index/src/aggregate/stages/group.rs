@@ -10,7 +10,7 @@ use bson::raw::{RawDocument, RawDocumentBuf};
 use bson::{RawBson, RawBsonRef};
 
 use self::bucket::Boundaries;
-use crate::aggregate::accumulator::{Accumulator, AccumulatorExpression};
+use crate::aggregate::accumulator::{AccumulatedFields, Accumulator, start_all, write_all};
 use crate::aggregate::outside::{Context, Outside, Rows};
 use crate::aggregate::rows::{check_memory, check_row, lazily};
 use crate::error::QueryError;
@@ -28,7 +28,7 @@ pub(in crate::aggregate) struct Group {
     key: Expression,
     /// For `$bucket`: where groups begin and end.
     boundaries: Option<Boundaries>,
-    fields: Vec<(Box<str>, AccumulatorExpression)>,
+    fields: AccumulatedFields,
 }
 
 /// The groups found so far.
@@ -89,11 +89,7 @@ impl Group {
         let mut writer = Writer::with_capacity(64);
         let root = writer.open_root();
         Value::Raw(id.as_raw_bson_ref()).write("_id", &mut writer)?;
-        for ((name, _), accumulator) in self.fields.iter().zip(accumulators) {
-            let value = accumulator.finish()?.unwrap_or(RawBson::Null);
-            Value::Raw(value.as_raw_bson_ref()).write(name, &mut writer)?;
-            writer.check_size()?;
-        }
+        write_all(&self.fields, accumulators, &mut writer)?;
         writer.close(root);
         let document = writer.into_document();
         check_row(&document)?;
@@ -127,11 +123,7 @@ impl Groups {
                 RawBsonRef::Document(fields) => Some(fields),
                 _ => None,
             };
-            let accumulators: Vec<Accumulator> = stage
-                .fields
-                .iter()
-                .map(|(_, field)| field.start(fields, variables, now_ms))
-                .collect::<Result<_, _>>()?;
+            let accumulators = start_all(&stage.fields, fields, variables, now_ms)?;
             // An `_id` takes about the bytes of its key.
             let own: usize = accumulators.iter().map(Accumulator::memory).sum();
             self.bytes += GROUP_BYTES + 2 * key.len() + own;

@@ -10,7 +10,7 @@ use super::ordered::{Ends, Ordered, Percentiles, Wanted};
 use super::pairs::{Covariance, Integral};
 use super::partition::Partition;
 use super::slide::{Slide, Window, accumulator_input};
-use super::sum::{Average, Count, Deviation, Sum};
+use super::sum::{Count, Deviation, Sum};
 use crate::aggregate::accumulator::{AccumulatorExpression, Input, Kind};
 use crate::decimal::Decimal;
 use crate::error::QueryError;
@@ -227,8 +227,7 @@ fn accumulator_window(
     let count = expression.count(&variables, surroundings.now_ms)?;
     let collation = expression.collation();
     let slide: Box<dyn Slide> = match expression.kind() {
-        Kind::Sum => Box::new(Sum::new()),
-        Kind::Avg => Box::new(Average::new()),
+        kind @ (Kind::Sum | Kind::Avg) => Box::new(Sum::new(matches!(kind, Kind::Avg))),
         Kind::Count => Box::new(Count),
         Kind::StdDev { of_sample } => Box::new(Deviation::new(*of_sample)),
         Kind::Min => Box::new(Ordered::new(Wanted::Least, collation)),

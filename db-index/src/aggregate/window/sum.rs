@@ -122,27 +122,34 @@ pub(super) fn is_finite(number: Number) -> bool {
     }
 }
 
-/// `$sum`.
+/// `$sum` and `$avg`.
 #[derive(Debug)]
-pub(super) struct Sum(RunningSum);
-
-/// `$avg`.
-#[derive(Debug)]
-pub(super) struct Average(RunningSum);
+pub(super) struct Sum {
+    numbers: RunningSum,
+    is_average: bool,
+}
 
 /// `$count`.
 #[derive(Debug, Default)]
 pub(super) struct Count;
 
 impl Sum {
-    pub(super) fn new() -> Self {
-        Self(RunningSum::ZERO)
+    pub(super) fn new(is_average: bool) -> Self {
+        Self { numbers: RunningSum::ZERO, is_average }
     }
-}
 
-impl Average {
-    pub(super) fn new() -> Self {
-        Self(RunningSum::ZERO)
+    fn average(&self) -> RawBson {
+        if self.numbers.count == 0 {
+            return RawBson::Null;
+        }
+        let count = self.numbers.count as i64;
+        match self.numbers.sum() {
+            Number::Decimal(sum) if sum.is_finite() => {
+                Number::Decimal(sum / Decimal::from_i64(count)).to_raw_bson()
+            }
+            Number::Decimal(sum) => Number::Decimal(sum).to_raw_bson(),
+            sum => RawBson::Double(sum.to_f64() / count as f64),
+        }
     }
 }
 
@@ -153,50 +160,20 @@ fn number_of(input: &Input) -> Option<Number> {
 impl Slide for Sum {
     fn add(&mut self, input: &Input) -> Result<(), QueryError> {
         if let Some(number) = number_of(input) {
-            self.0.add(number);
+            self.numbers.add(number);
         }
         Ok(())
     }
 
     fn remove(&mut self, input: &Input, _: &Held) -> Result<(), QueryError> {
         if let Some(number) = number_of(input) {
-            self.0.remove(number);
+            self.numbers.remove(number);
         }
         Ok(())
     }
 
     fn value(&self, _: &Held) -> Result<Option<RawBson>, QueryError> {
-        Ok(Some(self.0.sum().to_raw_bson()))
-    }
-}
-
-impl Slide for Average {
-    fn add(&mut self, input: &Input) -> Result<(), QueryError> {
-        if let Some(number) = number_of(input) {
-            self.0.add(number);
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, input: &Input, _: &Held) -> Result<(), QueryError> {
-        if let Some(number) = number_of(input) {
-            self.0.remove(number);
-        }
-        Ok(())
-    }
-
-    fn value(&self, _: &Held) -> Result<Option<RawBson>, QueryError> {
-        if self.0.count == 0 {
-            return Ok(Some(RawBson::Null));
-        }
-        let count = self.0.count as i64;
-        Ok(Some(match self.0.sum() {
-            Number::Decimal(sum) if sum.is_finite() => {
-                Number::Decimal(sum / Decimal::from_i64(count)).to_raw_bson()
-            }
-            Number::Decimal(sum) => Number::Decimal(sum).to_raw_bson(),
-            sum => RawBson::Double(sum.to_f64() / count as f64),
-        }))
+        Ok(Some(if self.is_average { self.average() } else { self.numbers.sum().to_raw_bson() }))
     }
 }
 

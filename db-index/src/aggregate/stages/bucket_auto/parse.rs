@@ -4,7 +4,7 @@ use bson::RawBsonRef;
 
 use super::granularity::Granularity;
 use super::{BucketAuto, STAGE};
-use crate::aggregate::accumulator::AccumulatorExpression;
+use crate::aggregate::accumulator::{AccumulatedFields, AccumulatorExpression, counted};
 use crate::aggregate::parse::{Parser, error, type_name};
 use crate::error::QueryError;
 use crate::expression::Expression;
@@ -57,9 +57,7 @@ impl BucketAuto {
             );
         };
         if fields.is_empty() {
-            let compile = |operand: RawBsonRef<'_>| parser.expression(operand);
-            let one = AccumulatorExpression::parse("$sum", RawBsonRef::Int32(1), &compile)?;
-            fields.push(("count".into(), one));
+            fields = counted(&|operand| parser.expression(operand))?;
         }
         Ok(Self { key, buckets, fields, granularity })
     }
@@ -106,7 +104,7 @@ fn count(value: RawBsonRef<'_>) -> Result<i32, QueryError> {
 fn output_fields(
     output: &bson::raw::RawDocument,
     parser: &Parser<'_>,
-) -> Result<Vec<(Box<str>, AccumulatorExpression)>, QueryError> {
+) -> Result<AccumulatedFields, QueryError> {
     let mut fields = Vec::new();
     for (name, value) in order::elements(output) {
         let compile = |operand: RawBsonRef<'_>| parser.expression(operand);

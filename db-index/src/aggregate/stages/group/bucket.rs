@@ -4,8 +4,8 @@ use bson::raw::RawDocument;
 use bson::{RawBson, RawBsonRef};
 
 use super::Group;
-use super::parse::{field, one};
-use crate::aggregate::accumulator::AccumulatorExpression;
+use super::parse::field;
+use crate::aggregate::accumulator::{AccumulatedFields, counted};
 use crate::aggregate::parse::{Parser, error, type_name};
 use crate::collation::Collation;
 use crate::error::QueryError;
@@ -107,17 +107,14 @@ impl Group {
         }
         let fields = match fields {
             Some(output) => output_fields(output, parser)?,
-            None => vec![("count".into(), one(parser)?)],
+            None => counted(&|operand| parser.expression(operand))?,
         };
         Ok(Self { key: parser.expression(key)?, boundaries: Some(Boundaries { bounds, default }), fields })
     }
 }
 
 /// The fields of `output`, in which `_id` is taken.
-fn output_fields(
-    output: &RawDocument,
-    parser: &Parser<'_>,
-) -> Result<Vec<(Box<str>, AccumulatorExpression)>, QueryError> {
+fn output_fields(output: &RawDocument, parser: &Parser<'_>) -> Result<AccumulatedFields, QueryError> {
     let mut fields = Vec::new();
     for (name, value) in order::elements(output) {
         if name.as_str() == "_id" {

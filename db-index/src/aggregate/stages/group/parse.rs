@@ -3,7 +3,7 @@
 use bson::RawBsonRef;
 
 use super::Group;
-use crate::aggregate::accumulator::AccumulatorExpression;
+use crate::aggregate::accumulator::{AccumulatorExpression, counted};
 use crate::aggregate::parse::{Parser, error};
 use crate::error::QueryError;
 use crate::order;
@@ -55,7 +55,7 @@ impl Group {
                 return error(40149, "the sortByCount field must be specified as a string or as an object");
             }
         }
-        let fields = vec![("count".into(), one(parser)?)];
+        let fields = counted(&|operand| parser.expression(operand))?;
         Ok(Self { key: parser.expression(operand)?, boundaries: None, fields })
     }
 }
@@ -68,9 +68,4 @@ pub(super) fn field(
 ) -> Result<AccumulatorExpression, QueryError> {
     let field = AccumulatorExpression::parse_field(name, value, &|operand| parser.expression(operand))?;
     Ok(field.in_group())
-}
-
-/// `{$sum: 1}`.
-pub(super) fn one(parser: &Parser<'_>) -> Result<AccumulatorExpression, QueryError> {
-    AccumulatorExpression::parse("$sum", RawBsonRef::Int32(1), &|operand| parser.expression(operand))
 }
