@@ -119,8 +119,9 @@ pub(super) fn search_bounds(
                 ),
             );
         };
+        let negative = if operator == "$indexOfArray" { 9_711_601 } else { 40097 };
         usize::try_from(number)
-            .or_else(|_| error(40097, format!("{operator} requires a nonnegative {name} index")))
+            .or_else(|_| error(negative, format!("{operator} requires a nonnegative {name} index")))
     };
     Ok((bound(2, "starting", 0)?, bound(3, "ending", length)?.min(length)))
 }

@@ -193,6 +193,13 @@ impl Parser<'_> {
                 )
             };
         }
+        if operator.name == "$setEquals"
+            && arguments
+                .iter()
+                .any(|argument| matches!(argument, Node::Constant(value) if value.as_array().is_none()))
+        {
+            return error(5_887_502, "all operands of $setEquals must be arrays");
+        }
         Ok(Node::Call(operator, arguments))
     }
 
@@ -249,6 +256,11 @@ impl Parser<'_> {
             if let (Some(code), None) = (required, argument) {
                 return error(*code, format!("{} requires '{name}' to be given", operator.name));
             }
+        }
+        if matches!(operator.name, "$setField" | "$unsetField")
+            && let Some(Some(name)) = arguments.first()
+        {
+            check_field_name(operator.name, name)?;
         }
         if arguments.iter().flatten().all(|argument| matches!(argument, Node::Constant(_))) {
             return Ok(Node::CallNamed(operator, arguments));
@@ -385,6 +397,19 @@ impl Parser<'_> {
             }),
         };
         Ok(Node::Percentile { input, points, method: given.method })
+    }
+}
+
+/// The name of a field that is set is the same for every document.
+fn check_field_name(operator: &str, name: &Node) -> Result<(), QueryError> {
+    match name {
+        Node::Constant(RawBson::String(_)) => Ok(()),
+        Node::Constant(_) => error(4_161_107, format!("{operator} requires 'field' to evaluate to a string")),
+        Node::Variable { .. } | Node::Now | Node::Missing => error(
+            4_161_108,
+            format!("{operator} does not take a path or a variable for 'field': use $literal for the name"),
+        ),
+        _ => error(4_161_106, format!("{operator} requires 'field' to evaluate to a constant")),
     }
 }
 

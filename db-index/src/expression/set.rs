@@ -121,12 +121,10 @@ impl Ord for Ordered<'_> {
 
 pub(super) fn equals<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     let mut first: Option<Vec<Value<'a>>> = None;
-    let mut equal = true;
     for value in arguments {
         let Some(items) = value.items() else {
-            let code = if first.is_none() { 17044 } else { 5_887_502 };
             return error(
-                code,
+                17044,
                 format!("all operands of $setEquals must be arrays, not {}", value.type_name()),
             );
         };
@@ -134,12 +132,15 @@ pub(super) fn equals<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outc
         match &first {
             None => first = Some(set),
             Some(first) => {
-                equal &= first.len() == set.len()
+                let equal = first.len() == set.len()
                     && first.iter().zip(&set).all(|(a, b)| a.compare_in(b, scope.collation).is_eq());
+                if !equal {
+                    return Ok(Value::bool(false));
+                }
             }
         }
     }
-    Ok(Value::bool(equal))
+    Ok(Value::bool(true))
 }
 
 pub(super) fn is_subset<'a>(scope: &mut Scope<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {

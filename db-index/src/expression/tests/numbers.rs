@@ -90,3 +90,20 @@ fn decimals_are_read_from_text() {
         check_refused(bson!({"$toDecimal": text}), 241);
     }
 }
+
+#[test]
+fn what_is_the_same_for_all_documents_is_refused_by_other_codes() {
+    check_refused(bson!({"$setEquals": [[1], 5]}), 5_887_502);
+    check_refused(bson!({"$setEquals": ["$s", [1]]}), 17044);
+    check_refused(bson!({"$setEquals": ["$a", "$s"]}), 17044);
+    check(bson!({"$setEquals": [["x"], "$a", "$s"]}), bson!(false));
+    let set = |field: Bson| bson!({"$setField": {"field": field, "input": {}, "value": 1}});
+    check_refused(set(bson!("$s")), 4_161_108);
+    check_refused(set(bson!("$$ROOT")), 4_161_108);
+    check_refused(set(bson!({"$concat": ["x", "$s"]})), 4_161_106);
+    check_refused(set(bson!(5)), 4_161_107);
+    check(set(bson!({"$concat": ["x", "y"]})), bson!({"xy": 1}));
+    check(set(bson!({"$literal": "$s"})), bson!({"$s": 1}));
+    check_refused(bson!({"$indexOfArray": [[1], 1, -1]}), 9_711_601);
+    check_refused(bson!({"$arrayToObject": [[{"k": "a", "v": 1}, 5]]}), 40391);
+}
