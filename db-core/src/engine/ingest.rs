@@ -60,12 +60,14 @@ impl Batch<'_, '_> {
     /// Stores a run and hands it to the linearizer; the tail is applied by [`Batch::settle`]. Of a run that is not in
     /// order nothing is stored. One that is stored already is nothing new.
     pub(crate) fn ingest(&mut self, run: &VerifiedRun) -> Result<Result<(), IngestError>> {
-        let mut new = Vec::new();
-        for entry in run.entries() {
-            if self.tables.number_of(&entry.hash)?.is_none() {
-                new.push(entry);
-            }
+        // No entry is stored without those before it in its log.
+        let (mut stored, entries) = (0, run.entries());
+        while let Some(entry) = entries.get(stored)
+            && self.tables.number_of(&entry.hash)?.is_some()
+        {
+            stored += 1;
         }
+        let new: Vec<&Entry> = entries.iter().skip(stored).collect();
         let Some(first) = new.first() else { return Ok(Ok(())) };
         if let Err(refused) = self.admit(&first.header.writer)? {
             return Ok(Err(refused));
@@ -79,16 +81,18 @@ impl Batch<'_, '_> {
             self.settle()?; // a part may have left the tail in another order
             self.state.applied_heads = Some(self.state.heads.clone());
         }
-        for (offset, one) in checked.iter().enumerate() {
-            let is_last = offset + 1 == checked.len();
-            let record = EntryRecord {
-                hash: one.entry.hash,
-                signature: is_last.then(|| *run.signature()),
-                run_offset: offset as u32,
-                standing: one.standing.encode(),
-                header: one.entry.header.clone(),
-            };
-            self.store(&one.node, &record, &one.entry.payload, one.touches_membership)?;
+        let record = |(offset, one): (usize, &Checked<'_>)| EntryRecord {
+            hash: one.entry.hash,
+            signature: (offset + 1 == checked.len()).then(|| *run.signature()),
+            run_offset: offset as u32,
+            standing: one.standing.encode(),
+            header: one.entry.header.clone(),
+        };
+        let records: Vec<EntryRecord> = checked.iter().enumerate().map(record).collect();
+        let payloads = checked.iter().map(|one| one.entry.payload.as_slice());
+        self.tables.append_entries(self.state.next_number, records.iter().zip(payloads))?;
+        for one in &checked {
+            self.note_stored(&one.node, &one.entry.payload, one.touches_membership)?;
             self.add_to_order(&one.node, &one.standing)?;
             self.take_parts()?;
         }
@@ -106,8 +110,13 @@ impl Batch<'_, '_> {
         payload: &[u8],
         touches_membership: bool,
     ) -> Result<()> {
+        self.tables.append_entries(node.number.0, std::iter::once((record, payload)))?;
+        self.note_stored(node, payload, touches_membership)
+    }
+
+    /// Notes of an entry that is stored under its node's number what it means for heads, forks and members.
+    fn note_stored(&mut self, node: &Node, payload: &[u8], touches_membership: bool) -> Result<()> {
         let number = node.number.0;
-        self.tables.append_entry(number, record, payload)?;
         self.state.next_number = number + 1;
         for parent in &node.parents {
             self.state.heads.remove(&parent.0);
@@ -198,6 +207,9 @@ impl Batch<'_, '_> {
                 None => return Ok(Err(IngestError::AbsentParent(entry.hash))),
             }
         }
+        // Where nothing is stored at one place of a log, nothing is at the next.
+        let is_fork = before.last().is_none_or(|before| before.node.is_fork)
+            && !self.tables.numbers_at(&header.writer, header.seq)?.is_empty();
         Ok(Ok(Node {
             number: EntryNumber(self.state.next_number + before.len() as u64),
             hash: entry.hash,
@@ -208,7 +220,7 @@ impl Batch<'_, '_> {
             wave: header.wave,
             parents,
             is_ack: header.is_ack(),
-            is_fork: !self.tables.numbers_at(&header.writer, header.seq)?.is_empty(),
+            is_fork,
         }))
     }
 }

@@ -11,6 +11,8 @@
 //! ...    header, in the layout of `entry::Header`
 //! ```
 
+use std::ops::Bound;
+
 use redb::{ReadTransaction, ReadableTable};
 
 use super::tables::{HASHES, HEADERS, LOGS, PAYLOADS, TIPS, Tables, WriterNumber, WriterSeq};
@@ -59,22 +61,42 @@ impl EntryRecord {
 }
 
 impl Tables<'_> {
-    /// Appends an entry under `number`, which must be the next.
-    pub(crate) fn append_entry(&mut self, number: u64, record: &EntryRecord, payload: &[u8]) -> Result<()> {
+    /// Appends entries that follow one another in one log, with their payloads, under `first`, which must be the next number,
+    /// and those after it.
+    pub(crate) fn append_entries<'e>(
+        &mut self,
+        first: u64,
+        entries: impl Iterator<Item = (&'e EntryRecord, &'e [u8])> + Clone,
+    ) -> Result<()> {
+        let numbered = (first..).zip(entries);
+        let Some((_, (record, _))) = numbered.clone().next() else { return Ok(()) };
         let writer = *record.header.writer.as_bytes();
-        self.headers.insert(number, &record.encode()[..])?;
-        if !payload.is_empty() {
-            self.payloads.insert(number, payload)?;
-        }
-        self.hashes.insert(record.hash.as_bytes(), number)?;
-        self.logs.insert((writer, record.header.seq, number), ())?;
         if let Some(prev) = &record.header.prev {
             let before = self.hashes.get(prev.as_bytes())?.map(|number| number.value());
             if let Some(before) = before {
                 self.tips.remove((writer, before))?;
             }
         }
-        self.tips.insert((writer, number), (record.header.seq + 1, *record.hash.as_bytes()))?;
+        // What has ascending keys is written by cursors, page by page.
+        let mut headers = self.headers.upper_bound_mut(Bound::<u64>::Unbounded)?;
+        for (number, (record, _)) in numbered.clone() {
+            headers.insert_before(number, &record.encode()[..])?;
+        }
+        headers.close()?;
+        let mut payloads = self.payloads.upper_bound_mut(Bound::<u64>::Unbounded)?;
+        for (number, (_, payload)) in numbered.clone().filter(|(_, (_, payload))| !payload.is_empty()) {
+            payloads.insert_before(number, payload)?;
+        }
+        payloads.close()?;
+        let mut tip = None;
+        for (number, (record, _)) in numbered {
+            self.hashes.insert(record.hash.as_bytes(), number)?;
+            self.logs.insert((writer, record.header.seq, number), ())?;
+            tip = Some((number, record));
+        }
+        if let Some((number, record)) = tip {
+            self.tips.insert((writer, number), (record.header.seq + 1, *record.hash.as_bytes()))?;
+        }
         Ok(())
     }
 
