@@ -112,10 +112,11 @@ impl From<Error> for Stop {
 }
 
 /// An entry as application sees it.
-pub(crate) struct EntryToApply<'a> {
+pub(crate) struct EntryToApply {
     pub(crate) hash: EntryHash,
     pub(crate) writer: WriterKey,
-    pub(crate) payload: &'a [u8],
+    /// What its payload asks for.
+    pub(crate) operations: Result<Vec<Operation>, Unreadable>,
 }
 
 impl Applier<'_> {
@@ -123,9 +124,9 @@ impl Applier<'_> {
     pub(crate) fn apply_entry(
         &mut self,
         view: &mut ViewWriter<'_, '_>,
-        entry: &EntryToApply<'_>,
+        entry: &EntryToApply,
     ) -> Result<(), Stop> {
-        let operations = match read_operations(entry.payload) {
+        let operations = match &entry.operations {
             Ok(operations) => operations,
             Err(Unreadable::UpgradeNeeded(what)) => return Err(Stop::UpgradeNeeded(what)),
             Err(Unreadable::Malformed(_)) => {
@@ -228,7 +229,7 @@ impl Applier<'_> {
     fn record_rejection(
         &mut self,
         view: &mut ViewWriter<'_, '_>,
-        entry: &EntryToApply<'_>,
+        entry: &EntryToApply,
         operation: usize,
         rejected: &BTreeMap<usize, QueryError>,
     ) -> Result<()> {
@@ -256,7 +257,7 @@ impl Applier<'_> {
 const REJECTED_POSITIONS_MAX: usize = 1_000;
 
 fn rejection_document(
-    entry: &EntryToApply<'_>,
+    entry: &EntryToApply,
     operation: usize,
     rejected: &BTreeMap<usize, QueryError>,
 ) -> RawDocumentBuf {
@@ -275,10 +276,18 @@ fn rejection_document(
 
 /// The operations that an entry's payload holds; none of an ack.
 pub(crate) fn read_operations(payload: &[u8]) -> Result<Vec<Operation>, Unreadable> {
+    read_with_size(payload).0
+}
+
+/// The same, and how many bytes they take unpacked.
+pub(crate) fn read_with_size(payload: &[u8]) -> (Result<Vec<Operation>, Unreadable>, usize) {
     if payload.is_empty() {
-        return Ok(Vec::new());
+        return (Ok(Vec::new()), 0);
     }
-    crate::operation::decode(&crate::payload::unpack(payload)?)
+    match crate::payload::unpack(payload) {
+        Ok(plain) => (crate::operation::decode(&plain), plain.len()),
+        Err(unreadable) => (Err(unreadable), 0),
+    }
 }
 
 /// The outcome of an operation that is refused as a whole.

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::Batch;
 use super::state::StoredPast;
-use crate::apply::read_operations;
+use crate::apply::{EntryToApply, read_operations, read_with_size};
 use crate::entry::{Admission, Entry, VerifiedRun, verifying_key};
 use crate::error::{Error as StoreError, Result};
 use crate::ids::{EntryHash, WriterKey};
@@ -48,12 +48,17 @@ pub(crate) enum IngestError {
     UpgradeNeeded(&'static str),
 }
 
+/// How many bytes of a run's operations, unpacked, are held from their check until they are applied; more are read again.
+const HELD_BYTES_MAX: usize = 1024 * 1024;
+
 /// An entry that has passed every check.
 struct Checked<'a> {
     entry: &'a Entry,
     node: Node,
     standing: Standing,
     touches_membership: bool,
+    /// As they were read, unless those of the run are too much to be held together.
+    operations: Option<Result<Vec<Operation>, Unreadable>>,
 }
 
 impl Batch<'_, '_> {
@@ -91,11 +96,17 @@ impl Batch<'_, '_> {
         let records: Vec<EntryRecord> = checked.iter().enumerate().map(record).collect();
         let payloads = checked.iter().map(|one| one.entry.payload.as_slice());
         self.tables.append_entries(self.state.next_number, records.iter().zip(payloads))?;
-        for one in &checked {
+        for one in checked {
             self.note_stored(&one.node, &one.entry.payload, one.touches_membership)?;
+            if let Some(operations) = one.operations {
+                let (hash, writer) = (one.entry.hash, one.entry.header.writer);
+                let entry = EntryToApply { hash, writer, operations };
+                self.state.at_hand.insert(one.node.number.0, (entry, one.entry.payload.len()));
+            }
             self.add_to_order(&one.node, &one.standing)?;
             self.take_parts()?;
         }
+        self.state.at_hand.clear();
         if first.header.writer == self.writer() {
             self.own_log_is_whole()?; // what was missing of it may have come
         }
@@ -150,6 +161,7 @@ impl Batch<'_, '_> {
     /// Checks consecutive entries of one log before any of them is stored.
     fn check<'a>(&self, entries: &[&'a Entry]) -> Result<Result<Vec<Checked<'a>>, IngestError>> {
         let mut checked: Vec<Checked<'a>> = Vec::with_capacity(entries.len());
+        let mut held_bytes = 0_usize;
         let past = RunPast { stored: StoredPast::new(&self.tables), of_run: RefCell::default() };
         for entry in entries {
             let node = match self.node_of_new(entry, &checked)? {
@@ -161,13 +173,16 @@ impl Batch<'_, '_> {
                 Ok(standing) => standing,
                 Err(reason) => return Ok(Err(IngestError::Illegal { reason, entry: entry.hash })),
             };
-            let touches_membership = match read_operations(&entry.payload) {
+            let (operations, plain_bytes) = read_with_size(&entry.payload);
+            let touches_membership = match &operations {
                 Ok(operations) => operations.iter().any(Operation::touches_membership),
                 Err(Unreadable::Malformed(_)) => false,
                 Err(Unreadable::UpgradeNeeded(what)) => return Ok(Err(IngestError::UpgradeNeeded(what))),
             };
+            held_bytes = held_bytes.saturating_add(plain_bytes);
+            let operations = (held_bytes <= HELD_BYTES_MAX).then_some(operations);
             past.of_run.borrow_mut().insert(node.number, (standing.clone(), node.parents.clone()));
-            checked.push(Checked { entry, node, standing, touches_membership });
+            checked.push(Checked { entry, node, standing, touches_membership, operations });
         }
         Ok(Ok(checked))
     }

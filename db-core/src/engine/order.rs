@@ -2,7 +2,7 @@
 
 use super::Batch;
 use super::state::{StoredPast, node_of, standing_of, touches_membership};
-use crate::apply::{EntryToApply, Stop};
+use crate::apply::{EntryToApply, Stop, read_operations};
 use crate::error::{Error, Result};
 use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing};
 use crate::view::journal::Undo;
@@ -140,20 +140,27 @@ impl Batch<'_, '_> {
 
     /// Applies an entry as the last of the tail; gives about how many bytes that has cost.
     fn apply_to_tail(&mut self, number: EntryNumber) -> Result<usize> {
-        let record = self.tables.record(number.0)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
-        let payload = self.tables.payload(number.0)?;
-        let undo = self.with_view(number.0, |view, applier| {
-            let entry = EntryToApply { hash: record.hash, writer: record.header.writer, payload: &payload };
-            match applier.apply_entry(view, &entry) {
-                Ok(()) => view.take_undo(),
-                Err(Stop::Storage(error)) => Err(error),
-                Err(Stop::UpgradeNeeded(what)) => Err(Error::data(format!("upgrade needed: {what}"))),
-            }
+        let (entry, payload_bytes) = match self.state.at_hand.remove(&number.0) {
+            Some(at_hand) => at_hand,
+            None => self.stored_entry(number)?,
+        };
+        let undo = self.with_view(number.0, |view, applier| match applier.apply_entry(view, &entry) {
+            Ok(()) => view.take_undo(),
+            Err(Stop::Storage(error)) => Err(error),
+            Err(Stop::UpgradeNeeded(what)) => Err(Error::data(format!("upgrade needed: {what}"))),
         })?;
-        let bytes = payload.len() + undo.as_ref().map_or(STORED_UNDO_BYTES, Undo::bytes) + ENTRY_BYTES;
+        let bytes = payload_bytes + undo.as_ref().map_or(STORED_UNDO_BYTES, Undo::bytes) + ENTRY_BYTES;
         self.state.applied_heads = None;
         self.push_applied(number, undo)?;
         Ok(bytes)
+    }
+
+    /// An entry as it is applied, and how many bytes its payload has.
+    fn stored_entry(&self, number: EntryNumber) -> Result<(EntryToApply, usize)> {
+        let record = self.tables.record(number.0)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
+        let payload = self.tables.payload(number.0)?;
+        let (hash, writer) = (record.hash, record.header.writer);
+        Ok((EntryToApply { hash, writer, operations: read_operations(&payload) }, payload.len()))
     }
 
     /// Notes that `number` is applied as the last of the tail. Its undo record is given or stored already.

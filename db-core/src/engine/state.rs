@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::backlog::{Backlog, Unordered};
+use crate::apply::EntryToApply;
 use crate::bytes::{Put, Reader};
 use crate::engine::EngineStatus;
 use crate::entry::Genesis;
@@ -46,6 +47,8 @@ pub(crate) struct State {
     pub(super) fresh_undo_bytes: usize,
     /// Of the applied tail, the entries of which it is not yet noted key by key what they overwrote, with their positions.
     pub(super) unlisted: BTreeMap<u64, u64>,
+    /// Entries of the run that is being taken in, as they were read to be checked, and how many bytes their payloads have.
+    pub(super) at_hand: BTreeMap<u64, (EntryToApply, usize)>,
     /// Whether ordering what is stored has been interrupted, so that the applied tail is neither the old nor the new.
     pub(super) is_settling: bool,
     /// Catalog records as the view holds them.
@@ -92,6 +95,7 @@ impl State {
             fresh_undo: BTreeMap::new(),
             fresh_undo_bytes: 0,
             unlisted: BTreeMap::new(),
+            at_hand: BTreeMap::new(),
             is_settling: false,
             catalog: CatalogCache::default(),
             missing_head: None,
