@@ -237,6 +237,14 @@ impl Outside for Collections {
         Ok(Box::new(found.into_iter().skip(find.skip as usize).take(limit).map(Ok)))
     }
 
+    fn serves_equality(&self, _: &str, _: &str) -> Result<bool, QueryError> {
+        Ok(false)
+    }
+
+    fn location_field(&self, _: &str) -> Result<Option<String>, QueryError> {
+        Ok(None)
+    }
+
     fn collection_statistics(
         &self,
         collection: &str,

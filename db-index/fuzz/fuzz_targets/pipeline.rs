@@ -28,6 +28,14 @@ impl Outside for Everywhere {
         Ok(Box::new(found.into_iter().skip(find.skip as usize).take(limit)))
     }
 
+    fn serves_equality(&self, _: &str, _: &str) -> Result<bool, QueryError> {
+        Ok(false)
+    }
+
+    fn location_field(&self, _: &str) -> Result<Option<String>, QueryError> {
+        Ok(None)
+    }
+
     fn collection_statistics(&self, _: &str, _: CollectionStatistics) -> Result<RawDocumentBuf, QueryError> {
         Ok(rawdoc! { "count": 1 })
     }

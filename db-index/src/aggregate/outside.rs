@@ -61,18 +61,14 @@ pub trait Outside: Send + Sync + 'static {
     ///
     /// # Errors
     /// If reading fails.
-    fn serves_equality(&self, _collection: &str, _field: &str) -> Result<bool, Self::Error> {
-        Ok(true)
-    }
+    fn serves_equality(&self, collection: &str, field: &str) -> Result<bool, Self::Error>;
 
     /// The field of the one index of locations that `collection` has, in which `$geoNear` looks if it names no field; none if
     /// there is no such index, or more than one.
     ///
     /// # Errors
     /// If reading fails.
-    fn location_field(&self, _collection: &str) -> Result<Option<String>, Self::Error> {
-        Ok(None)
-    }
+    fn location_field(&self, collection: &str) -> Result<Option<String>, Self::Error>;
 
     /// The one document that `$collStats` gives for `collection`.
     ///
