@@ -1,15 +1,19 @@
-//! What meeting costs: writers that wrote apart, and one late entry that goes before many.
+//! What meeting costs: writers that wrote apart, one late entry that goes before many, and how a peer answers its callers
+//! meanwhile.
 //!
-//! `cargo bench -p combdb-benches --bench merge`; words behind `--` name the parts to run (`fork`, `reorder`), and a number the most
+//! `cargo bench -p combdb-benches --bench merge`; words behind `--` name the parts to run (`fork`, `reorder`, `live`), and a number the most
 //! entries a writer has.
 #![allow(clippy::print_stdout)] // the table is what it is for
 
-use combdb_benches::{Film, Weight, films, meet, reorder};
+use combdb_benches::{Film, Weight, films, live, meet, reorder};
 use tokio::runtime::Runtime;
 
 /// Writers, and how many entries each of them has.
 const FORKS: [(usize, usize); 8] =
     [(2, 100), (2, 1_000), (2, 10_000), (2, 100_000), (8, 100), (8, 1_000), (64, 10), (64, 100)];
+
+/// How many entries each of two has that meet while one of them goes on writing.
+const TAILS: [usize; 3] = [1_000, 10_000, 100_000];
 
 /// How many entries the late one goes before.
 const DEPTHS: [usize; 3] = [1, 100, 10_000];
@@ -23,7 +27,7 @@ fn main() {
     let Ok(runtime) = Runtime::new() else { return };
     let forks = FORKS.into_iter().filter(|(_, each)| *each <= most);
     let films = films(
-        forks.clone().map(|(writers, each)| writers * each).max().unwrap_or(0).max(12_000),
+        forks.clone().map(|(writers, each)| writers * each).max().unwrap_or(0).max(20_000),
         Weight::Light,
     );
     if wanted("fork") {
@@ -31,6 +35,31 @@ fn main() {
     }
     if wanted("reorder") {
         reorders(&runtime, &films);
+    }
+    if wanted("live") {
+        lives(&runtime, &films, most);
+    }
+}
+
+fn lives(runtime: &Runtime, films: &[Film], most: usize) {
+    println!(
+        "\n| entries each | seconds | applications an entry | writes meanwhile | median ms, most | reads: median µs, most | memory of both, MiB |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    );
+    for each in TAILS.into_iter().filter(|each| *each <= most && 2 * each <= films.len()) {
+        let done = runtime.block_on(live(&films[..2 * each]));
+        let in_ms = |time: Option<&std::time::Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1e3);
+        println!(
+            "| {each} | {:.2} | {:.2} | {} | {:.1}, {:.1} | {:.1}, {:.1} | {} |",
+            done.time.as_secs_f64(),
+            done.applied as f64 / done.entries as f64,
+            done.writes.len(),
+            in_ms(done.writes.get(done.writes.len() / 2)),
+            in_ms(done.writes.last()),
+            in_ms(done.reads.get(done.reads.len() / 2)) * 1e3,
+            in_ms(done.reads.last()) * 1e3,
+            done.memory_most >> 20,
+        );
     }
 }
 

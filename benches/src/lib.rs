@@ -13,7 +13,7 @@ pub use combdb::CombDb;
 pub use films::{Film, FilmSource, SHELF_FILMS, Weight, film_source, films};
 pub use graph::{Orderer, node, writer};
 pub use latencies::Latencies;
-pub use meeting::{Arrival, Meeting, Reorder, arrive, meet, reorder};
+pub use meeting::{Arrival, Liveness, Meeting, Reorder, arrive, live, meet, reorder};
 pub use raw::{RawBuild, RawRedb};
 
 /// How many indexes a store keeps.

@@ -44,6 +44,75 @@ pub struct Reorder {
     pub applied: u64,
 }
 
+/// How a peer answered its own callers while it took in what another had written apart.
+#[derive(Debug, Clone)]
+pub struct Liveness {
+    /// From the connection to equal views.
+    pub time: Duration,
+    /// How many times an entry was applied to its view, from the first write on.
+    pub applied: u64,
+    /// How many entries it has in the end.
+    pub entries: u64,
+    /// How long its calls took meanwhile, ascending: inserts of one document, each after the one before.
+    pub writes: Vec<Duration>,
+    /// The same of reads by `_id`.
+    pub reads: Vec<Duration>,
+    /// The most memory that the process has used, in bytes; 0 where the system does not tell.
+    pub memory_most: u64,
+}
+
+/// Two peers in stores on the disk insert half of the films each, one an entry, and meet; one of them goes on writing and reading.
+///
+/// # Panics
+/// If the peers do not come to agree.
+pub async fn live(films: &[Film]) -> Liveness {
+    let directory = tempfile::tempdir().expect("a temporary folder");
+    let open = |name: &str| {
+        let store = Store::open(directory.path().join(name)).expect("a store");
+        let database = store.open_topic("films").expect("a database");
+        (store, database)
+    };
+    let ((_one, a), (_other, b)) = (open("a"), open("b"));
+    let (of_a, of_b) = films.split_at(films.len() / 2);
+    tokio::join!(write(&a, of_a), write(&b, of_b));
+    let begin = Instant::now();
+    let link = connect(&a, &b).await;
+    let settled_a = {
+        let (a, entries) = (a.clone(), films.len() as u64);
+        tokio::spawn(async move {
+            settled(&a, entries).await;
+        })
+    };
+    let (mut writes, mut reads) = (Vec::new(), Vec::new());
+    let collection: Collection<RawDocumentBuf> = a.collection("films");
+    while !settled_a.is_finished() {
+        let id = i32::try_from(writes.len()).unwrap_or(i32::MAX) - i32::MAX;
+        let begin = Instant::now();
+        collection.insert_one(bson::rawdoc! { "_id": id }).await.expect("an insert");
+        writes.push(begin.elapsed());
+        let begin = Instant::now();
+        let found = collection.find_one(bson::doc! { "_id": id }).run().expect("a read");
+        assert!(found.is_some(), "a peer sees what it has written");
+        reads.push(begin.elapsed());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let entries = (films.len() + writes.len()) as u64;
+    let status = settled(&a, entries).await;
+    settled(&b, entries).await;
+    let time = begin.elapsed();
+    assert_eq!(a.view_digest().expect("a digest"), b.view_digest().expect("a digest"), "the views differ");
+    link.close();
+    writes.sort_unstable();
+    reads.sort_unstable();
+    Liveness { time, applied: status.applied, entries, writes, reads, memory_most: memory_most() }
+}
+
+fn memory_most() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}
+
 /// A fresh peer with a store on the disk takes the `entries` that `origin` has.
 ///
 /// # Panics
