@@ -100,3 +100,30 @@ impl Put for Vec<u8> {
         self.extend_from_slice(value);
     }
 }
+
+/// Appends a number as LEB128.
+pub(crate) fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+/// Reads the shortest LEB128 form only, so that equal values have equal bytes.
+pub(crate) fn take_varint(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = reader.u8()?;
+        let low = u64::from(byte & 0x7F);
+        if shift == 63 && low > 1 {
+            return Err(Malformed("number beyond 64 bits"));
+        }
+        value |= low << shift;
+        if byte < 0x80 {
+            let is_shortest = byte != 0 || shift == 0;
+            return if is_shortest { Ok(value) } else { Err(Malformed("number not in its shortest form")) };
+        }
+    }
+    Err(Malformed("number beyond 64 bits"))
+}

@@ -15,6 +15,7 @@ use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable};
 
+use super::clocks::LogPlace;
 use super::tables::{HASHES, HEADERS, LOGS, PAYLOADS, TIPS, Tables, WriterNumber, WriterSeq};
 use crate::bytes::{Put, Reader};
 use crate::entry::{Entry, Header, VerifiedRun};
@@ -70,11 +71,16 @@ impl Tables<'_> {
     ) -> Result<()> {
         let numbered = (first..).zip(entries);
         let Some((_, (record, _))) = numbered.clone().next() else { return Ok(()) };
-        let writer = *record.header.writer.as_bytes();
+        let author = record.header.writer;
+        let writer = *author.as_bytes();
+        let mut continues = record.header.seq > 0 || self.numbers_at(&author, 0)?.is_empty();
+        let mut before = None;
         if let Some(prev) = &record.header.prev {
-            let before = self.hashes.get(prev.as_bytes())?.map(|number| number.value());
-            if let Some(before) = before {
-                self.tips.remove((writer, before))?;
+            let number = self.hashes.get(prev.as_bytes())?.map(|number| number.value());
+            if let Some(number) = number {
+                continues = self.tips.remove((writer, number))?.is_some();
+                let seq = record.header.seq.saturating_sub(1);
+                before = Some(LogPlace { writer: author, seq, number });
             }
         }
         // What has ascending keys is written by cursors, page by page.
@@ -89,7 +95,7 @@ impl Tables<'_> {
         }
         payloads.close()?;
         let mut tip = None;
-        for (number, (record, _)) in numbered {
+        for (number, (record, _)) in numbered.clone() {
             self.hashes.insert(record.hash.as_bytes(), number)?;
             self.logs.insert((writer, record.header.seq, number), ())?;
             tip = Some((number, record));
@@ -97,7 +103,21 @@ impl Tables<'_> {
         if let Some((number, record)) = tip {
             self.tips.insert((writer, number), (record.header.seq + 1, *record.hash.as_bytes()))?;
         }
+        for (number, (record, _)) in numbered {
+            let parents = record.header.parents.iter().map(|parent| self.place_of(parent));
+            let parents = parents.collect::<Result<Vec<_>>>()?;
+            let place = LogPlace { writer: author, seq: record.header.seq, number };
+            self.clocks.note(&place, before.as_ref(), continues, &parents)?;
+            (before, continues) = (Some(place), true);
+        }
         Ok(())
+    }
+
+    /// Where in its log a stored entry stands.
+    fn place_of(&self, hash: &EntryHash) -> Result<LogPlace> {
+        let number = self.number_of(hash)?.ok_or_else(|| Error::data("a parent is missing"))?;
+        let header = self.record(number)?.ok_or_else(|| missing(number))?.header;
+        Ok(LogPlace { writer: header.writer, seq: header.seq, number })
     }
 
     /// Puts the signature of a run on its last entry, once the whole run is appended.

@@ -2,9 +2,11 @@
 //!
 //! Logs, order, view and undo change in one redb transaction, so a crash at any point leaves no half-applied state.
 
+mod clocks;
 mod logs;
 mod tables;
 
+pub(crate) use clocks::{Clocks, LogPlace};
 pub(crate) use logs::{EntryRecord, LogSnapshot};
 pub(crate) use tables::{OrderSnapshot, Tables, engine_state_snapshot, order_snapshot, view_snapshot};
 

@@ -1,4 +1,4 @@
-//! The tables of a database file and the plain access to them. The logs have a file of their own.
+//! The tables of a database file and the plain access to them. The logs and what entries know of them have files of their own.
 //!
 //! ```text
 //! meta       name                     -> bytes       identity, linearizer, heads, positions
@@ -22,6 +22,7 @@ use redb::{
     WriteTransaction,
 };
 
+use super::clocks::Clocks;
 use crate::error::Result;
 use crate::ids::{EntryHash, WriterKey};
 use crate::view::confirmed::{self, OverwrittenKey, OverwrittenTable};
@@ -62,6 +63,7 @@ pub(crate) struct Tables<'txn> {
     order: Table<'txn, u64, u64>,
     named: Table<'txn, [u8; 32], ()>,
     unordered: Table<'txn, u64, ()>,
+    pub(crate) clocks: Clocks<'txn>,
     pub(crate) undo: UndoTable<'txn>,
     overwritten: OverwrittenTable<'txn>,
     pub(crate) view: BytesTable<'txn>,
@@ -79,6 +81,7 @@ impl<'txn> Tables<'txn> {
             order: transaction.open_table(ORDER)?,
             named: transaction.open_table(NAMED)?,
             unordered: transaction.open_table(UNORDERED)?,
+            clocks: Clocks::open(transaction)?,
             undo: transaction.open_table(UNDO)?,
             overwritten: transaction.open_table(OVERWRITTEN)?,
             view: transaction.open_table(VIEW)?,
