@@ -7,8 +7,9 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "combdb/v1/collections.proto",
+    "combdb/v1/conflicts.proto",
     "combdb/v1/databases.proto",
     "combdb/v1/document.proto",
     "combdb/v1/documents.proto",

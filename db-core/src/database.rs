@@ -332,6 +332,11 @@ impl Database {
         let _ = self.shared.commands.try_send(Command::Wake);
     }
 
+    /// Tells of each commit.
+    pub(crate) fn commits(&self) -> watch::Receiver<EngineStatus> {
+        self.shared.published.status.subscribe()
+    }
+
     /// The index that is being built now on this peer, and how far that has come. Reads go on meanwhile; writes wait.
     pub fn index_build(&self) -> Option<IndexBuild> {
         self.shared.published.index_build.borrow().clone()

@@ -3,6 +3,7 @@
 mod apply;
 mod bytes;
 mod collection;
+mod conflicts;
 mod database;
 mod driver;
 mod engine;
@@ -39,12 +40,14 @@ pub use collection::{
     ReadConcern, ReadOptions, ReturnDocument, ToRawDocument, ToUpdate, UpdateResult, WriteModel,
     WriteOptions,
 };
+pub use conflicts::{Conflict, ConflictSide, ConflictStream};
 pub use database::{Database, Role, Status, WriterInfo};
 pub use driver::{
     ConnectionError, ConnectionMonitor, ConnectionOptions, EngineLink, PEER_FRAMES_MAX, PREAMBLE_BYTES,
     PeerFrame, PeerInput, PeerLink, PeerOutput, PeerStatus, Progress, Room, read_topic, refuse,
     run_connection, write_topic,
 };
+pub use engine::Resolution;
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
 pub use error::{Error, ErrorKind, Result, WriteFailure};
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
@@ -58,4 +61,5 @@ pub use sync::{
     CloseReason, FRAME_BYTES_MAX, Session, SessionConfig, SessionOutput, SessionStats, frame_bytes_max,
 };
 pub use ticket::{TICKET_ADDRESSES_MAX, TICKET_NAME_BYTES_MAX, TICKET_TEXT_MAX, Ticket, TicketError};
+pub use view::policy::{ConflictPolicy, DeletePolicy, PathPolicy};
 pub use write::{MajorityWrite, Write};

@@ -39,6 +39,24 @@ pub const ENTRY_WORK_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// goes by what is stored, not by what the entry says, so they are counted and not weighed.
 pub const ENTRY_SCANS_MAX: u32 = 256;
 
+/// Format: of how many paths of a document it is remembered who assigned them last.
+pub const HISTORY_PATHS_MAX: usize = 64;
+
+/// Format: the longest path of which that is remembered, in bytes.
+pub const HISTORY_PATH_BYTES_MAX: usize = 256;
+
+/// Format: of how many writers it is remembered when they last updated a document.
+pub const HISTORY_WRITERS_MAX: usize = 64;
+
+/// Format: the longest value that a listed conflict holds, in bytes; a longer one stands in the log only.
+pub const CONFLICT_VALUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Format: how many conflicts an update lists of one document.
+pub const CONFLICTS_PER_DOCUMENT_MAX: usize = 1_000;
+
+/// Format: for how many paths a collection may say how concurrent assignments are settled.
+pub const POLICY_PATHS_MAX: usize = 256;
+
 /// How many bytes of own entries share a signature at the most, unless a single one is longer.
 pub const OWN_RUN_BYTES_MAX: usize = 1024 * 1024;
 

@@ -11,8 +11,9 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 const COMBDB: &str = env!("CARGO_BIN_EXE_combdb-under-test");
 
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "combdb.v1.Collections",
+    "combdb.v1.Conflicts",
     "combdb.v1.Databases",
     "combdb.v1.Documents",
     "combdb.v1.Peers",

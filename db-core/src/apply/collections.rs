@@ -85,6 +85,39 @@ impl Applier<'_> {
         Ok(outcome)
     }
 
+    /// Changes how a collection settles concurrent changes, from this place of the order on.
+    pub(super) fn change_collection(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        name: &str,
+        change: &RawDocument,
+        mode: Mode,
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let Some(meta) = self.catalog.collection(view, name)? else {
+            outcome.reject(mode, 0, no_collection(name));
+            return Ok(outcome);
+        };
+        match CollectionOptions::from_document(change) {
+            Ok(CollectionOptions { collation: None, conflicts }) => {
+                if conflicts != meta.options.conflicts {
+                    let mut changed = CollectionMeta::clone(&meta);
+                    changed.options.conflicts = conflicts;
+                    self.catalog.store(view, name, changed)?;
+                    outcome.modified = 1;
+                }
+            }
+            Ok(_) => {
+                let message = "the collation of a collection cannot be changed";
+                outcome.reject(mode, 0, QueryError::new(ErrorCode::INVALID_OPTIONS, message));
+            }
+            Err(error) => {
+                outcome.reject(mode, 0, error);
+            }
+        }
+        Ok(outcome)
+    }
+
     pub(super) fn drop_collection(
         &mut self,
         view: &mut ViewWriter<'_, '_>,
@@ -104,6 +137,7 @@ impl Applier<'_> {
             delete_prefix(view, &keyspace::entries(index.id))?;
         }
         delete_prefix(view, &keyspace::documents(meta.id))?;
+        delete_prefix(view, &keyspace::histories(meta.id))?;
         view.delete(&keyspace::statistics(meta.id))?;
         self.catalog.remove(view, name)?;
         Ok(outcome)

@@ -14,6 +14,7 @@ use super::{Applier, Outcome};
 use crate::error::{Error, Result};
 use crate::view::catalog::{CollectionMeta, IndexMeta, id_of};
 use crate::view::documents::{ChangeError, CollectionWriter, entries_of_index, id_key, id_types};
+use crate::view::history::History;
 use crate::view::journal::ViewWriter;
 use crate::view::{ReadView, keyspace};
 
@@ -50,7 +51,10 @@ impl Applier<'_> {
                 continue;
             }
             match writer.delete(view, &key, document) {
-                Ok(()) => outcome.deleted += 1,
+                Ok(()) => {
+                    outcome.deleted += 1;
+                    writer.put_history(view, &key, &History::default())?;
+                }
                 Err(ChangeError::Storage(error)) => return Err(error),
                 Err(ChangeError::Rejected(_)) => {}
             }

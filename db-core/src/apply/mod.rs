@@ -3,10 +3,16 @@
 //!
 //! The same code runs a call at its origin, where it is tried before it is logged; [`Mode`] tells the two apart.
 
+mod author;
 mod build;
 mod collections;
+mod conflicts;
+mod edits;
 pub(crate) mod expiry;
+mod settle;
 mod writes;
+
+pub(crate) use author::Author;
 
 use std::collections::BTreeMap;
 
@@ -51,6 +57,8 @@ pub(crate) struct Outcome {
     pub(crate) rejected: BTreeMap<usize, QueryError>,
     /// Parts beyond this position were not tried.
     pub(crate) ended_at: Option<usize>,
+    /// How many conflicts with concurrent changes were listed.
+    pub(crate) conflicts: u64,
 }
 
 impl Outcome {
@@ -93,6 +101,7 @@ impl Observer for () {}
 pub(crate) struct Applier<'a> {
     pub(crate) genesis: &'a Genesis,
     pub(crate) catalog: &'a mut CatalogCache,
+    pub(crate) author: Author<'a>,
     pub(crate) observer: &'a dyn Observer,
 }
 
@@ -115,6 +124,10 @@ impl From<Error> for Stop {
 pub(crate) struct EntryToApply {
     pub(crate) hash: EntryHash,
     pub(crate) writer: WriterKey,
+    /// Its place in the writer's log.
+    pub(crate) seq: u64,
+    /// The writer's clock.
+    pub(crate) time: u64,
     /// What its payload asks for.
     pub(crate) operations: Result<Vec<Operation>, Unreadable>,
 }
@@ -136,6 +149,7 @@ impl Applier<'_> {
             }
         };
         for (position, operation) in operations.iter().enumerate() {
+            self.author.at(entry.hash, position);
             let outcome = self.apply(view, &entry.writer, operation, Mode::Replay)?;
             if !outcome.rejected.is_empty() {
                 self.record_rejection(view, entry, position, &outcome.rejected)?;
@@ -166,6 +180,10 @@ impl Applier<'_> {
                 self.upsert(view, collection, &update, mode)
             }
             Operation::Delete { collection, ids, guard } => self.delete(view, collection, ids, guard, mode),
+            Operation::ChangeCollection { collection, change } => {
+                self.change_collection(view, collection, change, mode)
+            }
+            Operation::Dismiss { collection, ids } => self.dismiss(view, collection, ids, mode),
             Operation::CreateCollection { collection, options } => {
                 self.create_collection(view, collection, options, mode)
             }

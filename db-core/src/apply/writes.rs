@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use bson::{RawDocument, RawDocumentBuf};
-use db_index::{ErrorCode, Filter, QueryError, Update, UpdateContext, UpdateOptions};
+use db_index::{ErrorCode, Filter, QueryError, Update, UpdateOptions};
 
+use super::conflicts::Conflicts;
+use super::edits::Edits;
+use super::settle::Part;
 use super::{Applier, Mode, Outcome};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::operation::UpdateOperation;
 use crate::view::catalog::{CollectionMeta, id_of};
 use crate::view::documents::{ChangeError, CollectionWriter, id_key};
@@ -19,6 +22,13 @@ pub(super) struct Upsert<'a> {
     pub(super) update: &'a RawDocument,
     pub(super) array_filters: &'a [RawDocumentBuf],
     pub(super) document: &'a RawDocument,
+}
+
+/// What an update says, and under which conditions.
+pub(super) struct Guarded<'a> {
+    pub(super) guard: &'a RawDocument,
+    pub(super) update: &'a RawDocument,
+    pub(super) array_filters: &'a [RawDocumentBuf],
 }
 
 impl Applier<'_> {
@@ -34,8 +44,14 @@ impl Applier<'_> {
             return Ok(outcome);
         };
         let mut writer = CollectionWriter::new(collection, meta);
-        try_parts(view, documents, mode, &mut outcome, |view, document, outcome| {
-            insert_one(&mut writer, view, document).map(|()| outcome.inserted += 1)
+        let has_history = writer.has_history(view)?;
+        try_parts(view, documents, mode, &mut outcome, |view, _, document, outcome| {
+            let key = insert_one(&mut writer, view, document)?;
+            outcome.inserted += 1;
+            if has_history {
+                self.remember_insert(&writer, view, &key, false)?;
+            }
+            Ok(())
         })?;
         writer.finish(view, self.catalog)?;
         Ok(outcome)
@@ -48,28 +64,30 @@ impl Applier<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
-        let compiled = compile(&operation.guard, &operation.update, &operation.array_filters);
-        let (guard, update) = match compiled {
-            Ok(compiled) => compiled,
+        let UpdateOperation { collection, ids, guard, update, array_filters, replaces } = operation;
+        let edits = match Edits::compile(&Guarded { guard, update, array_filters }, replaces.as_ref()) {
+            Ok(edits) => edits,
             Err(error) => {
                 outcome.reject(mode, 0, error);
                 return Ok(outcome);
             }
         };
-        let Some(meta) = self.catalog.collection(view, &operation.collection)? else {
+        let Some(meta) = self.catalog.collection(view, collection)? else {
             outcome.reject(mode, 0, gone());
             return Ok(outcome);
         };
-        let mut writer = CollectionWriter::new(&operation.collection, meta);
-        let bytes = operation.guard.as_bytes().len() + operation.update.as_bytes().len();
-        try_parts(view, &operation.ids, mode, &mut outcome, |view, id, outcome| {
-            view.work().add(bytes);
-            let modified = update_one(&mut writer, view, id, &guard, &update)?;
-            outcome.matched += 1;
-            outcome.modified += u64::from(modified);
-            Ok(())
+        let mut writer = CollectionWriter::new(collection, meta);
+        let mut conflicts = Conflicts::default();
+        try_parts(view, ids, mode, &mut outcome, |view, position, id, outcome| {
+            view.work().add(edits.bytes);
+            let part = Part { collection, id, position };
+            let edited = self.edit(&mut writer, view, &part, &edits, &mut conflicts)?;
+            outcome.matched += u64::from(edited.matched);
+            outcome.modified += u64::from(edited.modified);
+            Ok(self.list_conflicts(view, &mut conflicts, outcome, false)?)
         })?;
         writer.finish(view, self.catalog)?;
+        self.list_conflicts(view, &mut conflicts, &mut outcome, true)?;
         Ok(outcome)
     }
 
@@ -81,8 +99,9 @@ impl Applier<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
-        let (guard, update) = match compile(upsert.guard, upsert.update, upsert.array_filters) {
-            Ok(compiled) => compiled,
+        let Upsert { id, guard, update, array_filters, document } = *upsert;
+        let edits = match Edits::compile(&Guarded { guard, update, array_filters }, None) {
+            Ok(edits) => edits,
             Err(error) => {
                 outcome.reject(mode, 0, error);
                 return Ok(outcome);
@@ -92,21 +111,27 @@ impl Applier<'_> {
             return Ok(outcome);
         };
         let mut writer = CollectionWriter::new(collection, meta);
-        let exists = match id_of(upsert.id) {
+        let exists = match id_of(id) {
             Some(id) => writer.document(view, &id_key(id))?.is_some(),
             None => false,
         };
-        try_parts(view, &[upsert], mode, &mut outcome, |view, upsert, outcome| {
-            view.work().add(upsert.guard.as_bytes().len() + upsert.update.as_bytes().len());
+        let mut conflicts = Conflicts::default();
+        try_parts(view, &[id], mode, &mut outcome, |view, position, id, outcome| {
+            view.work().add(edits.bytes);
             if !exists {
-                return insert_one(&mut writer, view, upsert.document).map(|()| outcome.upserted = true);
+                let key = insert_one(&mut writer, view, document)?;
+                self.remember_insert(&writer, view, &key, true)?;
+                outcome.upserted = true;
+                return Ok(());
             }
-            let modified = update_one(&mut writer, view, upsert.id, &guard, &update)?;
-            outcome.matched = 1;
-            outcome.modified = u64::from(modified);
+            let edited =
+                self.edit(&mut writer, view, &Part { collection, id, position }, &edits, &mut conflicts)?;
+            outcome.matched = u64::from(edited.matched);
+            outcome.modified = u64::from(edited.modified);
             Ok(())
         })?;
         writer.finish(view, self.catalog)?;
+        self.list_conflicts(view, &mut conflicts, &mut outcome, true)?;
         Ok(outcome)
     }
 
@@ -130,13 +155,16 @@ impl Applier<'_> {
         // A document that is gone already is what a delete wants: no rejection.
         let Some(meta) = self.catalog.collection(view, collection)? else { return Ok(outcome) };
         let mut writer = CollectionWriter::new(collection, meta);
-        try_parts(view, ids, mode, &mut outcome, |view, id, outcome| {
+        let mut conflicts = Conflicts::default();
+        try_parts(view, ids, mode, &mut outcome, |view, position, id, outcome| {
             view.work().add(bytes);
-            let deleted = delete_one(&mut writer, view, id, &guard)?;
+            let part = Part { collection, id, position };
+            let deleted = self.delete_one(&mut writer, view, &part, &guard, &mut conflicts)?;
             outcome.deleted += u64::from(deleted);
-            Ok(())
+            Ok(self.list_conflicts(view, &mut conflicts, outcome, false)?)
         })?;
         writer.finish(view, self.catalog)?;
+        self.list_conflicts(view, &mut conflicts, &mut outcome, true)?;
         Ok(outcome)
     }
 
@@ -167,11 +195,11 @@ fn try_parts<T>(
     parts: &[T],
     mode: Mode,
     outcome: &mut Outcome,
-    mut run: impl FnMut(&mut ViewWriter<'_, '_>, &T, &mut Outcome) -> Result<(), ChangeError>,
+    mut run: impl FnMut(&mut ViewWriter<'_, '_>, usize, &T, &mut Outcome) -> Result<(), ChangeError>,
 ) -> Result<()> {
     for (position, part) in parts.iter().enumerate() {
         let tried = match view.work().check() {
-            Ok(()) => run(view, part, outcome),
+            Ok(()) => run(view, position, part, outcome),
             Err(too_much) => Err(too_much.into()),
         };
         match tried {
@@ -187,62 +215,20 @@ fn try_parts<T>(
     Ok(())
 }
 
+/// Inserts a document; gives the key of its `_id`.
 fn insert_one(
     writer: &mut CollectionWriter,
     view: &mut ViewWriter<'_, '_>,
     document: &RawDocument,
-) -> Result<(), ChangeError> {
-    let id = db_index::check_storable(document)?.ok_or_else(without_id)?;
-    writer.insert(view, &id_key(id), document)
+) -> Result<Vec<u8>, ChangeError> {
+    let key = id_key(db_index::check_storable(document)?.ok_or_else(without_id)?);
+    writer.insert(view, &key, document)?;
+    Ok(key)
 }
 
-/// Updates one document; whether anything changed.
-fn update_one(
-    writer: &mut CollectionWriter,
-    view: &mut ViewWriter<'_, '_>,
-    id: &RawDocument,
-    guard: &Filter,
-    update: &Update,
-) -> Result<bool, ChangeError> {
-    let key = id_key(id_of(id).ok_or_else(without_id)?);
-    let old = writer.document(view, &key)?.ok_or_else(gone)?;
-    let old = RawDocument::from_bytes(&old).map_err(|_| Error::data("a stored document is damaged"))?;
-    if !guard.matches(old)? {
-        return Err(guard_is_false().into());
-    }
-    // Whatever depends on the moment was turned into plain effects at the origin: replay reads no clock.
-    let context = UpdateContext { positional: guard.matched_array_index(old), ..UpdateContext::default() };
-    let updated = update.apply(old, &context)?;
-    if updated.document.as_bytes() != old.as_bytes() {
-        writer.replace(view, &key, old, &updated.document)?;
-    }
-    Ok(updated.changed)
-}
-
-/// Deletes one document; whether it was there.
-fn delete_one(
-    writer: &mut CollectionWriter,
-    view: &mut ViewWriter<'_, '_>,
-    id: &RawDocument,
-    guard: &Filter,
-) -> Result<bool, ChangeError> {
-    let key = id_key(id_of(id).ok_or_else(without_id)?);
-    let Some(old) = writer.document(view, &key)? else { return Ok(false) };
-    let old = RawDocument::from_bytes(&old).map_err(|_| Error::data("a stored document is damaged"))?;
-    if !guard.matches(old)? {
-        return Err(guard_is_false().into());
-    }
-    writer.delete(view, &key, old)?;
-    Ok(true)
-}
-
-fn compile(
-    guard: &RawDocument,
-    update: &RawDocument,
-    array_filters: &[RawDocumentBuf],
-) -> Result<(Filter, Update), QueryError> {
-    let options = UpdateOptions { array_filters: array_filters.to_vec(), ..UpdateOptions::default() };
-    let (guard, update) = (compile_guard(guard)?, Update::parse(update, &options)?);
+pub(super) fn compile(guarded: &Guarded<'_>) -> Result<(Filter, Update), QueryError> {
+    let options = UpdateOptions { array_filters: guarded.array_filters.to_vec(), ..UpdateOptions::default() };
+    let (guard, update) = (compile_guard(guarded.guard)?, Update::parse(guarded.update, &options)?);
     if update.is_replayable() { Ok((guard, update)) } else { Err(not_replayable()) }
 }
 
@@ -256,14 +242,14 @@ fn not_replayable() -> QueryError {
     QueryError::bad_value("a logged filter or update that versions of the program may answer differently")
 }
 
-fn without_id() -> QueryError {
+pub(super) fn without_id() -> QueryError {
     QueryError::new(ErrorCode::BAD_VALUE, "a document without an _id")
 }
 
-fn gone() -> QueryError {
+pub(super) fn gone() -> QueryError {
     QueryError::new(ErrorCode::NO_MATCHING_DOCUMENT, "the document is gone")
 }
 
-fn guard_is_false() -> QueryError {
+pub(super) fn guard_is_false() -> QueryError {
     QueryError::new(ErrorCode::NO_MATCHING_DOCUMENT, "the filter no longer matches the document")
 }

@@ -8,14 +8,17 @@ use crate::database::Database;
 use crate::engine::Request;
 use crate::error::Result;
 use crate::view::catalog;
+use crate::view::policy::ConflictPolicy;
 use crate::write::Write;
 
-/// What a collection is created with.
+/// The options of a collection.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct CollectionOptions {
     /// The collation of finds and indexes that name none: `{ locale: "de", strength: 1 }`.
     pub collation: Option<Document>,
+    /// How concurrent changes of its documents are settled.
+    pub conflicts: ConflictPolicy,
 }
 
 /// What changes of an index; what is `None` stays as it is.
@@ -35,6 +38,13 @@ impl CollectionOptions {
     #[must_use]
     pub fn collation(mut self, collation: Document) -> Self {
         self.collation = Some(collation);
+        self
+    }
+
+    /// With concurrent changes settled like this.
+    #[must_use]
+    pub fn conflicts(mut self, conflicts: ConflictPolicy) -> Self {
+        self.conflicts = conflicts;
         self
     }
 }
@@ -82,10 +92,10 @@ impl Database {
     /// It fails with `NamespaceExists` (48) if the collection exists.
     pub fn create_collection_with(&self, name: &str, options: &CollectionOptions) -> Write<()> {
         let collation = options.collation.as_ref().map(checked).transpose();
-        let collection = name.to_owned();
+        let (collection, conflicts) = (name.to_owned(), options.conflicts.clone());
         let request = collation.map(|collation| Request::CreateCollection {
             collection,
-            options: catalog::CollectionOptions { collation },
+            options: catalog::CollectionOptions { collation, conflicts },
         });
         self.write(request, |_| Ok(()))
     }
@@ -110,7 +120,19 @@ impl<T> Collection<T> {
         let Some((_, meta)) = self.open()? else { return Ok(CollectionOptions::default()) };
         let collation = meta.options.collation.as_ref();
         let collation = collation.map(|collation| Document::try_from(&**collation)).transpose();
-        Ok(CollectionOptions { collation: collation.map_err(not_bson)? })
+        let conflicts = meta.options.conflicts.clone();
+        Ok(CollectionOptions { collation: collation.map_err(not_bson)?, conflicts })
+    }
+
+    /// Changes how concurrent changes of the collection's documents are settled, from this write's place in the order on.
+    ///
+    /// It fails with `NamespaceNotFound` (26) if there is no such collection, with `InvalidOptions` (72) for a path that is empty,
+    /// longer than 256 bytes or has a part with a dollar.
+    pub fn set_conflict_policy(&self, policy: &ConflictPolicy) -> Write<()> {
+        let options =
+            catalog::CollectionOptions { conflicts: policy.clone(), ..catalog::CollectionOptions::default() };
+        let (collection, change) = (self.name.clone(), options.to_document());
+        self.database.write(Ok(Request::ChangeCollection { collection, change }), |_| Ok(()))
     }
 
     /// Changes an index that is there: MongoDB's `collMod` with `index`.

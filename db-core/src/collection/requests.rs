@@ -25,6 +25,7 @@ pub(super) fn update(
         multi,
         upsert: None,
         replacement,
+        strict: false,
         sort: None,
         hint: None,
         variables: None,
@@ -50,6 +51,11 @@ pub(super) fn delete(collection: String, filter: RawDocumentBuf, multi: bool) ->
 pub(super) fn set_upsert(request: &mut Request, upsert: bool) -> Result<()> {
     // The engine has no chance of its own, so the `_id` of a new document is made here.
     as_update(request, "upsert")?.upsert = upsert.then(ObjectId::new);
+    Ok(())
+}
+
+pub(super) fn set_strict(request: &mut Request, strict: bool) -> Result<()> {
+    as_update(request, "strict")?.strict = strict;
     Ok(())
 }
 

@@ -56,7 +56,8 @@ impl<T: Serialize> Collection<T> {
         })
     }
 
-    /// Replaces the first document that matches, keeping its `_id`.
+    /// Replaces the first document that matches, keeping its `_id`. If the document turns out to have been changed concurrently,
+    /// the fields that the replacement changed are written, as `$set` and `$unset` would; see [`Write::strict`].
     pub fn replace_one(
         &self,
         filter: impl ToRawDocument,

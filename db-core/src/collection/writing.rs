@@ -16,6 +16,7 @@ use crate::query::Hint;
 #[must_use = "options do nothing until they are given to a write"]
 pub struct WriteOptions {
     upsert: bool,
+    strict: bool,
     array_filters: Vec<RawDocumentBuf>,
     sort: Option<RawDocumentBuf>,
     hint: Option<Hint>,
@@ -29,6 +30,13 @@ impl WriteOptions {
     /// Whether to insert a document where none matches.
     pub fn upsert(mut self, upsert: bool) -> Self {
         self.upsert = upsert;
+        self
+    }
+
+    /// Whether a replacement is rejected if its document turns out to have been changed concurrently; else only the fields that
+    /// it changed are written then.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
         self
     }
 
@@ -82,6 +90,9 @@ impl WriteOptions {
         if self.upsert {
             requests::set_upsert(request, true)?;
         }
+        if self.strict {
+            requests::set_strict(request, true)?;
+        }
         if !self.array_filters.is_empty() {
             requests::set_array_filters(request, self.array_filters)?;
         }
@@ -133,6 +144,12 @@ macro_rules! takes_write_options {
         /// Whether to insert a document where none matches; not for deletes.
         pub fn upsert(self, upsert: bool) -> Self {
             self.with(|request| requests::set_upsert(request, upsert))
+        }
+
+        /// Whether a replacement is rejected, with `WriteConflict` (112), if its document turns out to have been changed
+        /// concurrently: see [`WriteOptions::strict`]; for replacements.
+        pub fn strict(self, strict: bool) -> Self {
+            self.with(|request| requests::set_strict(request, strict))
         }
 
         /// The conditions that `$[id]` in the update's paths refer to; for updates.

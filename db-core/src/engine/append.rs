@@ -15,6 +15,7 @@ use crate::linearizer::{EntryNumber, IllegalEntry, Node, Position, Standing};
 use crate::operation::{self, Operation};
 use crate::payload;
 use crate::storage::EntryRecord;
+use crate::view::history::Stamp;
 use crate::view::journal::Undo;
 
 /// When an entry is appended, and which indexers are not waited for.
@@ -36,7 +37,7 @@ impl Batch<'_, '_> {
         undo: Option<Undo>,
         moment: &Moment,
     ) -> Result<EntryHash> {
-        let (node, standing) = self.write_entry(author, operations, moment)?;
+        let Written { node, standing, names_all_heads } = self.write_entry(author, operations, moment)?;
         self.add_to_order(&node, &standing)?;
         if let Some(heads) = &mut self.state.applied_heads {
             // Its past is what is applied: there it is the last, wherever it stands once the others are ordered.
@@ -51,16 +52,19 @@ impl Batch<'_, '_> {
             return self.finish_append(&node); // the view was built anew, with the entry
         }
         let tail = self.state.linearizer.tail();
-        let is_last = tail.kept == self.state.applied.len()
+        let is_last = names_all_heads
+            && tail.kept == self.state.applied.len()
             && tail.entries.len() == tail.kept + 1
             && tail.entries.last() == Some(&node.number);
         if is_last {
             self.push_applied(node.number, undo)?;
             self.state.is_unsettled = false;
         } else {
-            // An entry that cannot name all heads may have its place before some of them: it is applied there.
+            // An entry that cannot name all heads may have its place before some of them, and has not seen all that the call
+            // was tried on: it is applied at its place.
             let (kept, entries) = (tail.kept, tail.entries.to_vec());
-            self.with_view(node.number.0, |view, applier| {
+            let nobody = self.nobody();
+            self.with_view(node.number.0, &nobody, |view, applier| {
                 applier.catalog.clear();
                 view.undo_entry(undo.as_ref())
             })?;
@@ -94,7 +98,7 @@ impl Batch<'_, '_> {
         }
         self.settle()?;
         let author = self.writer();
-        let (node, standing) = self.write_entry(author, &Payload::default(), moment)?;
+        let Written { node, standing, .. } = self.write_entry(author, &Payload::default(), moment)?;
         self.add_to_order(&node, &standing)?;
         self.after_append(&node)?;
         self.settle()
@@ -125,27 +129,18 @@ impl Batch<'_, '_> {
     }
 
     /// Makes the next entry of `author`'s log and stores it, unsigned.
-    fn write_entry(
-        &mut self,
-        author: WriterKey,
-        payload: &Payload,
-        moment: &Moment,
-    ) -> Result<(Node, Standing)> {
+    fn write_entry(&mut self, author: WriterKey, payload: &Payload, moment: &Moment) -> Result<Written> {
         if self.state.open_run.is_some_and(|run| run.writer != author) {
             self.sign_run()?;
         }
-        // Of a log that was forked the longest branch goes on.
-        let tip = self.tables.tips_of(&author)?.into_iter().max_by_key(|(_, length)| *length);
-        let prev = match tip {
-            Some((number, _)) => Some((number, self.record(number)?)),
-            None => None,
-        };
-        let seq = prev.as_ref().map_or(0, |(_, record)| record.header.seq + 1);
+        let (prev, Stamp { seq, time, .. }) = self.next_of_log(&author, moment)?;
         let prev_number = prev.as_ref().map(|(number, _)| *number);
         let mut parents: Vec<(EntryHash, u64)> = Vec::new();
+        let mut names_all_heads = true;
         let heads = self.state.applied_heads.as_ref().unwrap_or(&self.state.heads);
         for head in heads.iter().copied().filter(|head| Some(*head) != prev_number) {
             if parents.len() == limits::PARENTS_MAX {
+                names_all_heads = false;
                 break;
             }
             parents.push((self.record(head)?.hash, head));
@@ -157,7 +152,7 @@ impl Batch<'_, '_> {
             hash: EntryHash::from_bytes([0; 32]),
             writer: author,
             seq,
-            time: prev.as_ref().map_or(0, |(_, record)| record.header.time).max(moment.now_ms),
+            time,
             epoch: 0,
             wave: 0,
             parents: prev_number
@@ -199,7 +194,25 @@ impl Batch<'_, '_> {
             header,
         };
         self.store(&node, &record, &payload.bytes, payload.touches_membership)?;
-        Ok((node, standing))
+        Ok(Written { node, standing, names_all_heads })
+    }
+
+    /// The last entry of `author`'s log with its number, and the stamp of the next one. Of a log that was forked the longest
+    /// branch goes on.
+    pub(super) fn next_of_log(
+        &self,
+        author: &WriterKey,
+        moment: &Moment,
+    ) -> Result<(Option<(u64, EntryRecord)>, Stamp)> {
+        let tip = self.tables.tips_of(author)?.into_iter().max_by_key(|(_, length)| *length);
+        let prev = match tip {
+            Some((number, _)) => Some((number, self.record(number)?)),
+            None => None,
+        };
+        let header = prev.as_ref().map(|(_, record)| &record.header);
+        let seq = header.map_or(0, |header| header.seq + 1);
+        let time = header.map_or(0, |header| header.time).max(moment.now_ms);
+        Ok((prev, Stamp { writer: *author, seq, time }))
     }
 
     /// Sets epoch and wave to what votes and proposes as the entry can; gives its standing.
@@ -237,6 +250,14 @@ impl Batch<'_, '_> {
     fn record(&self, number: u64) -> Result<EntryRecord> {
         self.tables.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))
     }
+}
+
+/// An own entry that was stored.
+struct Written {
+    node: Node,
+    standing: Standing,
+    /// Whether it has seen everything that was stored before it.
+    names_all_heads: bool,
 }
 
 /// The payload of an own entry; an ack's by default.

@@ -99,8 +99,9 @@ impl Batch<'_, '_> {
         for one in checked {
             self.note_stored(&one.node, &one.entry.payload, one.touches_membership)?;
             if let Some(operations) = one.operations {
-                let (hash, writer) = (one.entry.hash, one.entry.header.writer);
-                let entry = EntryToApply { hash, writer, operations };
+                let header = &one.entry.header;
+                let (hash, writer) = (one.entry.hash, header.writer);
+                let entry = EntryToApply { hash, writer, seq: header.seq, time: header.time, operations };
                 self.state.at_hand.insert(one.node.number.0, (entry, one.entry.payload.len()));
             }
             self.add_to_order(&one.node, &one.standing)?;

@@ -25,17 +25,19 @@ pub(crate) use append::Moment;
 pub(crate) use backlog::Backlog;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use ingest::IngestError;
+pub use request::Resolution;
 pub(crate) use request::{DeleteRequest, MergeRequest, Reply, Request, Returning, UpdateRequest};
 pub(crate) use state::{confirmed_of, read_confirmed};
 pub(crate) use trial::{unfinished_out, with_id_in_front};
 
-use crate::apply::{Applier, Observer};
+use crate::apply::{Applier, Author, Observer};
 use crate::entry::founder_secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::faults::{Fault, is_planted};
 use crate::ids::{DatabaseId, WriterKey};
 use crate::limits;
-use crate::storage::{Identity, Tables, view_snapshot};
+use crate::storage::{Identity, LogPlace, Tables, view_snapshot};
+use crate::view::history::Stamp;
 use crate::view::journal::ViewWriter;
 use crate::view::{ViewSnapshot, members};
 use state::State;
@@ -210,6 +212,14 @@ pub(crate) struct Batch<'e, 'txn> {
     engine: &'e Engine,
 }
 
+/// Who changes the view.
+enum By {
+    /// The author of a stored entry.
+    Entry { place: LogPlace, time: u64 },
+    /// This device, which sees everything that is stored.
+    Origin(Stamp),
+}
+
 impl Batch<'_, '_> {
     /// What ordering all that is stored would cost now.
     pub(crate) fn backlog(&mut self) -> Backlog {
@@ -226,6 +236,11 @@ impl Batch<'_, '_> {
         self.engine.writer
     }
 
+    /// This device as it reads, or changes what no entry asks for.
+    fn nobody(&self) -> By {
+        By::Origin(Stamp { writer: self.engine.writer, seq: 0, time: 0 })
+    }
+
     /// The secret that signs `writer`'s entries, if this device has it: its own, or an open database's founder's.
     fn secret_of(&self, writer: &WriterKey) -> Option<SigningKey> {
         if *writer == self.engine.writer {
@@ -240,11 +255,24 @@ impl Batch<'_, '_> {
     fn with_view<T>(
         &mut self,
         entry: u64,
+        by: &By,
         work: impl FnOnce(&mut ViewWriter<'_, '_>, &mut Applier<'_>) -> Result<T>,
     ) -> Result<T> {
+        let clocks = &self.tables.clocks;
+        let known = |writer: &WriterKey| match by {
+            By::Entry { place, .. } => clocks.known(place, writer),
+            By::Origin(_) => Ok(u64::MAX),
+        };
+        let author = match by {
+            By::Entry { place: LogPlace { writer, seq, .. }, time } => {
+                Author::of_entry(Stamp { writer: *writer, seq: *seq, time: *time }, &known)
+            }
+            By::Origin(stamp) => Author::at_origin(*stamp),
+        };
         let mut applier = Applier {
             genesis: &self.engine.identity.genesis,
             catalog: &mut self.state.catalog,
+            author,
             observer: &*self.engine.observer,
         };
         let mut view = ViewWriter::new(&mut self.tables.view, &mut self.tables.undo, entry);

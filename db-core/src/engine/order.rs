@@ -1,10 +1,11 @@
 //! Keeping the applied order in step with the linearizer: confirmed parts, the tail, undo.
 
-use super::Batch;
 use super::state::{StoredPast, node_of, standing_of, touches_membership};
+use super::{Batch, By};
 use crate::apply::{EntryToApply, Stop, read_operations};
 use crate::error::{Error, Result};
 use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing};
+use crate::storage::LogPlace;
 use crate::view::journal::Undo;
 use crate::view::members;
 
@@ -100,7 +101,8 @@ impl Batch<'_, '_> {
             // What the part leaves of the tail may stand in another order now.
             self.state.is_unsettled = true;
             self.apply_part(&part)?;
-            let indexers = self.with_view(NO_ENTRY, |view, _| members::indexers(view))?;
+            let nobody = self.nobody();
+            let indexers = self.with_view(NO_ENTRY, &nobody, |view, _| members::indexers(view))?;
             let past = StoredPast::new(&self.tables);
             let finished = self.state.linearizer.finish_part(&indexers, &past);
             if let Err(broken) = past.checked(finished)? {
@@ -144,11 +146,14 @@ impl Batch<'_, '_> {
             Some(at_hand) => at_hand,
             None => self.stored_entry(number)?,
         };
-        let undo = self.with_view(number.0, |view, applier| match applier.apply_entry(view, &entry) {
-            Ok(()) => view.take_undo(),
-            Err(Stop::Storage(error)) => Err(error),
-            Err(Stop::UpgradeNeeded(what)) => Err(Error::data(format!("upgrade needed: {what}"))),
-        })?;
+        let place = LogPlace { writer: entry.writer, seq: entry.seq, number: number.0 };
+        let by = By::Entry { place, time: entry.time };
+        let undo =
+            self.with_view(number.0, &by, |view, applier| match applier.apply_entry(view, &entry) {
+                Ok(()) => view.take_undo(),
+                Err(Stop::Storage(error)) => Err(error),
+                Err(Stop::UpgradeNeeded(what)) => Err(Error::data(format!("upgrade needed: {what}"))),
+            })?;
         let bytes = payload_bytes + undo.as_ref().map_or(STORED_UNDO_BYTES, Undo::bytes) + ENTRY_BYTES;
         self.state.applied_heads = None;
         self.push_applied(number, undo)?;
@@ -159,8 +164,15 @@ impl Batch<'_, '_> {
     fn stored_entry(&self, number: EntryNumber) -> Result<(EntryToApply, usize)> {
         let record = self.tables.record(number.0)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
         let payload = self.tables.payload(number.0)?;
-        let (hash, writer) = (record.hash, record.header.writer);
-        Ok((EntryToApply { hash, writer, operations: read_operations(&payload) }, payload.len()))
+        let header = &record.header;
+        let entry = EntryToApply {
+            hash: record.hash,
+            writer: header.writer,
+            seq: header.seq,
+            time: header.time,
+            operations: read_operations(&payload),
+        };
+        Ok((entry, payload.len()))
     }
 
     /// Notes that `number` is applied as the last of the tail. Its undo record is given or stored already.
@@ -194,7 +206,8 @@ impl Batch<'_, '_> {
             let Some(number) = self.state.applied.pop() else { break };
             let fresh = self.take_fresh_undo(number.0);
             self.unlist(number.0, self.state.base + self.state.applied.len() as u64)?;
-            let undone = self.with_view(number.0, |view, _| view.undo_entry(fresh.as_ref()))?;
+            let nobody = self.nobody();
+            let undone = self.with_view(number.0, &nobody, |view, _| view.undo_entry(fresh.as_ref()))?;
             bytes = bytes.saturating_add(undone + ENTRY_BYTES);
             self.state.unordered.insert(number.0);
             self.state.undone_count += 1;
@@ -265,7 +278,8 @@ impl Batch<'_, '_> {
         self.state.catalog.clear();
         self.tables.clear_order_and_view()?;
         self.state.reset_order(&genesis);
-        self.with_view(NO_ENTRY, |view, applier| members::found(view, applier.genesis))?;
+        let nobody = self.nobody();
+        self.with_view(NO_ENTRY, &nobody, |view, applier| members::found(view, applier.genesis))?;
         for number in 0..self.state.next_number {
             let record =
                 self.tables.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))?;

@@ -45,6 +45,17 @@ pub(crate) enum Request {
         name: String,
         change: RawDocumentBuf,
     },
+    /// `{conflicts: …}`.
+    ChangeCollection {
+        collection: String,
+        change: RawDocumentBuf,
+    },
+    /// Settles a listed conflict and takes it off the list.
+    Resolve {
+        /// `{_id: …}` of the conflict.
+        id: RawDocumentBuf,
+        resolution: Resolution,
+    },
     DropCollection {
         collection: String,
     },
@@ -76,6 +87,18 @@ pub(crate) enum Request {
     SetIndexers {
         writers: Vec<WriterKey>,
     },
+}
+
+/// What becomes of a conflict.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Resolution {
+    /// The value that won stays.
+    Keep,
+    /// What lost is done after all: its value is set, the deleted document inserted again, or the document deleted.
+    TakeLoser,
+    /// The field is set to another value.
+    Set(bson::Bson),
 }
 
 impl Request {
@@ -122,6 +145,8 @@ pub(crate) struct UpdateRequest {
     pub(crate) upsert: Option<IdSource>,
     /// Whether `update` has to be a whole document.
     pub(crate) replacement: bool,
+    /// Whether a replacement is rejected where its document has been changed concurrently.
+    pub(crate) strict: bool,
     /// Which of the documents that match is the first.
     pub(crate) sort: Option<RawDocumentBuf>,
     pub(crate) hint: Option<Hint>,

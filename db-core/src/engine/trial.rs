@@ -4,25 +4,26 @@ mod bulk;
 mod expiry;
 mod leftovers;
 mod merge;
+mod resolve;
 
 pub(crate) use leftovers::unfinished_out;
 
 use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId, rawdoc};
 use db_index::{
     Chance, ErrorCode, Filter, Projection, QueryContext, QueryError, Update, UpdateContext, UpdateOptions,
-    plain_effects, upsert_document,
+    changed_fields, plain_effects, upsert_document,
 };
 
-use super::Batch;
 use super::append::{Moment, payload_of, too_large};
 use super::own_log::own_log_goes_further;
 use super::request::{DeleteRequest, IdSource, Reply, Request, Returning, UpdateRequest};
+use super::{Batch, By};
 use crate::apply::{Applier, Mode, Outcome};
 use crate::entry::Admission;
 use crate::error::{Error, ErrorKind, Result, WriteFailure};
 use crate::ids::WriterKey;
 use crate::limits;
-use crate::operation::{Operation, UpdateOperation};
+use crate::operation::{Operation, Replaces, UpdateOperation, document_digest};
 use crate::query::{self, Execution, FindOptions};
 use crate::view::catalog::{CollectionOptions, check_collection_name, id_of};
 use crate::view::documents::id_key;
@@ -53,7 +54,8 @@ impl Batch<'_, '_> {
         }
         let founder_has_written = !self.tables.tips_of(&self.engine.identity.genesis.founder)?.is_empty();
         let number = self.state.next_number();
-        let tried = self.with_view(number, |view, applier| {
+        let (_, stamp) = self.next_of_log(&me, moment)?;
+        let tried = self.with_view(number, &By::Origin(stamp), |view, applier| {
             let mark = view.mark();
             let tried =
                 Trial { applier, me, moment, founder_has_written }.run(view, request).and_then(|tried| {
@@ -130,6 +132,14 @@ impl Trial<'_, '_> {
             Request::Expire => self.expire(view),
             Request::DropLeftovers => self.drop_leftovers(view),
             Request::GiveUpOwnEntries => Ok(self.nothing()), // it is done before anything is tried
+            Request::ChangeCollection { collection, change } => {
+                let mut tried = self.whole(view, Operation::ChangeCollection { collection, change })?;
+                if tried.reply.outcome.modified == 0 {
+                    tried.operations.clear(); // it is like that already
+                }
+                Ok(tried)
+            }
+            Request::Resolve { id, resolution } => self.resolve(view, id, resolution),
             Request::DropCollection { collection } => {
                 self.whole(view, Operation::DropCollection { collection })
             }
@@ -204,6 +214,10 @@ impl Trial<'_, '_> {
             };
             return Err(QueryError::bad_value(message).into());
         }
+        if request.strict && !request.replacement {
+            let message = "only a replacement can be strict";
+            return Err(QueryError::new(ErrorCode::FAILED_TO_PARSE, message).into());
+        }
         let update = update.resolve(&UpdateContext { now_ms: context.now_ms, ..UpdateContext::default() })?;
         let find = FindOptions {
             filter: request.filter,
@@ -217,7 +231,8 @@ impl Trial<'_, '_> {
         let (mut tried, id) = match (found.first(), request.upsert) {
             (Some(first), _) => {
                 let id = only_id(first);
-                (self.update_found(view, request.collection, &filter, &update, &found)?, id)
+                let strict = request.strict;
+                (self.update_found(view, request.collection, &filter, &update, &found, strict)?, id)
             }
             (None, Some(new_id)) => self.upsert(view, request.collection, &filter, &update, new_id)?,
             (None, None) => return Ok(self.nothing()),
@@ -238,16 +253,22 @@ impl Trial<'_, '_> {
         filter: &Filter,
         update: &Update,
         found: &[RawDocumentBuf],
+        strict: bool,
     ) -> Result<Tried> {
         let guard = filter.replayable()?;
         let position_is_lost = update.needs_position() && guard.to_document() != filter.to_document();
         if update.is_replayable() && !position_is_lost {
+            let replaces = match found.first() {
+                Some(base) if update.is_replacement() => Some(replaces(base, update.to_document(), strict)?),
+                _ => None,
+            };
             let mut operation = Operation::Update(UpdateOperation {
                 collection,
                 ids: found.iter().map(|document| only_id(document)).collect(),
-                guard: guard.to_document().to_owned(),
+                guard: logged_guard(filter)?,
                 update: update.to_document().to_owned(),
                 array_filters: update.array_filters().to_vec(),
+                replaces,
             });
             let outcome = self.apply(view, &operation, Mode::OriginOrdered)?;
             if let Operation::Update(operation) = &mut operation {
@@ -271,7 +292,7 @@ impl Trial<'_, '_> {
         update: &Update,
         found: &[RawDocumentBuf],
     ) -> Result<Tried> {
-        let guard = filter.replayable()?;
+        let guard = logged_guard(filter)?;
         let (mut operations, mut total) = (Vec::new(), Outcome::default());
         for id in found.iter().map(|document| only_id(document)) {
             let Some(document) = self.stored(view, collection, &id)? else { continue };
@@ -286,12 +307,16 @@ impl Trial<'_, '_> {
             if !updated.changed {
                 continue;
             }
+            let effects = plain_effects(document, &updated.document)?;
+            let is_replacement = !first_field(&effects).is_some_and(|first| first.starts_with('$'));
+            let replaces = is_replacement.then(|| replaces(document, &effects, false)).transpose()?;
             let operation = Operation::Update(UpdateOperation {
                 collection: collection.to_owned(),
                 ids: vec![id],
-                guard: guard.to_document().to_owned(),
-                update: plain_effects(document, &updated.document)?,
+                guard: guard.clone(),
+                update: effects,
                 array_filters: Vec::new(),
+                replaces,
             });
             let outcome = self.apply(view, &operation, Mode::OriginOrdered)?;
             if !outcome.rejected.is_empty() {
@@ -329,7 +354,7 @@ impl Trial<'_, '_> {
             Operation::Upsert {
                 collection,
                 id: id.clone(),
-                guard: filter.replayable()?.to_document().to_owned(),
+                guard: logged_guard(filter)?,
                 update: update.to_document().to_owned(),
                 array_filters: update.array_filters().to_vec(),
                 document: document.clone(),
@@ -364,7 +389,7 @@ impl Trial<'_, '_> {
         let operation = Operation::Delete {
             collection: request.collection,
             ids: found.iter().map(|document| only_id(document)).collect(),
-            guard: filter.replayable()?.to_document().to_owned(),
+            guard: logged_guard(&filter)?,
         };
         let mut tried = self.whole(view, operation)?;
         if let Some(returned) = returning {
@@ -527,6 +552,30 @@ impl Returned {
             (document, _) => Ok(document),
         }
     }
+}
+
+/// The part of a filter that is tested again at the operation's place; none of one that asks for nothing but the `_id`, which
+/// cannot change: such an update is settled with concurrent ones field by field.
+fn logged_guard(filter: &Filter) -> Result<RawDocumentBuf> {
+    if filter.to_document().iter().all(|field| field.is_ok_and(|(name, _)| name == "_id")) {
+        return Ok(RawDocumentBuf::new());
+    }
+    Ok(filter.replayable()?.to_document().to_owned())
+}
+
+/// What a replacement of this document changes.
+fn replaces(base: &RawDocument, replacement: &RawDocument, strict: bool) -> Result<Replaces> {
+    let mut changed = RawDocumentBuf::new();
+    for field in changed_fields(base, replacement)?.into_iter().filter(|field| *field != "_id") {
+        let name =
+            <&bson::raw::CStr>::try_from(field).map_err(|_| Error::data("a field's name is damaged"))?;
+        changed.append(name, true);
+    }
+    Ok(Replaces { base: document_digest(base), changed, strict })
+}
+
+fn first_field(document: &RawDocument) -> Option<&str> {
+    document.iter().next().and_then(Result::ok).map(|(name, _)| name.as_str())
 }
 
 /// Leaves of an operation's parts those that held at the origin.

@@ -24,6 +24,8 @@ pub(super) fn summary(operation: &Operation) -> LoggedOperation {
         Operation::RenameCollection { to, .. } => ("renameCollection", 1, format!("to {}", clip(to))),
         Operation::ChangeIndex { name, .. } => ("changeIndex", 1, clip(name)),
         Operation::Expire { index, ids, .. } => ("expire", ids.len(), clip(index)),
+        Operation::ChangeCollection { .. } => ("changeCollection", 1, String::new()),
+        Operation::Dismiss { collection, ids } => ("dismiss", ids.len(), format!("of {}", clip(collection))),
         Operation::SetRoles { writer, roles } => {
             ("setRoles", 1, format!("{} {}", writer.short(), words(*roles)))
         }

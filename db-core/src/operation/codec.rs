@@ -1,12 +1,13 @@
 //! The bytes of operations.
 //!
 //! Layout: number of operations (u32); for each its kind (u8) and its fields in the order of [`Operation`]'s
-//! definition. Text, documents and lists stand behind their length or count (u32). Nothing may follow the last.
+//! definition; what a replacement replaces behind a byte that is 1, or 2 for a strict one, or 0 for nothing. Text,
+//! documents and lists stand behind their length or count (u32). Nothing may follow the last.
 
 use bson::RawDocumentBuf;
 use db_index::check_document;
 
-use super::{Operation, Roles, UpdateOperation};
+use super::{Operation, Replaces, Roles, UpdateOperation};
 use crate::bytes::{Malformed, Put, Reader};
 use crate::ids::WriterKey;
 use crate::limits;
@@ -26,6 +27,8 @@ const SET_INDEXERS: u8 = 11;
 const RENAME_COLLECTION: u8 = 12;
 const CHANGE_INDEX: u8 = 13;
 const EXPIRE: u8 = 14;
+const CHANGE_COLLECTION: u8 = 15;
+const DISMISS: u8 = 16;
 
 /// The plain bytes of an entry's operations.
 pub(crate) fn encode(operations: &[Operation]) -> Vec<u8> {
@@ -66,6 +69,7 @@ fn put_operation(bytes: &mut Vec<u8>, operation: &Operation) {
             bytes.put_bytes(update.guard.as_bytes());
             bytes.put_bytes(update.update.as_bytes());
             put_documents(bytes, &update.array_filters);
+            put_replaces(bytes, update.replaces.as_ref());
         }
         Operation::Upsert { collection, id, guard, update, array_filters, document } => {
             bytes.put_u8(UPSERT);
@@ -120,6 +124,16 @@ fn put_operation(bytes: &mut Vec<u8>, operation: &Operation) {
             bytes.put_u64(now_ms.cast_unsigned());
             put_documents(bytes, ids);
         }
+        Operation::ChangeCollection { collection, change } => {
+            bytes.put_u8(CHANGE_COLLECTION);
+            bytes.put_bytes(collection.as_bytes());
+            bytes.put_bytes(change.as_bytes());
+        }
+        Operation::Dismiss { collection, ids } => {
+            bytes.put_u8(DISMISS);
+            bytes.put_bytes(collection.as_bytes());
+            put_documents(bytes, ids);
+        }
         Operation::SetRoles { writer, roles } => {
             bytes.put_u8(SET_ROLES);
             bytes.extend_from_slice(writer.as_bytes());
@@ -148,6 +162,7 @@ fn take_operation(reader: &mut Reader<'_>) -> Result<Operation, Unreadable> {
             guard: take_document(reader)?,
             update: take_document(reader)?,
             array_filters: take_documents(reader)?,
+            replaces: take_replaces(reader)?,
         }),
         UPSERT => Operation::Upsert {
             collection: take_name(reader)?,
@@ -186,6 +201,10 @@ fn take_operation(reader: &mut Reader<'_>) -> Result<Operation, Unreadable> {
             now_ms: reader.u64()?.cast_signed(),
             ids: take_documents(reader)?,
         },
+        CHANGE_COLLECTION => {
+            Operation::ChangeCollection { collection: take_name(reader)?, change: take_document(reader)? }
+        }
+        DISMISS => Operation::Dismiss { collection: take_name(reader)?, ids: take_documents(reader)? },
         SET_ROLES => Operation::SetRoles {
             writer: WriterKey::from_bytes(reader.array()?),
             roles: Roles::from_bits(reader.u8()?).ok_or(Unreadable::UpgradeNeeded("an unknown role"))?,
@@ -204,6 +223,26 @@ fn take_operation(reader: &mut Reader<'_>) -> Result<Operation, Unreadable> {
         }
         _ => return Err(Unreadable::UpgradeNeeded("an unknown operation")),
     })
+}
+
+fn put_replaces(bytes: &mut Vec<u8>, replaces: Option<&Replaces>) {
+    let Some(replaces) = replaces else {
+        bytes.put_u8(0);
+        return;
+    };
+    bytes.put_u8(1 + u8::from(replaces.strict));
+    bytes.extend_from_slice(&replaces.base);
+    bytes.put_bytes(replaces.changed.as_bytes());
+}
+
+fn take_replaces(reader: &mut Reader<'_>) -> Result<Option<Replaces>, Unreadable> {
+    let strict = match reader.u8()? {
+        0 => return Ok(None),
+        1 => false,
+        2 => true,
+        _ => return Err(Unreadable::UpgradeNeeded("an unknown kind of replacement")),
+    };
+    Ok(Some(Replaces { base: reader.array()?, changed: take_document(reader)?, strict }))
 }
 
 fn put_documents(bytes: &mut Vec<u8>, documents: &[RawDocumentBuf]) {
@@ -268,6 +307,15 @@ mod tests {
                 guard: rawdoc! { "stock": { "$gt": 0 } },
                 update: rawdoc! { "$inc": { "stock": -1 } },
                 array_filters: vec![rawdoc! { "x": 1 }],
+                replaces: None,
+            }),
+            Operation::Update(UpdateOperation {
+                collection: collection(),
+                ids: vec![rawdoc! { "_id": 1 }],
+                guard: rawdoc! {},
+                update: rawdoc! { "a": 1 },
+                array_filters: vec![],
+                replaces: Some(Replaces { base: [3; 16], changed: rawdoc! { "a": true }, strict: true }),
             }),
             Operation::Upsert {
                 collection: collection(),
@@ -295,6 +343,11 @@ mod tests {
                 now_ms: -1,
                 ids: vec![rawdoc! { "_id": 1 }],
             },
+            Operation::ChangeCollection {
+                collection: collection(),
+                change: rawdoc! { "conflicts": { "delete": "update-wins" } },
+            },
+            Operation::Dismiss { collection: "system.conflicts".to_owned(), ids: vec![rawdoc! { "_id": 1 }] },
             Operation::DropCollection { collection: collection() },
             Operation::CreateIndexes {
                 collection: collection(),

@@ -3,7 +3,7 @@
 
 mod codec;
 
-use bson::RawDocumentBuf;
+use bson::{RawDocument, RawDocumentBuf};
 
 use crate::ids::WriterKey;
 
@@ -48,6 +48,14 @@ pub(crate) enum Operation {
         now_ms: i64,
         ids: Vec<RawDocumentBuf>,
     },
+    /// Changes how a collection settles concurrent changes: `{conflicts: …}`.
+    ChangeCollection { collection: String, change: RawDocumentBuf },
+    /// Removes documents from a list of the system, `system.conflicts` or `system.rejected`.
+    Dismiss {
+        collection: String,
+        /// `{_id: …}` of each.
+        ids: Vec<RawDocumentBuf>,
+    },
     /// Gives a writer these roles, instead of what it had.
     SetRoles { writer: WriterKey, roles: Roles },
     /// Takes every role from a writer: its later entries are skipped.
@@ -67,6 +75,26 @@ pub(crate) struct UpdateOperation {
     /// Update operators, or a whole document.
     pub(crate) update: RawDocumentBuf,
     pub(crate) array_filters: Vec<RawDocumentBuf>,
+    /// What a replacement replaces; none of operators.
+    pub(crate) replaces: Option<Replaces>,
+}
+
+/// What the author of a replacement had before its eyes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Replaces {
+    /// The digest of the document that it replaced: see [`document_digest`].
+    pub(crate) base: [u8; 16],
+    /// The fields that the replacement changed: names, whatever the values.
+    pub(crate) changed: RawDocumentBuf,
+    /// Whether it is rejected where the document is another by then; else the changed fields are written.
+    pub(crate) strict: bool,
+}
+
+/// What tells one version of a document from another.
+pub(crate) fn document_digest(document: &RawDocument) -> [u8; 16] {
+    let mut digest = [0; 16];
+    blake3::Hasher::new().update(document.as_bytes()).finalize_xof().fill(&mut digest);
+    digest
 }
 
 /// What a writer may do.
@@ -105,7 +133,7 @@ impl Roles {
 }
 
 impl Operation {
-    /// The collection that it writes to.
+    /// The user's collection that it writes to.
     pub(crate) fn collection(&self) -> Option<&str> {
         match self {
             Self::Update(update) => Some(&update.collection),
@@ -118,8 +146,12 @@ impl Operation {
             | Self::Expire { collection, .. }
             | Self::DropCollection { collection }
             | Self::CreateIndexes { collection, .. }
+            | Self::ChangeCollection { collection, .. }
             | Self::DropIndex { collection, .. } => Some(collection),
-            Self::SetRoles { .. } | Self::RemoveWriter { .. } | Self::SetIndexers { .. } => None,
+            Self::Dismiss { .. }
+            | Self::SetRoles { .. }
+            | Self::RemoveWriter { .. }
+            | Self::SetIndexers { .. } => None,
         }
     }
 

@@ -337,6 +337,7 @@ impl World {
                 multi: true,
                 upsert: None,
                 replacement: false,
+                strict: false,
                 sort: None,
                 hint: None,
                 variables: None,

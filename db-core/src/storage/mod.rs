@@ -6,7 +6,7 @@ mod clocks;
 mod logs;
 mod tables;
 
-pub(crate) use clocks::{Clocks, LogPlace};
+pub(crate) use clocks::LogPlace;
 pub(crate) use logs::{EntryRecord, LogSnapshot};
 pub(crate) use tables::{OrderSnapshot, Tables, engine_state_snapshot, order_snapshot, view_snapshot};
 
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::ids::DatabaseKey;
 
 /// The version of the stored format; a program refuses files of a later one.
-const FORMAT_VERSION: u16 = 3;
+const FORMAT_VERSION: u16 = 4;
 
 /// What a file says of itself: whose database it is.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ mod tests {
             let refused = decode_identity(&bytes).unwrap_err();
             assert_eq!(
                 refused.message(),
-                format!("stored format of another version: found={version} known=3")
+                format!("stored format of another version: found={version} known=4")
             );
         }
     }

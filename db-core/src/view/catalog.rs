@@ -10,6 +10,7 @@ use db_index::{ErrorCode, IndexDefinition, MultikeyFields, QueryError};
 
 use super::documents::ChangeError;
 use super::journal::ViewWriter;
+use super::policy::ConflictPolicy;
 use super::{ReadView, keyspace};
 use crate::error::{Error, Result};
 use crate::ids::WriterKey;
@@ -17,6 +18,8 @@ use crate::limits;
 
 /// The name of the collection that lists rejected operations.
 pub(crate) const REJECTED: &str = "system.rejected";
+/// The name of the collection that lists what lost against a concurrent change.
+pub(crate) const CONFLICTS: &str = "system.conflicts";
 
 /// A collection as the catalog knows it.
 #[derive(Debug, Clone)]
@@ -26,18 +29,20 @@ pub(crate) struct CollectionMeta {
     pub(crate) options: CollectionOptions,
 }
 
-/// What a collection was created with.
+/// The options of a collection.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct CollectionOptions {
     /// The collation of finds and indexes that name none.
     pub(crate) collation: Option<RawDocumentBuf>,
+    /// How concurrent changes are settled.
+    pub(crate) conflicts: ConflictPolicy,
 }
 
 impl CollectionOptions {
-    /// Reads `{collation: …}`.
+    /// Reads `{collation: …, conflicts: …}`.
     ///
     /// # Errors
-    /// `InvalidOptions` (72) for anything else, `TypeMismatch` (14) for a collation that is no document.
+    /// `InvalidOptions` (72) for anything else, `TypeMismatch` (14) for one of them that is no document.
     pub(crate) fn from_document(document: &RawDocument) -> Result<Self, QueryError> {
         let mut options = Self::default();
         for element in document.iter_elements() {
@@ -46,12 +51,15 @@ impl CollectionOptions {
                 Some((key, RawBsonRef::Document(collation))) if key == "collation" => {
                     options.collation = Some(collation.to_owned());
                 }
-                Some((key, _)) if key == "collation" => {
-                    let message = "the option 'collation' must be a document";
+                Some((key, RawBsonRef::Document(conflicts))) if key == "conflicts" => {
+                    options.conflicts = ConflictPolicy::from_document(conflicts)?;
+                }
+                Some((key, _)) if key == "collation" || key == "conflicts" => {
+                    let message = "the options 'collation' and 'conflicts' must be documents";
                     return Err(QueryError::new(ErrorCode::TYPE_MISMATCH, message));
                 }
                 _ => {
-                    let message = "an option of a collection is unknown: there is collation";
+                    let message = "an option of a collection is unknown: there are collation and conflicts";
                     return Err(QueryError::new(ErrorCode::INVALID_OPTIONS, message));
                 }
             }
@@ -64,6 +72,9 @@ impl CollectionOptions {
         let mut document = RawDocumentBuf::new();
         if let Some(collation) = &self.collation {
             document.append(bson::raw::cstr!("collation"), collation.clone());
+        }
+        if self.conflicts != ConflictPolicy::default() {
+            document.append(bson::raw::cstr!("conflicts"), self.conflicts.to_document());
         }
         document
     }

@@ -11,6 +11,7 @@ use db_index::{
 
 use super::catalog::{CatalogCache, CollectionMeta, IndexMeta};
 use super::journal::ViewWriter;
+use super::policy::ConflictPolicy;
 use super::statistics::{Change, Difference, Statistics};
 use super::{ReadView, keyspace};
 use crate::error::{Error, Result};
@@ -57,6 +58,16 @@ impl CollectionWriter {
         let multikey = vec![MultikeyFields::default(); meta.indexes.len()];
         let difference = Difference::of_indexes(meta.indexes.len());
         Self { name: name.to_owned(), meta, pending: BTreeMap::new(), pending_bytes: 0, multikey, difference }
+    }
+
+    /// The collection's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.meta.id
+    }
+
+    /// How concurrent changes of its documents are settled.
+    pub(crate) fn policy(&self) -> &ConflictPolicy {
+        &self.meta.options.conflicts
     }
 
     /// The document with this `_id`.

@@ -9,6 +9,7 @@
 //! 01 06                              present once an open database is founded
 //! 02 <collection id> <_id>           a document (BSON)
 //! 03 <index id> <values> <_id>       an index entry; its value restores the exact types of the key's values
+//! 04 <collection id> <_id>           the history of a document
 //! ```
 //!
 //! Ids are big-endian u32, so that a collection's documents and an index's entries are one range each. `<_id>` and
@@ -23,6 +24,7 @@ use crate::ids::WriterKey;
 const CATALOG: u8 = 1;
 const DOCUMENTS: u8 = 2;
 const ENTRIES: u8 = 3;
+const HISTORIES: u8 = 4;
 
 const CATALOG_COLLECTION: u8 = 1;
 const CATALOG_STATISTICS: u8 = 2;
@@ -68,6 +70,21 @@ pub(crate) fn documents(collection_id: u32) -> Vec<u8> {
 /// The key of a document.
 pub(crate) fn document(collection_id: u32, id_key: &[u8]) -> Vec<u8> {
     let mut key = documents(collection_id);
+    key.extend_from_slice(id_key);
+    key
+}
+
+/// The prefix of the histories of a collection's documents.
+pub(crate) fn histories(collection_id: u32) -> Vec<u8> {
+    let mut key = Vec::with_capacity(32);
+    key.push(HISTORIES);
+    key.extend_from_slice(&collection_id.to_be_bytes());
+    key
+}
+
+/// The key of a document's history.
+pub(crate) fn history(collection_id: u32, id_key: &[u8]) -> Vec<u8> {
+    let mut key = histories(collection_id);
     key.extend_from_slice(id_key);
     key
 }

@@ -1,13 +1,15 @@
-//! The view: the ordered keyspace that applying the order builds. Catalog, documents and index entries are key prefixes
-//! of one redb table.
+//! The view: the ordered keyspace that applying the order builds. Catalog, documents with their histories and index entries
+//! are key prefixes of one redb table.
 
 pub(crate) mod catalog;
 pub(crate) mod confirmed;
 pub(crate) mod digest;
 pub(crate) mod documents;
+pub(crate) mod history;
 pub(crate) mod journal;
 pub(crate) mod keyspace;
 pub(crate) mod members;
+pub(crate) mod policy;
 pub(crate) mod shared_catalog;
 pub(crate) mod statistics;
 mod stored;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::v1::collections_client::CollectionsClient;
+use proto::v1::conflicts_client::ConflictsClient;
 use proto::v1::databases_client::DatabasesClient;
 use proto::v1::documents_client::DocumentsClient;
 use proto::v1::log_client::LogClient;
@@ -73,6 +74,11 @@ impl Client {
     /// The service of that name.
     pub(crate) fn documents(&self) -> DocumentsClient<Channel> {
         DocumentsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// The service of that name.
+    pub(crate) fn conflicts(&self) -> ConflictsClient<Channel> {
+        ConflictsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// The service of that name.

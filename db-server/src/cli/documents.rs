@@ -3,7 +3,8 @@
 use clap::Args;
 use proto::v1::explain_request::Call;
 use proto::v1::{
-    DeleteRequest, DocumentFormat, ExplainRequest, InsertRequest, ReplaceRequest, UpdateRequest, UpdateResponse,
+    DeleteRequest, DocumentFormat, ExplainRequest, InsertRequest, ReplaceRequest, UpdateRequest,
+    UpdateResponse,
 };
 
 use super::Common;
@@ -133,6 +134,9 @@ pub(crate) struct Replace {
     /// Insert the replacement if no document matches
     #[arg(long)]
     upsert: bool,
+    /// Reject the replacement if the document turns out to have been changed concurrently; else only what it changes is written then
+    #[arg(long)]
+    strict: bool,
     /// The order that decides which of several is the first
     #[arg(long, value_name = "KEYS")]
     sort: Option<String>,
@@ -154,6 +158,7 @@ impl Replace {
             filter: Some(json(self.filter)),
             replacement: Some(json(self.replacement)),
             upsert: self.upsert,
+            strict: self.strict,
             format: DocumentFormat::ExtendedJson.into(),
             sort: self.sort.map(json),
             hint,

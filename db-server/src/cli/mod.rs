@@ -4,6 +4,7 @@ mod aggregate;
 mod bulk;
 mod client;
 mod collections;
+mod conflicts;
 mod counts;
 mod databases;
 mod documents;
@@ -116,6 +117,9 @@ enum Command {
     /// Creates, lists, changes and drops indexes
     #[command(subcommand)]
     Indexes(indexes::Indexes),
+    /// Lists and settles what lost against concurrent changes
+    #[command(subcommand)]
+    Conflicts(conflicts::Conflicts),
     /// Lists, adds and removes the writers of a database
     #[command(subcommand)]
     Writers(writers::Writers),
@@ -153,6 +157,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Databases(command) => command.run(common).await,
         Command::Collections(command) => command.run(common).await,
         Command::Indexes(command) => command.run(common).await,
+        Command::Conflicts(command) => command.run(common).await,
         Command::Writers(command) => command.run(common).await,
         Command::Peers(command) => command.run(common).await,
     }

@@ -124,6 +124,7 @@ impl Fields {
             sort: self.sort.take(),
             hint: self.hint.take(),
             options: Some(self.options()),
+            strict: false,
         };
         self.nothing_left()?;
         Ok(Write::Replace(model))

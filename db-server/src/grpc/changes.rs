@@ -108,8 +108,8 @@ impl Update {
     /// # Errors
     /// As [`Update::of_request`].
     pub(super) fn of_replace(request: ReplaceRequest) -> Result<Self, Status> {
-        let ReplaceRequest { filter, replacement, upsert, sort, hint, options, .. } = request;
-        Self::of_replace_model(ReplaceModel { filter, replacement, upsert, sort, hint, options })
+        let ReplaceRequest { filter, replacement, upsert, sort, hint, options, strict, .. } = request;
+        Self::of_replace_model(ReplaceModel { filter, replacement, upsert, sort, hint, options, strict })
     }
 
     /// Reads a replacement of a bulk.
@@ -117,11 +117,11 @@ impl Update {
     /// # Errors
     /// As [`Update::of_request`].
     pub(super) fn of_replace_model(model: ReplaceModel) -> Result<Self, Status> {
-        let ReplaceModel { filter, replacement, upsert, sort, hint, options } = model;
+        let ReplaceModel { filter, replacement, upsert, sort, hint, options, strict } = model;
         Ok(Self {
             filter: convert::required(filter, "filter")?,
             action: Action::Replace(convert::required(replacement, "replacement")?),
-            options: writing(sort, hint, options)?.upsert(upsert),
+            options: writing(sort, hint, options)?.upsert(upsert).strict(strict),
         })
     }
 
@@ -152,7 +152,8 @@ impl Update {
     pub(super) fn of_find_and_replace(request: FindOneAndReplaceRequest) -> Result<(Self, Given), Status> {
         let given = Given::read(request.projection, request.return_document)?;
         let FindOneAndReplaceRequest { filter, replacement, upsert, sort, hint, options, .. } = request;
-        let model = ReplaceModel { filter, replacement, upsert, sort, hint, options };
+        let strict = false;
+        let model = ReplaceModel { filter, replacement, upsert, sort, hint, options, strict };
         Ok((Self::of_replace_model(model)?, given))
     }
 

@@ -5,6 +5,7 @@ mod builds;
 mod bulk;
 mod changes;
 mod collections;
+mod conflicts;
 mod databases;
 mod documents;
 mod explain;
@@ -17,6 +18,7 @@ mod tickets;
 mod writers;
 
 use proto::v1::collections_server::CollectionsServer;
+use proto::v1::conflicts_server::ConflictsServer;
 use proto::v1::databases_server::DatabasesServer;
 use proto::v1::documents_server::DocumentsServer;
 use proto::v1::log_server::LogServer;
@@ -49,6 +51,7 @@ pub(crate) async fn routes(node: Node) -> Result<Routes, tonic_reflection::serve
     };
     Ok(Routes::new(service!(DatabasesServer, databases::Service))
         .add_service(service!(CollectionsServer, collections::Service))
+        .add_service(service!(ConflictsServer, conflicts::Service))
         .add_service(service!(DocumentsServer, documents::Service))
         .add_service(service!(WritersServer, writers::Service))
         .add_service(service!(PeersServer, peers::Service))

@@ -91,7 +91,7 @@ fn an_index_changes_its_name_once_and_only_to_one_that_is_free() {
 fn the_options_of_a_collection_stay_with_it() {
     let mut a = peer(1, &open());
     let collation = rawdoc! { "locale": "de", "strength": 1 };
-    let options = CollectionOptions { collation: Some(collation.clone()) };
+    let options = CollectionOptions { collation: Some(collation.clone()), ..CollectionOptions::default() };
     a.call(Request::CreateCollection { collection: "c".to_owned(), options }).unwrap();
     a.insert(rawdoc! { "_id": 1 }).unwrap();
     a.call(rename("c", "d", false)).unwrap();

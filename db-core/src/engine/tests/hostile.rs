@@ -179,6 +179,7 @@ fn a_writer_of_its_own_making_gets_neither_patterns_nor_the_systems_collections_
             guard,
             update,
             array_filters: Vec::new(),
+            replaces: None,
         })
     };
     let pattern = rawdoc! { "$regex": "^a" };
@@ -291,6 +292,7 @@ fn an_entry_that_updates_one_large_document_again_and_again_is_cut_short_alike_e
         guard: rawdoc! {},
         update: rawdoc! { "$inc": { "n": 1 } },
         array_filters: Vec::new(),
+        replaces: None,
     });
     receive_operations(&mut a, &[update.clone(), update]);
     let n = a.documents()[0].get_i32("n").unwrap();
@@ -365,7 +367,11 @@ fn when_all_ids_are_given_out_what_needs_one_is_rejected_and_the_rest_goes_on() 
     meet(&mut a, &mut b);
     for peer in [&mut a, &mut b] {
         let all = keyspace::NEXT_IDS;
-        peer.engine.run(|batch| batch.with_view(u64::MAX, |view, _| view.put(all, &[0xFF; 8]))).unwrap();
+        let raise = |batch: &mut Batch<'_, '_>| {
+            let nobody = batch.nobody();
+            batch.with_view(u64::MAX, &nobody, |view, _| view.put(all, &[0xFF; 8]))
+        };
+        peer.engine.run(raise).unwrap();
     }
     let create =
         Request::CreateCollection { collection: "d".to_owned(), options: CollectionOptions::default() };

@@ -21,7 +21,8 @@ impl Peer {
         let mut found = Vec::new();
         let given_up: Result<()> = self.engine.run(|batch| {
             batch.undo_from(0, usize::MAX)?;
-            found = batch.with_view(order::NO_ENTRY, |view, _| Ok(keys_of(view)))?;
+            let nobody = batch.nobody();
+            found = batch.with_view(order::NO_ENTRY, &nobody, |view, _| Ok(keys_of(view)))?;
             Err(Error::invalid("given up"))
         });
         assert!(given_up.is_err() && self.engine.recover());

@@ -3,6 +3,7 @@
 mod agreement;
 mod builds;
 mod catalog;
+mod edits;
 mod hostile;
 mod levels;
 mod power_cuts;
@@ -198,6 +199,7 @@ fn update_request(filter: RawDocumentBuf, update: RawDocumentBuf) -> UpdateReque
         multi: true,
         upsert: None,
         replacement: false,
+        strict: false,
         sort: None,
         hint: None,
         variables: None,

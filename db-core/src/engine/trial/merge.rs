@@ -41,7 +41,7 @@ impl Trial<'_, '_> {
                 let Some(update) = target.update_for(&document)? else { return Ok(self.nothing()) };
                 let now_ms = self.moment.now_ms.cast_signed();
                 let update = update.resolve(&UpdateContext { now_ms, ..UpdateContext::default() })?;
-                self.update_found(view, collection, &Filter::parse(&filter)?, &update, &found)
+                self.update_found(view, collection, &Filter::parse(&filter)?, &update, &found, false)
             }
             (None, MergeUnmatched::Insert) => {
                 self.insert(view, collection, vec![with_id_in_front(document, new_id)], true)

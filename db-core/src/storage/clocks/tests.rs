@@ -26,8 +26,7 @@ fn graph(drawn: &[Drawn], writers: u8, forks: u8) -> Vec<Drawing> {
     let mut entries: Vec<Drawing> = Vec::new();
     for (number, (writer, prev, parents)) in drawn.iter().enumerate() {
         let writer = writer % writers;
-        let own: Vec<usize> =
-            (0..number).filter(|at| entries[*at].place.writer == key(writer)).collect();
+        let own: Vec<usize> = (0..number).filter(|at| entries[*at].place.writer == key(writer)).collect();
         let tips: Vec<usize> =
             own.iter().copied().filter(|at| entries.iter().all(|other| other.prev != Some(*at))).collect();
         let prev = if prev % 16 < forks {
@@ -39,8 +38,11 @@ fn graph(drawn: &[Drawn], writers: u8, forks: u8) -> Vec<Drawing> {
             Some(prev) => tips.contains(&prev),
             None => own.iter().all(|at| entries[*at].place.seq > 0),
         };
-        let parents: BTreeSet<usize> =
-            if number == 0 { BTreeSet::new() } else { parents.iter().map(|at| usize::from(*at) % number).collect() };
+        let parents: BTreeSet<usize> = if number == 0 {
+            BTreeSet::new()
+        } else {
+            parents.iter().map(|at| usize::from(*at) % number).collect()
+        };
         entries.push(Drawing {
             place: LogPlace {
                 writer: key(writer),
@@ -102,7 +104,11 @@ fn check(drawn: &[Drawn], writers: u8, forks: u8) {
         for (entry, lengths) in entries.iter().zip(&expected) {
             for writer in 0..writers {
                 let length = lengths.get(&key(writer)).copied().unwrap_or_default();
-                assert_eq!(clocks.known(&entry.place, &key(writer)).unwrap(), length, "{entry:?} of {writer}");
+                assert_eq!(
+                    clocks.known(&entry.place, &key(writer)).unwrap(),
+                    length,
+                    "{entry:?} of {writer}"
+                );
             }
         }
     });
@@ -127,7 +133,8 @@ proptest! {
 
 #[test]
 fn a_newcomer_knows_all_that_a_long_log_with_many_parents_knows() {
-    let place = |writer: u8, seq: u64, number: usize| LogPlace { writer: key(writer), seq, number: number as u64 };
+    let place =
+        |writer: u8, seq: u64, number: usize| LogPlace { writer: key(writer), seq, number: number as u64 };
     let mut entries: Vec<Drawing> = Vec::new();
     for seq in 0..2 * ADDITIONS_MAX as u64 {
         for writer in 0..2 {
