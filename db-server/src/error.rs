@@ -150,8 +150,7 @@ fn with_source(error: &db_core::Error) -> String {
 
 /// A refusal in words for a person.
 fn describe(status: &Status) -> String {
-    if status.get_details_error_info().is_none()
-        && matches!(status.code(), Code::Unknown | Code::Unavailable)
+    if status.get_details_error_info().is_none() && matches!(status.code(), Code::Unknown | Code::Unavailable)
     {
         // No answer of our server's: the connection broke.
         return format!("the server went away before it had answered: {}", status.message());

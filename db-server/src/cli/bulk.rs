@@ -124,6 +124,7 @@ impl Work<'_> {
                     writes,
                     unordered: self.bulk.unordered,
                     format: DocumentFormat::ExtendedJson.into(),
+                    ..BulkWriteRequest::default()
                 };
                 let answer = documents.bulk_write(request).await;
                 let answer = answer.inspect_err(|_| {

@@ -9,7 +9,7 @@ use proto::v1::{
 
 use super::Common;
 use super::client::{Client, json, text, value_text};
-use super::options::{self, QueryArguments};
+use super::options::{self, QueryArguments, WriteArguments};
 use super::output::Output;
 use crate::error::CliError;
 
@@ -23,6 +23,8 @@ pub(crate) struct Insert {
     /// The documents, as Extended JSON
     #[arg(required = true, value_name = "DOCUMENT")]
     documents: Vec<String>,
+    #[command(flatten)]
+    write: WriteArguments,
 }
 
 impl Insert {
@@ -36,14 +38,16 @@ impl Insert {
             database: client.database().await?,
             collection: self.collection,
             documents: self.documents.into_iter().map(json).collect(),
-            unordered: false,
             format: DocumentFormat::ExtendedJson.into(),
+            write_concern: self.write.concern(),
+            ..InsertRequest::default()
         };
         let answer = client.documents().insert(request).await?.into_inner();
         let mut output = Output::new();
         for inserted in answer.inserted {
             output.line(value_text(inserted.id))?;
         }
+        self.write.tell(answer.acknowledgement, &mut output)?;
         output.flush()
     }
 }
@@ -79,6 +83,8 @@ pub(crate) struct Update {
     explain: bool,
     #[command(flatten)]
     query: QueryArguments,
+    #[command(flatten)]
+    write: WriteArguments,
 }
 
 impl Update {
@@ -89,7 +95,7 @@ impl Update {
     pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
         let (update, pipeline) = options::update(self.change)?;
         let array_filters = options::documents(self.array_filters, "the array filter")?;
-        let (hint, options) = self.query.into_parts();
+        let (hint, options) = self.query.into_write_parts(&self.write);
         let client = Client::connect(common).await?;
         let request = UpdateRequest {
             database: client.database().await?,
@@ -114,7 +120,7 @@ impl Update {
         } else {
             documents.update_one(request).await
         };
-        describe(answer?.into_inner())
+        describe(answer?.into_inner(), &self.write)
     }
 }
 
@@ -142,6 +148,8 @@ pub(crate) struct Replace {
     sort: Option<String>,
     #[command(flatten)]
     query: QueryArguments,
+    #[command(flatten)]
+    write: WriteArguments,
 }
 
 impl Replace {
@@ -150,7 +158,7 @@ impl Replace {
     /// # Errors
     /// If the server refuses.
     pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
-        let (hint, options) = self.query.into_parts();
+        let (hint, options) = self.query.into_write_parts(&self.write);
         let client = Client::connect(common).await?;
         let request = ReplaceRequest {
             database: client.database().await?,
@@ -164,7 +172,7 @@ impl Replace {
             hint,
             options,
         };
-        describe(client.documents().replace_one(request).await?.into_inner())
+        describe(client.documents().replace_one(request).await?.into_inner(), &self.write)
     }
 }
 
@@ -185,6 +193,8 @@ pub(crate) struct Delete {
     explain: bool,
     #[command(flatten)]
     query: QueryArguments,
+    #[command(flatten)]
+    write: WriteArguments,
 }
 
 impl Delete {
@@ -193,7 +203,7 @@ impl Delete {
     /// # Errors
     /// If the server refuses.
     pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
-        let (hint, options) = self.query.into_parts();
+        let (hint, options) = self.query.into_write_parts(&self.write);
         let client = Client::connect(common).await?;
         let request = DeleteRequest {
             database: client.database().await?,
@@ -212,8 +222,10 @@ impl Delete {
         } else {
             documents.delete_one(request).await
         };
+        let answer = answer?.into_inner();
         let mut output = Output::new();
-        output.line(format_args!("deleted {}", answer?.into_inner().deleted))?;
+        output.line(format_args!("deleted {}", answer.deleted))?;
+        self.write.tell(answer.acknowledgement, &mut output)?;
         output.flush()
     }
 }
@@ -235,11 +247,12 @@ pub(crate) async fn explain(client: &Client, call: Call) -> Result<(), CliError>
 }
 
 /// Prints what an update or a replacement did.
-fn describe(answer: UpdateResponse) -> Result<(), CliError> {
+fn describe(answer: UpdateResponse, write: &WriteArguments) -> Result<(), CliError> {
     let mut output = Output::new();
     output.line(format_args!("matched {}, modified {}", answer.matched, answer.modified))?;
     if let Some(id) = answer.upserted_id {
         output.line(format_args!("inserted {}", value_text(Some(id))))?;
     }
+    write.tell(answer.acknowledgement, &mut output)?;
     output.flush()
 }

@@ -3,8 +3,8 @@
 use clap::Subcommand;
 use proto::v1::collections_client::CollectionsClient;
 use proto::v1::{
-    ChangeIndexRequest, CreateIndexRequest, DocumentFormat, DropIndexRequest, Index,
-    ListIndexesRequest, ListIndexesResponse, WatchIndexBuildsRequest, WatchIndexBuildsResponse,
+    ChangeIndexRequest, CreateIndexRequest, DocumentFormat, DropIndexRequest, Index, ListIndexesRequest,
+    ListIndexesResponse, WatchIndexBuildsRequest, WatchIndexBuildsResponse,
 };
 use tonic::Response;
 use tonic::transport::Channel;

@@ -18,6 +18,7 @@ mod options;
 mod output;
 mod peers;
 mod progress;
+mod receipts;
 mod serve;
 mod status;
 mod write_model;
@@ -101,6 +102,8 @@ enum Command {
     /// Shows the entries of the log and draws how they hang together
     #[command(subcommand)]
     Log(log::Log),
+    /// Tells what has become of this peer's writes, or follows one until it is confirmed
+    Receipts(receipts::Receipts),
     /// Tells how a database stands
     Status(status::Status),
     /// Creates a closed database, of which this peer is the first admin
@@ -150,6 +153,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::FindAndDelete(command) => command.run(common).await,
         Command::Bulk(command) => command.run(common).await,
         Command::Log(command) => command.run(common).await,
+        Command::Receipts(command) => command.run(common).await,
         Command::Status(command) => command.run(common).await,
         Command::Create(command) => command.run(common).await,
         Command::Join(command) => command.run(common).await,

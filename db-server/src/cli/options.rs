@@ -1,9 +1,10 @@
 //! What the commands about documents take besides what they ask for, and how they read documents off the command line.
 
 use clap::Args;
-use proto::v1::{self, QueryOptions, hint};
+use proto::v1::{self, Acknowledgement, QueryOptions, WriteConcern, hint};
 
 use super::client::json;
+use super::output::Output;
 use crate::error::CliError;
 
 /// What any query may say besides what it asks for.
@@ -33,6 +34,54 @@ pub(crate) struct ReadArguments {
     /// Give up after so long
     #[arg(long, value_name = "MILLISECONDS")]
     max_time: Option<u64>,
+    /// See only what a majority of the indexers has confirmed, or everything that the peer holds
+    #[arg(long, value_name = "CONCERN", value_enum, default_value_t = Concern::Local)]
+    read_concern: Concern,
+}
+
+/// What a read sees of what is not confirmed.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Concern {
+    #[default]
+    Local,
+    Majority,
+}
+
+/// When a write is done.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Write options")]
+pub(crate) struct WriteArguments {
+    /// Wait until a majority of the indexers has confirmed the write
+    #[arg(long)]
+    majority: bool,
+    /// Wait no longer than this; the write stands all the same
+    #[arg(long, value_name = "MILLISECONDS", requires = "majority")]
+    timeout: Option<u64>,
+}
+
+impl WriteArguments {
+    /// As a request says it.
+    pub(crate) fn concern(&self) -> Option<WriteConcern> {
+        self.majority.then(|| WriteConcern { majority: true, timeout_ms: self.timeout.unwrap_or_default() })
+    }
+
+    /// Says what has become of the write, if it was waited for.
+    ///
+    /// # Errors
+    /// If stdout cannot be written.
+    pub(crate) fn tell(
+        &self,
+        acknowledgement: Option<Acknowledgement>,
+        output: &mut Output,
+    ) -> Result<(), CliError> {
+        let Some(Acknowledgement { entry, confirmed }) = acknowledgement.filter(|_| self.majority) else {
+            return Ok(());
+        };
+        if confirmed {
+            return output.line("confirmed");
+        }
+        output.line(format_args!("not confirmed yet: `combdb receipts {entry}` follows it"))
+    }
 }
 
 impl QueryArguments {
@@ -42,9 +91,18 @@ impl QueryArguments {
             variables: self.variables.map(json),
             collation: self.collation.map(json),
             comment: self.comment.unwrap_or_default(),
-            max_time_ms: 0,
+            ..QueryOptions::default()
         };
         (self.hint.map(hint_of), Some(options))
+    }
+}
+
+impl QueryArguments {
+    /// As the request of a write says it.
+    pub(crate) fn into_write_parts(self, write: &WriteArguments) -> (Option<v1::Hint>, Option<QueryOptions>) {
+        let (hint, options) = self.into_parts();
+        let write_concern = write.concern();
+        (hint, options.map(|options| QueryOptions { write_concern, ..options }))
     }
 }
 
@@ -53,7 +111,11 @@ impl ReadArguments {
     pub(crate) fn into_parts(self) -> (Option<v1::Hint>, Option<QueryOptions>) {
         let (hint, options) = self.query.into_parts();
         let max_time_ms = self.max_time.unwrap_or(0);
-        (hint, options.map(|options| QueryOptions { max_time_ms, ..options }))
+        let read_concern = match self.read_concern {
+            Concern::Local => v1::ReadConcern::Local.into(),
+            Concern::Majority => v1::ReadConcern::Majority.into(),
+        };
+        (hint, options.map(|options| QueryOptions { max_time_ms, read_concern, ..options }))
     }
 }
 

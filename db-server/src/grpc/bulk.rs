@@ -8,6 +8,7 @@ use tonic::Status;
 
 use super::changes::{Delete, Update};
 use super::documents::failures;
+use super::receipts::Concern;
 use crate::convert::{self, Form};
 use crate::error::{from_engine, invalid};
 use crate::node::Node;
@@ -20,7 +21,7 @@ const WRITES_MAX: usize = 100_000;
 /// # Errors
 /// `INVALID_ARGUMENT` if a write is malformed; if the engine refuses the call as a whole.
 pub(super) async fn write(node: &Node, request: BulkWriteRequest) -> Result<BulkWriteResponse, Status> {
-    let BulkWriteRequest { database, collection, writes, unordered, format } = request;
+    let BulkWriteRequest { database, collection, writes, unordered, format, write_concern } = request;
     if writes.is_empty() || writes.len() > WRITES_MAX {
         return Err(invalid(
             format!("write 1 to {WRITES_MAX} times at once, not {}", writes.len()),
@@ -34,8 +35,11 @@ pub(super) async fn write(node: &Node, request: BulkWriteRequest) -> Result<Bulk
         .map(|(index, model)| read_model(model.write).map_err(|fault| at(index, &fault)))
         .collect::<Result<Vec<_>, _>>()?;
     let collection = node.collection(database, &collection).await?;
-    match collection.bulk_write(models).ordered(!unordered).await {
-        Ok(result) => describe(result, Vec::new(), form),
+    match Concern::of(write_concern).write(collection.bulk_write(models).ordered(!unordered)).await {
+        Ok((result, acknowledgement)) => {
+            let answer = describe(result, Vec::new(), form)?;
+            Ok(BulkWriteResponse { acknowledgement: Some(acknowledgement), ..answer })
+        }
         Err(error) => match error.partial_result() {
             Some(result) if error.kind() != ErrorKind::Denied => {
                 describe(result.clone(), failures(error.write_failures()), form)
@@ -91,5 +95,6 @@ fn describe(
         inserted_ids: ids(result.inserted_ids)?,
         upserted_ids: ids(result.upserted_ids)?,
         failures,
+        acknowledgement: None,
     })
 }

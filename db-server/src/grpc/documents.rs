@@ -5,8 +5,8 @@ use bson::{Bson, RawDocumentBuf, rawdoc};
 use db_core::{Database, ErrorKind, WriteFailure};
 use proto::v1::documents_server::Documents;
 use proto::v1::{
-    AggregateRequest, AggregateResponse, BulkWriteRequest, BulkWriteResponse, CountRequest, CountResponse,
-    DeleteRequest, DeleteResponse, DistinctRequest, DistinctResponse, EstimatedCountRequest,
+    Acknowledgement, AggregateRequest, AggregateResponse, BulkWriteRequest, BulkWriteResponse, CountRequest,
+    CountResponse, DeleteRequest, DeleteResponse, DistinctRequest, DistinctResponse, EstimatedCountRequest,
     EstimatedCountResponse, ExplainRequest, ExplainResponse, FindOneAndDeleteRequest,
     FindOneAndReplaceRequest, FindOneAndUpdateRequest, FindOneRequest, FindOneResponse, FindRequest,
     FindResponse, InsertFailure, InsertRequest, InsertResponse, InsertedId, ReplaceRequest, UpdateRequest,
@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::changes::{Delete, Update};
 use super::find::Question;
+use super::receipts::Concern;
 use super::stream::{Batches, Sending, stream};
 use super::{aggregate, bulk, explain};
 use crate::convert::{self, Form};
@@ -34,7 +35,8 @@ impl Documents for Service {
     type AggregateStream = Batches<AggregateResponse>;
 
     async fn insert(&self, request: Request<InsertRequest>) -> Result<Response<InsertResponse>, Status> {
-        let InsertRequest { database, collection, documents, unordered, format } = request.into_inner();
+        let InsertRequest { database, collection, documents, unordered, format, write_concern } =
+            request.into_inner();
         if documents.is_empty() || documents.len() > INSERT_DOCUMENTS_MAX {
             let count = documents.len();
             return Err(invalid(
@@ -50,8 +52,11 @@ impl Documents for Service {
         let (documents, ids): (Vec<_>, Vec<_>) =
             documents.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         let collection = self.0.collection(database, &collection).await?;
-        let outcome = collection.insert_many(documents).ordered(!unordered).await;
-        inserted(ids, outcome.as_ref().err(), unordered, form).map(Response::new)
+        let insert = collection.insert_many(documents).ordered(!unordered);
+        let outcome = Concern::of(write_concern).write(insert).await;
+        let mut answer = inserted(ids, outcome.as_ref().err(), unordered, form)?;
+        answer.acknowledgement = outcome.ok().map(|(_, acknowledgement)| acknowledgement);
+        Ok(Response::new(answer))
     }
 
     async fn find(&self, request: Request<FindRequest>) -> Result<Response<Self::FindStream>, Status> {
@@ -70,7 +75,7 @@ impl Documents for Service {
         let (database, collection) = (request.database.clone(), request.collection.clone());
         let (question, _waiting) = Question::of_find_one(request)?.until_dropped();
         let find = move |database: &Database| question.find_one(&database.collection(&collection)).run_raw();
-        found(self.0.read(database, find).await?, form)
+        found(self.0.read(database, find).await?, None, form)
     }
 
     async fn count(&self, request: Request<CountRequest>) -> Result<Response<CountResponse>, Status> {
@@ -123,11 +128,12 @@ impl Documents for Service {
         &self,
         request: Request<ReplaceRequest>,
     ) -> Result<Response<UpdateResponse>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
         let (database, collection) = (request.database.clone(), request.collection.clone());
+        let concern = Concern::take(&mut request.options);
         let replacement = Update::of_replace(request)?;
-        self.update(database, &collection, form, replacement).await
+        self.update(database, &collection, form, replacement, concern).await
     }
 
     async fn delete_one(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
@@ -142,36 +148,45 @@ impl Documents for Service {
         &self,
         request: Request<FindOneAndUpdateRequest>,
     ) -> Result<Response<FindOneResponse>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
         let (database, collection) = (request.database.clone(), request.collection.clone());
+        let concern = Concern::take(&mut request.options);
         let (change, given) = Update::of_find_and_update(request)?;
         let collection = self.0.collection(database, &collection).await?;
-        found(change.find_and_modify(&collection, given).await.map_err(from_engine)?, form)
+        let change = change.find_and_modify(&collection, given);
+        let (document, acknowledgement) = concern.write(change).await.map_err(from_engine)?;
+        found(document, Some(acknowledgement), form)
     }
 
     async fn find_one_and_replace(
         &self,
         request: Request<FindOneAndReplaceRequest>,
     ) -> Result<Response<FindOneResponse>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
         let (database, collection) = (request.database.clone(), request.collection.clone());
+        let concern = Concern::take(&mut request.options);
         let (change, given) = Update::of_find_and_replace(request)?;
         let collection = self.0.collection(database, &collection).await?;
-        found(change.find_and_modify(&collection, given).await.map_err(from_engine)?, form)
+        let change = change.find_and_modify(&collection, given);
+        let (document, acknowledgement) = concern.write(change).await.map_err(from_engine)?;
+        found(document, Some(acknowledgement), form)
     }
 
     async fn find_one_and_delete(
         &self,
         request: Request<FindOneAndDeleteRequest>,
     ) -> Result<Response<FindOneResponse>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
         let (database, collection) = (request.database.clone(), request.collection.clone());
+        let concern = Concern::take(&mut request.options);
         let (change, given) = Delete::of_find_and_delete(request)?;
         let collection = self.0.collection(database, &collection).await?;
-        found(change.find_and_modify(&collection, given).await.map_err(from_engine)?, form)
+        let change = change.find_and_modify(&collection, given);
+        let (document, acknowledgement) = concern.write(change).await.map_err(from_engine)?;
+        found(document, Some(acknowledgement), form)
     }
 
     async fn bulk_write(
@@ -196,13 +211,14 @@ impl Documents for Service {
 impl Service {
     async fn update_by(
         &self,
-        request: UpdateRequest,
+        mut request: UpdateRequest,
         many: bool,
     ) -> Result<Response<UpdateResponse>, Status> {
         let form = Form::of(request.format, request.filter.as_ref())?;
         let (database, collection) = (request.database.clone(), request.collection.clone());
+        let concern = Concern::take(&mut request.options);
         let update = Update::of_request(request, many)?;
-        self.update(database, &collection, form, update).await
+        self.update(database, &collection, form, update, concern).await
     }
 
     async fn update(
@@ -211,20 +227,36 @@ impl Service {
         collection: &str,
         form: Form,
         update: Update,
+        concern: Concern,
     ) -> Result<Response<UpdateResponse>, Status> {
         let collection = self.0.collection(database, collection).await?;
-        let result = update.write(&collection).await.map_err(from_engine)?;
+        let (result, acknowledgement) =
+            concern.write(update.write(&collection)).await.map_err(from_engine)?;
         let upserted_id = result.upserted_id.map(|id| convert::value(id, form)).transpose()?;
         let (matched, modified) = (result.matched_count, result.modified_count);
-        Ok(Response::new(UpdateResponse { matched, modified, upserted_id }))
+        Ok(Response::new(UpdateResponse {
+            matched,
+            modified,
+            upserted_id,
+            acknowledgement: Some(acknowledgement),
+        }))
     }
 
-    async fn delete(&self, request: DeleteRequest, many: bool) -> Result<Response<DeleteResponse>, Status> {
+    async fn delete(
+        &self,
+        mut request: DeleteRequest,
+        many: bool,
+    ) -> Result<Response<DeleteResponse>, Status> {
         let (database, collection) = (request.database.clone(), request.collection.clone());
+        let concern = Concern::take(&mut request.options);
         let delete = Delete::of_request(request, many)?;
         let collection = self.0.collection(database, &collection).await?;
-        let deleted = delete.write(&collection).await.map_err(from_engine)?.deleted_count;
-        Ok(Response::new(DeleteResponse { deleted }))
+        let (result, acknowledgement) =
+            concern.write(delete.write(&collection)).await.map_err(from_engine)?;
+        Ok(Response::new(DeleteResponse {
+            deleted: result.deleted_count,
+            acknowledgement: Some(acknowledgement),
+        }))
     }
 }
 
@@ -268,7 +300,7 @@ fn inserted(
         .filter(|(index, _)| !failed(*index))
         .map(|(index, id)| Ok(InsertedId { index: index as u32, id: Some(convert::value(id, form)?) }))
         .collect::<Result<_, Status>>()?;
-    Ok(InsertResponse { inserted, failures: self::failures(failures) })
+    Ok(InsertResponse { inserted, failures: self::failures(failures), acknowledgement: None })
 }
 
 /// The documents or writes that failed, as they are told.
@@ -281,7 +313,11 @@ pub(super) fn failures(failures: &[WriteFailure]) -> Vec<InsertFailure> {
     told.collect()
 }
 
-fn found(document: Option<RawDocumentBuf>, form: Form) -> Result<Response<FindOneResponse>, Status> {
+fn found(
+    document: Option<RawDocumentBuf>,
+    acknowledgement: Option<Acknowledgement>,
+    form: Form,
+) -> Result<Response<FindOneResponse>, Status> {
     let document = document.map(|document| convert::document(document, form)).transpose()?;
-    Ok(Response::new(FindOneResponse { document }))
+    Ok(Response::new(FindOneResponse { document, acknowledgement }))
 }

@@ -61,11 +61,6 @@ fn entry(entry: LoggedEntry) -> LogEntry {
         count: operation.count,
         detail: operation.detail,
     };
-    let rejected = |rejected: db_core::RejectedOperation| RejectedOperation {
-        operation: rejected.operation,
-        count: rejected.count,
-        parts: rejected.parts.into_iter().map(|(part, code)| RejectedPart { part, code }).collect(),
-    };
     LogEntry {
         state: state.into(),
         place,
@@ -83,5 +78,14 @@ fn entry(entry: LoggedEntry) -> LogEntry {
         operations_count: entry.operations_count,
         unreadable: entry.unreadable.unwrap_or_default(),
         rejected: entry.rejected.into_iter().map(rejected).collect(),
+    }
+}
+
+/// An operation that did not hold.
+pub(super) fn rejected(rejected: db_core::RejectedOperation) -> RejectedOperation {
+    RejectedOperation {
+        operation: rejected.operation,
+        count: rejected.count,
+        parts: rejected.parts.into_iter().map(|(part, code)| RejectedPart { part, code }).collect(),
     }
 }

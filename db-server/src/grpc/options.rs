@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use db_core::{Hint, ReadOptions, WriteOptions};
+use db_core::{Hint, ReadConcern, ReadOptions, WriteOptions};
 use proto::v1::{self, QueryOptions, hint};
 use tonic::Status;
 
@@ -27,8 +27,17 @@ impl Reading {
         if let Some(hint) = read_hint(hint)? {
             reading = reading.hint(hint);
         }
-        let QueryOptions { variables, collation, comment, max_time_ms } = options.unwrap_or_default();
+        let QueryOptions { variables, collation, comment, max_time_ms, read_concern, write_concern } =
+            options.unwrap_or_default();
+        if write_concern.is_some() {
+            return Err(invalid("write_concern is for writes", Some(INVALID_OPTIONS)));
+        }
         remark(&comment)?;
+        reading = reading.read_concern(match v1::ReadConcern::try_from(read_concern) {
+            Ok(v1::ReadConcern::Majority) => ReadConcern::Majority,
+            Ok(_) => ReadConcern::Local,
+            Err(_) => return Err(invalid(format!("unknown read_concern {read_concern}"), None)),
+        });
         if let Some(collation) = convert::optional(collation, "collation")? {
             reading = reading.collation(collation);
         }
@@ -66,15 +75,20 @@ impl Drop for Waiting {
 /// Reads the options of a write.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` if one is malformed, or a time limit is given: a write is carried out whole or refused.
+/// `INVALID_ARGUMENT` if one is malformed or for reads, such as a time limit: a write is carried out whole or refused. If
+/// there is a write concern: that of a call is to be taken out before.
 pub(super) fn writing(
     sort: Option<v1::Document>,
     hint: Option<v1::Hint>,
     options: Option<QueryOptions>,
 ) -> Result<WriteOptions, Status> {
-    let QueryOptions { variables, collation, comment, max_time_ms } = options.unwrap_or_default();
-    if max_time_ms > 0 {
-        return Err(invalid("max_time_ms is for reads", Some(INVALID_OPTIONS)));
+    let QueryOptions { variables, collation, comment, max_time_ms, read_concern, write_concern } =
+        options.unwrap_or_default();
+    if max_time_ms > 0 || read_concern != 0 {
+        return Err(invalid("max_time_ms and read_concern are for reads", Some(INVALID_OPTIONS)));
+    }
+    if write_concern.is_some() {
+        return Err(invalid("a write concern is for a whole call, not for a part", Some(INVALID_OPTIONS)));
     }
     remark(&comment)?;
     let mut writing = WriteOptions::default();

@@ -6,7 +6,9 @@ mod show;
 mod svg;
 
 use clap::Subcommand;
-use proto::v1::{ListWritersRequest, LogEntry, LogOperation, ShowLogRequest, ShowLogResponse};
+use proto::v1::{
+    ListWritersRequest, LogEntry, LogOperation, RejectedOperation, ShowLogRequest, ShowLogResponse,
+};
 
 use super::Common;
 use super::client::Client;
@@ -104,7 +106,7 @@ fn short(name: &str) -> &str {
 }
 
 /// What an entry asks for, in words.
-fn words(entry: &LogEntry) -> String {
+pub(super) fn words(entry: &LogEntry) -> String {
     if !entry.unreadable.is_empty() {
         return format!("unreadable: {}", plain(&entry.unreadable));
     }
@@ -136,13 +138,18 @@ fn operation_words(operation: &LogOperation) -> String {
 }
 
 /// What did not hold, in words; empty if everything did.
-fn rejected_words(entry: &LogEntry) -> String {
-    let count: u64 = entry.rejected.iter().map(|rejected| rejected.count).sum();
-    if entry.rejected.is_empty() {
+pub(super) fn rejected_words(entry: &LogEntry) -> String {
+    codes_words(&entry.rejected)
+}
+
+/// How much did not hold, and with which codes; nothing if all did.
+pub(super) fn codes_words(rejected: &[RejectedOperation]) -> String {
+    let count: u64 = rejected.iter().map(|rejected| rejected.count).sum();
+    if rejected.is_empty() {
         return String::new();
     }
     let mut codes: Vec<i32> =
-        entry.rejected.iter().flat_map(|rejected| &rejected.parts).map(|part| part.code).collect();
+        rejected.iter().flat_map(|rejected| &rejected.parts).map(|part| part.code).collect();
     codes.sort_unstable();
     codes.dedup();
     let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
@@ -150,7 +157,7 @@ fn rejected_words(entry: &LogEntry) -> String {
 }
 
 /// The author's clock as RFC 3339; what is beyond every calendar in milliseconds.
-fn time(entry: &LogEntry) -> String {
+pub(super) fn time(entry: &LogEntry) -> String {
     let text = i64::try_from(entry.time_ms).ok().and_then(|ms| {
         let time = bson::DateTime::from_millis(ms);
         time.try_to_rfc3339_string().ok()

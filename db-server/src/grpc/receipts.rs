@@ -1,0 +1,127 @@
+//! `combdb.v1.Receipts`, and the concern and the acknowledgement of a write.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use db_core::{EntryHash, Outcome, Receipt, ReceiptState, RejectedOperation, Write};
+use proto::v1::receipts_server::Receipts;
+use proto::v1::{self, Acknowledgement, QueryOptions, WatchReceiptRequest, WriteConcern};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use super::log;
+use crate::error::{from_engine, invalid};
+use crate::node::Node;
+
+/// When a write is answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Concern {
+    /// Once it is durable on this peer.
+    Local,
+    /// Once it is confirmed, or this time is over.
+    Majority(Option<Duration>),
+}
+
+impl Concern {
+    /// That of a call which has one of its own.
+    pub(super) fn of(concern: Option<WriteConcern>) -> Self {
+        match concern {
+            Some(WriteConcern { majority: true, timeout_ms }) => {
+                Self::Majority((timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)))
+            }
+            _ => Self::Local,
+        }
+    }
+
+    /// Takes the concern out of a call's options.
+    pub(super) fn take(options: &mut Option<QueryOptions>) -> Self {
+        Self::of(options.as_mut().and_then(|options| options.write_concern.take()))
+    }
+
+    /// Carries out a write and waits as the concern says.
+    ///
+    /// # Errors
+    /// Those of the write; `Unavailable` if the database is closed meanwhile.
+    pub(super) async fn write<T: Send + 'static>(
+        self,
+        write: Write<T>,
+    ) -> db_core::Result<(T, Acknowledgement)> {
+        let (result, receipt, confirmed) = match self {
+            Self::Local => {
+                let (result, receipt) = write.with_receipt().await?;
+                (result, receipt, false)
+            }
+            Self::Majority(timeout) => {
+                let written = write.majority(timeout).await?;
+                (written.result, written.receipt, written.confirmed)
+            }
+        };
+        let entry = receipt.entry().map(|entry| entry.to_string()).unwrap_or_default();
+        Ok((result, Acknowledgement { entry, confirmed }))
+    }
+}
+
+/// The receipts of a peer's databases.
+pub(super) struct Service(pub(super) Node);
+
+#[tonic::async_trait]
+impl Receipts for Service {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::Receipt, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<WatchReceiptRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let WatchReceiptRequest { database, entry } = request.into_inner();
+        let permit = self.0.watcher_permit()?;
+        let entry = EntryHash::from_hex(&entry)
+            .ok_or_else(|| invalid("an entry is named by 64 hexadecimal digits, and this is none", None))?;
+        let receipt = self.0.database(database).await?.receipt(entry);
+        let state = receipt.state().map_err(from_engine)?;
+        let mut stopping = self.0.stopping();
+        let (sender, states) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            let _held = permit;
+            tokio::select! {
+                () = follow(&receipt, state, &sender) => {}
+                _ = stopping.changed() => {}
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(states))))
+    }
+}
+
+type Sender = tokio::sync::mpsc::Sender<Result<v1::Receipt, Status>>;
+
+/// Tells the states of a receipt until it is confirmed or nobody listens any more.
+async fn follow(receipt: &Receipt, mut state: ReceiptState, sender: &Sender) {
+    loop {
+        if sender.send(Ok(describe(&state))).await.is_err() || matches!(state, ReceiptState::Confirmed(_)) {
+            return;
+        }
+        let changed = tokio::select! {
+            changed = receipt.changed(&state) => changed,
+            () = sender.closed() => return,
+        };
+        match changed {
+            Ok(changed) => state = changed,
+            Err(error) => {
+                let _ = sender.send(Err(from_engine(error))).await; // nobody to tell is no fault
+                return;
+            }
+        }
+    }
+}
+
+fn describe(state: &ReceiptState) -> v1::Receipt {
+    let (state, outcome) = match state {
+        ReceiptState::Ordered(outcome) => (v1::ReceiptState::Ordered, Some(outcome)),
+        ReceiptState::Confirmed(outcome) => (v1::ReceiptState::Confirmed, Some(outcome)),
+        _ => (v1::ReceiptState::Durable, None),
+    };
+    let rejected: &[RejectedOperation] = match outcome {
+        Some(Outcome::Rejected(rejected)) => rejected,
+        _ => &[],
+    };
+    v1::Receipt { state: state.into(), rejected: rejected.iter().cloned().map(log::rejected).collect() }
+}

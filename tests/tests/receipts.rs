@@ -1,0 +1,127 @@
+//! Receipts, write concerns and read concerns, over gRPC and from the command line.
+
+// Helpers of tests are tests too.
+#![allow(clippy::unwrap_used)]
+
+use combdb_tests::{Peer, PeerOptions, json};
+use proto::v1::receipts_client::ReceiptsClient;
+use proto::v1::{
+    Acknowledgement, CountRequest, DeleteRequest, InsertRequest, QueryOptions, ReadConcern, Receipt,
+    ReceiptState, SetIndexersRequest, UpdateRequest, WatchReceiptRequest, WriteConcern,
+};
+use tonic::{Code, Streaming};
+
+const COMBDB: &str = env!("CARGO_BIN_EXE_combdb-under-test");
+
+fn own_key(peer: &Peer) -> String {
+    let status = peer.command(&["status"]);
+    let line = status.lines().find(|line| line.starts_with("writer ")).unwrap();
+    line.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+fn majority(timeout_ms: u64) -> WriteConcern {
+    WriteConcern { majority: true, timeout_ms }
+}
+
+fn insert(document: &str, write_concern: WriteConcern) -> InsertRequest {
+    InsertRequest {
+        database: "t".into(),
+        collection: "notes".into(),
+        documents: vec![json(document)],
+        write_concern: Some(write_concern),
+        ..InsertRequest::default()
+    }
+}
+
+fn count(read_concern: ReadConcern) -> CountRequest {
+    let options = QueryOptions { read_concern: read_concern.into(), ..QueryOptions::default() };
+    CountRequest {
+        database: "t".into(),
+        collection: "notes".into(),
+        options: Some(options),
+        ..CountRequest::default()
+    }
+}
+
+async fn next(receipts: &mut Streaming<Receipt>) -> Option<ReceiptState> {
+    receipts.message().await.unwrap().map(|receipt| receipt.state())
+}
+
+#[tokio::test]
+async fn a_write_is_followed_until_it_is_confirmed() {
+    let peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    let mut calls = peer.calls().await;
+    // Nobody has been named indexer: nothing is confirmed, and that is no error.
+    let answer = calls.documents.insert(insert(r#"{"_id": 1}"#, majority(1))).await.unwrap().into_inner();
+    let Acknowledgement { entry, confirmed } = answer.acknowledgement.unwrap();
+    assert!(entry.len() == 64 && !confirmed);
+    let mut counts = [0; 2];
+    for (count_of, concern) in counts.iter_mut().zip([ReadConcern::Local, ReadConcern::Majority]) {
+        *count_of = calls.documents.count(count(concern)).await.unwrap().into_inner().count;
+    }
+    assert_eq!(counts, [1, 0]);
+
+    let mut receipts = ReceiptsClient::new(calls.channel.clone());
+    let watch = WatchReceiptRequest { database: "t".into(), entry: entry.clone() };
+    let mut stream = receipts.watch(watch.clone()).await.unwrap().into_inner();
+    assert_eq!(next(&mut stream).await, Some(ReceiptState::Ordered));
+    let indexers = SetIndexersRequest { database: "t".into(), keys: vec![own_key(&peer)] };
+    calls.writers.set_indexers(indexers).await.unwrap();
+    assert_eq!(next(&mut stream).await, Some(ReceiptState::Confirmed));
+    assert_eq!(next(&mut stream).await, None, "then it ends");
+
+    let update = UpdateRequest {
+        database: "t".into(),
+        collection: "notes".into(),
+        filter: Some(json("{}")),
+        update: Some(json(r#"{"$set": {"n": 1}}"#)),
+        options: Some(QueryOptions { write_concern: Some(majority(0)), ..QueryOptions::default() }),
+        ..UpdateRequest::default()
+    };
+    let answer = calls.documents.update_many(update.clone()).await.unwrap().into_inner();
+    assert!(answer.acknowledgement.unwrap().confirmed);
+    let nothing = UpdateRequest { filter: Some(json(r#"{"_id": 7}"#)), ..update };
+    let answer = calls.documents.update_one(nothing).await.unwrap().into_inner();
+    assert_eq!(answer.acknowledgement, Some(Acknowledgement { entry: String::new(), confirmed: true }));
+    let count = calls.documents.count(count(ReadConcern::Majority)).await.unwrap().into_inner().count;
+    assert_eq!(count, 1);
+
+    let strange = WatchReceiptRequest { entry: "none".into(), ..watch.clone() };
+    assert_eq!(receipts.watch(strange).await.unwrap_err().code(), Code::InvalidArgument);
+    let unknown = WatchReceiptRequest { entry: "7".repeat(64), ..watch };
+    assert_eq!(receipts.watch(unknown).await.unwrap_err().code(), Code::NotFound);
+    let for_reads = QueryOptions { read_concern: ReadConcern::Majority.into(), ..QueryOptions::default() };
+    let delete = DeleteRequest {
+        database: "t".into(),
+        collection: "notes".into(),
+        filter: Some(json("{}")),
+        options: Some(for_reads),
+        ..DeleteRequest::default()
+    };
+    assert_eq!(calls.documents.delete_one(delete).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[test]
+fn the_command_line_waits_for_writes_and_lists_what_became_of_them() {
+    let peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    let shown = peer.command(&["insert", "notes", r#"{"_id": 1}"#, "--majority", "--timeout", "1"]);
+    let mut lines = shown.lines();
+    assert_eq!(lines.next(), Some("1"));
+    let hint = lines.next().unwrap();
+    assert!(hint.starts_with("not confirmed yet: `combdb receipts "), "{shown}");
+    let entry = hint.split(['`', ' ']).find(|word| word.len() == 64).unwrap();
+    assert_eq!(peer.command(&["count", "notes", "{}", "--read-concern", "majority"]).trim(), "0");
+
+    peer.command(&["writers", "set-indexers", &own_key(&peer)]);
+    assert_eq!(peer.command(&["receipts", entry]).trim(), "confirmed: applied");
+    assert_eq!(peer.command(&["count", "notes", "{}", "--read-concern", "majority"]).trim(), "1");
+    let deleted = peer.command(&["delete", "notes", r#"{"_id": 1}"#, "--majority"]);
+    assert_eq!(deleted, "deleted 1\nconfirmed\n");
+
+    let list = peer.command(&["receipts"]);
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[0].starts_with("ENTRY") && lines[1].contains(entry), "{list}");
+    assert!(lines[1..].iter().all(|line| line.contains("confirmed") && line.contains("applied")), "{list}");
+    assert_eq!(peer.command(&["receipts", "--rejected"]).lines().count(), 1);
+    assert_eq!(peer.try_command(&["receipts", "none"]).status.code(), Some(1));
+}
