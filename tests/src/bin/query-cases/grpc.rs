@@ -380,7 +380,15 @@ fn written_model(write: Write) -> v1::WriteModel {
         }
         Action::Replace(replacement) => {
             let replacement = Some(written(replacement));
-            Part::Replace(v1::ReplaceModel { filter, replacement, upsert, sort, hint, options, strict: false })
+            Part::Replace(v1::ReplaceModel {
+                filter,
+                replacement,
+                upsert,
+                sort,
+                hint,
+                options,
+                strict: false,
+            })
         }
         Action::Delete { many } => Part::Delete(v1::DeleteModel { filter, many, hint, options }),
     };
