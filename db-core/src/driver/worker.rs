@@ -287,8 +287,10 @@ impl Worker {
             for request in requests {
                 replies.push(batch.execute(request, moment)?);
             }
-            if settles || !batch.is_presentable() {
-                batch.settle()?; // a part that a call has confirmed may have left something to order
+            // A part that a call has confirmed may have left something to order. What peers have sent stays for when it is due:
+            // what is ordered here without a call or its being due would be shown to nobody.
+            if settles || (!replies.is_empty() && !batch.is_presentable()) {
+                batch.settle()?;
             }
             if wants_ack && settles {
                 batch.append_ack(moment)?;
