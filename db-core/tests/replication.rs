@@ -81,6 +81,25 @@ async fn two_peers_of_an_open_topic_start_apart_meet_and_confirm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_is_shown_what_it_has_got_though_the_end_of_that_is_not_confirmed() {
+    let stores = [(); 3].map(|()| Store::in_memory().unwrap());
+    let [a, b, c] = [0, 1, 2].map(|at| stores[at].open_topic("films").unwrap());
+    let link = connect(&a, &b).await;
+    a.set_indexers(vec![a.writer(), b.writer()]).await.unwrap();
+    for n in 0..20 {
+        a.collection::<Document>("c").insert_one(doc! { "_id": n }).await.unwrap();
+        b.collection::<Document>("c").insert_one(doc! { "_id": 100 + n }).await.unwrap();
+    }
+    agree(&[&a, &b], 8).await;
+    let other_link = connect(&a, &c).await;
+    agree(&[&a, &b, &c], 8).await;
+    assert!(a.status().tail > 0, "the end is not confirmed");
+    assert_eq!(c.collection::<Document>("c").count_documents(doc! {}).run().unwrap(), 40);
+    link.abort();
+    other_link.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn branches_written_apart_are_applied_at_most_twice() {
     const EACH: i32 = 1_000;
     let (one, other) = (Store::in_memory().unwrap(), Store::in_memory().unwrap());
