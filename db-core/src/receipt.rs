@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use crate::database::{Database, Status, no_view};
-use crate::engine::confirmed_of;
 use crate::error::{Error, Result};
 use crate::ids::EntryHash;
 use crate::log::rejections::Rejections;
@@ -82,8 +81,7 @@ impl Receipt {
         let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
         let rejected = Rejections::open(&view)?.of(&entry)?;
         let outcome = if rejected.is_empty() { Outcome::Applied } else { Outcome::Rejected(rejected) };
-        let confirmed = confirmed_of(&storage::engine_state_snapshot(&transaction)?.ok_or_else(no_view)?)?;
-        let is_tail = order.has_from(confirmed, number)?;
+        let is_tail = order.is_tail(number)?;
         Ok(if is_tail { ReceiptState::Ordered(outcome) } else { ReceiptState::Confirmed(outcome) })
     }
 
@@ -130,30 +128,14 @@ impl Receipt {
     }
 
     async fn confirmed(&self) -> Result<Outcome> {
-        // Read before the state: once that says no, the entry does not stand below this place, and of a long order only what
-        // is new has to be looked at.
-        let mut looked_at = self.database.status().confirmed;
-        let mut state = self.state()?;
+        // Read before the state, so that nothing that is confirmed in between is missed.
+        let mut confirmed = self.database.status().confirmed;
         loop {
-            if let ReceiptState::Confirmed(outcome) = state {
+            if let ReceiptState::Confirmed(outcome) = self.state()? {
                 return Ok(outcome);
             }
-            let status = self.database.wait_for(|status| status.confirmed != looked_at).await?;
-            let goes_back = status.confirmed < looked_at;
-            if goes_back || self.is_between(looked_at, status.confirmed)? {
-                state = self.state()?;
-            }
-            looked_at = status.confirmed;
+            confirmed = self.database.wait_for(|status| status.confirmed != confirmed).await?.confirmed;
         }
-    }
-
-    /// Whether the entry stands at one of these places.
-    fn is_between(&self, from: u64, to: u64) -> Result<bool> {
-        let Some(entry) = self.entry else { return Ok(true) };
-        let transaction = self.database.begin_read()?;
-        let log = LogSnapshot::open(&transaction, self.database.id())?;
-        let number = log.number_of(&entry)?.ok_or_else(|| unknown(&entry))?;
-        Ok(storage::order_snapshot(&transaction, from, to)?.contains(&number))
     }
 }
 

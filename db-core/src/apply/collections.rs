@@ -1,5 +1,7 @@
 //! Collections and indexes: created and dropped at their place, covering the documents that are there.
 
+use std::sync::Arc;
+
 use bson::{RawDocument, RawDocumentBuf};
 use db_index::{ErrorCode, IndexDefinition, MultikeyFields, QueryError};
 
@@ -60,8 +62,7 @@ impl Applier<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
-        let Some(meta) = self.catalog.collection(view, from)? else {
-            outcome.reject(mode, 0, no_collection(from));
+        let Some(meta) = self.collection_or_reject(view, from, mode, &mut outcome)? else {
             return Ok(outcome);
         };
         if from == to {
@@ -94,8 +95,7 @@ impl Applier<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
-        let Some(meta) = self.catalog.collection(view, name)? else {
-            outcome.reject(mode, 0, no_collection(name));
+        let Some(meta) = self.collection_or_reject(view, name, mode, &mut outcome)? else {
             return Ok(outcome);
         };
         match CollectionOptions::from_document(change) {
@@ -125,8 +125,7 @@ impl Applier<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
-        let Some(meta) = self.catalog.collection(view, name)? else {
-            outcome.reject(mode, 0, no_collection(name));
+        let Some(meta) = self.collection_or_reject(view, name, mode, &mut outcome)? else {
             return Ok(outcome);
         };
         if let Err(too_much) = view.work().add_scan() {
@@ -141,6 +140,21 @@ impl Applier<'_> {
         view.delete(&keyspace::statistics(meta.id))?;
         self.catalog.remove(view, name)?;
         Ok(outcome)
+    }
+
+    /// The collection called `name`; if there is none, the operation does not hold.
+    fn collection_or_reject(
+        &mut self,
+        view: &ViewWriter<'_, '_>,
+        name: &str,
+        mode: Mode,
+        outcome: &mut Outcome,
+    ) -> Result<Option<Arc<CollectionMeta>>> {
+        let meta = self.catalog.collection(view, name)?;
+        if meta.is_none() {
+            outcome.reject(mode, 0, no_collection(name));
+        }
+        Ok(meta)
     }
 
     pub(super) fn create_indexes(
@@ -177,8 +191,7 @@ impl Applier<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
-        let Some(meta) = self.catalog.collection(view, collection)? else {
-            outcome.reject(mode, 0, no_collection(collection));
+        let Some(meta) = self.collection_or_reject(view, collection, mode, &mut outcome)? else {
             return Ok(outcome);
         };
         let Some(index) = meta.index(name) else {
@@ -210,8 +223,7 @@ impl Applier<'_> {
         mode: Mode,
     ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
-        let Some(meta) = self.catalog.collection(view, collection)? else {
-            outcome.reject(mode, 0, no_collection(collection));
+        let Some(meta) = self.collection_or_reject(view, collection, mode, &mut outcome)? else {
             return Ok(outcome);
         };
         match changed_index(&meta, name, change) {

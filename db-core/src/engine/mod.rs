@@ -27,7 +27,7 @@ pub(crate) use backlog::Backlog;
 pub(crate) use ingest::IngestError;
 pub use request::Resolution;
 pub(crate) use request::{DeleteRequest, MergeRequest, Reply, Request, Returning, UpdateRequest};
-pub(crate) use state::{confirmed_of, read_confirmed};
+pub(crate) use state::read_confirmed;
 pub(crate) use trial::{unfinished_out, with_id_in_front};
 
 use crate::apply::{Applier, Author, Observer};

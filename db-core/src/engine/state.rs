@@ -241,11 +241,6 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// Of a kept state: how many entries are confirmed.
-pub(crate) fn confirmed_of(stored: &[u8]) -> Result<u64> {
-    Ok(Kept::read(stored)?.base)
-}
-
 /// Of a kept state: how many entries are confirmed, and the linearizer without its tail.
 pub(crate) fn read_confirmed(stored: &[u8]) -> Result<(u64, Linearizer)> {
     let kept = Kept::read(stored)?;

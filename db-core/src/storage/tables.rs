@@ -236,6 +236,7 @@ pub(crate) fn engine_state_snapshot(transaction: &ReadTransaction) -> Result<Opt
 pub(crate) struct OrderSnapshot {
     order: redb::ReadOnlyTable<u64, u64>,
     unordered: redb::ReadOnlyTable<u64, ()>,
+    undo: redb::ReadOnlyTable<(u64, u32), &'static [u8]>,
     ordered: u64,
 }
 
@@ -243,7 +244,8 @@ impl OrderSnapshot {
     pub(crate) fn open(transaction: &ReadTransaction) -> Result<Self> {
         let order = transaction.open_table(ORDER)?;
         let ordered = order.last()?.map_or(0, |(position, _)| position.value() + 1);
-        Ok(Self { order, unordered: transaction.open_table(UNORDERED)?, ordered })
+        let (unordered, undo) = (transaction.open_table(UNORDERED)?, transaction.open_table(UNDO)?);
+        Ok(Self { order, unordered, undo, ordered })
     }
 
     /// How many entries have a place in the order.
@@ -261,14 +263,9 @@ impl OrderSnapshot {
         Ok(self.unordered.get(number)?.is_some())
     }
 
-    /// Whether this entry stands at `position` or after it.
-    pub(crate) fn has_from(&self, position: u64, number: u64) -> Result<bool> {
-        for item in self.order.range(position..)? {
-            if item?.1.value() == number {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// Whether this entry is ordered and not confirmed: as long as it can be undone, there is a record to do so with.
+    pub(crate) fn is_tail(&self, number: u64) -> Result<bool> {
+        Ok(self.undo.range((number, 0)..=(number, u32::MAX))?.next().transpose()?.is_some())
     }
 
     /// The numbers of up to `limit` entries from this place on.

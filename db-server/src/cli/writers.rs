@@ -78,7 +78,7 @@ impl Writers {
             Self::SetIndexers { keys } => {
                 let count = keys.len();
                 writers.set_indexers(SetIndexersRequest { database, keys }).await?;
-                output.line(format_args!("{count} indexers"))?;
+                output.line(format_args!("{count} indexer{}", if count == 1 { "" } else { "s" }))?;
             }
         }
         output.flush()
