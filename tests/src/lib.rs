@@ -4,7 +4,9 @@
 #![allow(clippy::expect_used)]
 
 mod calls;
+mod load;
 mod peer;
 
 pub use calls::{Calls, code_of, json, json_text, value_text};
+pub use load::Ledger;
 pub use peer::{Peer, PeerOptions, eventually, free_port};

@@ -129,6 +129,16 @@ impl Peer {
         (self.child, self.address) = launch(&self.program, self.folder.path(), options);
     }
 
+    /// Starts it again on the same store and kills it after `lasting`, wherever it then is.
+    ///
+    /// # Panics
+    /// If it cannot be started or killed.
+    pub fn start_and_kill(&mut self, options: &PeerOptions, lasting: Duration) {
+        self.child = spawn(&self.program, self.folder.path(), options);
+        sleep(lasting);
+        self.kill();
+    }
+
     /// Runs a command of the program against this server and gives its output; fails the test if the command fails.
     ///
     /// # Panics
@@ -175,7 +185,25 @@ impl Drop for Peer {
 // The caller waits for the child: a `Peer` does so at the latest when it is dropped.
 #[allow(clippy::zombie_processes)]
 fn launch(program: &Path, folder: &Path, options: &PeerOptions) -> (Child, String) {
-    let address_file = folder.join("address");
+    let mut child = spawn(program, folder, options);
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Ok(address) = fs::read_to_string(address_file(folder)) {
+            return (child, address);
+        }
+        if let Some(status) = child.try_wait().expect("the state of the server") {
+            let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+            panic!("the server ended with {status} instead of serving:\n{log}");
+        }
+        sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    panic!("the server does not start");
+}
+
+/// Starts the program and does not wait until it serves.
+fn spawn(program: &Path, folder: &Path, options: &PeerOptions) -> Child {
+    let address_file = address_file(folder);
     let _ = fs::remove_file(&address_file); // there is none at the first start
     let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log file");
     let mut command = Command::new(program);
@@ -187,25 +215,16 @@ fn launch(program: &Path, folder: &Path, options: &PeerOptions) -> (Child, Strin
     for peer in &options.peers {
         command.args(["--peer", peer]);
     }
-    let mut child = command
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if let Ok(address) = fs::read_to_string(&address_file) {
-            return (child, address);
-        }
-        if let Some(status) = child.try_wait().expect("the state of the server") {
-            let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-            panic!("the server ended with {status} instead of serving:\n{log}");
-        }
-        sleep(Duration::from_millis(5));
-    }
-    let _ = child.kill();
-    panic!("the server does not start");
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()))
+}
+
+fn address_file(folder: &Path) -> PathBuf {
+    folder.join("address")
 }
 
 /// A port that was free a moment ago.
