@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use db_core::linearizer::{EntryNumber, Linearizer, Node, Past, Standing};
+use db_core::linearizer::{EntryNumber, Facts, Linearizer, Node, Past, Standing};
 use db_core::{EntryHash, WriterKey};
 
 /// A linearizer and the log that it asks for what it gave out.
@@ -12,7 +12,7 @@ pub struct Orderer {
 }
 
 #[derive(Default)]
-struct Log(Vec<(Vec<EntryNumber>, Standing)>);
+struct Log(Vec<(Node, Standing)>);
 
 impl Past for Log {
     fn standing(&self, number: EntryNumber) -> Option<Standing> {
@@ -20,7 +20,11 @@ impl Past for Log {
     }
 
     fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
-        self.0.get(number.0 as usize).map(|(parents, _)| parents.clone()).unwrap_or_default()
+        self.0.get(number.0 as usize).map(|(node, _)| node.parents.clone()).unwrap_or_default()
+    }
+
+    fn facts(&self, number: EntryNumber) -> Option<Facts> {
+        self.0.get(number.0 as usize).map(|(node, standing)| Facts::of(node, standing))
     }
 }
 
@@ -52,10 +56,10 @@ impl Orderer {
     /// If the entry is not legal, or an indexer has forked its log.
     pub fn receive(&mut self, node: &Node) -> Vec<EntryNumber> {
         let standing = self.linearizer.check(node, &self.log).expect("the graph is legal");
-        self.log.0.push((node.parents.clone(), standing.clone()));
+        self.log.0.push((node.clone(), standing.clone()));
         self.linearizer.add(node, &standing, &self.log).expect("nobody forks");
         let mut confirmed = Vec::new();
-        while let Some(part) = self.linearizer.next_part() {
+        while let Some(part) = self.linearizer.next_part(&self.log) {
             confirmed.extend(part.entries);
             self.linearizer.finish_part(&[], &self.log).expect("nobody forks");
         }
@@ -64,7 +68,7 @@ impl Orderer {
 
     /// Sorts in what has come; gives how many entries of the tail have to be applied again or for the first time.
     pub fn order(&mut self) -> usize {
-        let tail = self.linearizer.tail();
+        let tail = self.linearizer.tail(&self.log);
         tail.entries.len() - tail.kept
     }
 }

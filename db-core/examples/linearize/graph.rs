@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use db_core::linearizer::{ConfirmationBroken, EntryNumber, Linearizer, Node, Past, Standing};
+use db_core::linearizer::{ConfirmationBroken, EntryNumber, Facts, Linearizer, Node, Past, Standing};
 use db_core::{EntryHash, WriterKey};
 use serde_json::{Value, json};
 
@@ -69,6 +69,10 @@ impl Past for Log {
 
     fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
         self.at(number).map(|stored| stored.node.parents.clone()).unwrap_or_default()
+    }
+
+    fn facts(&self, number: EntryNumber) -> Option<Facts> {
+        self.at(number).map(|stored| Facts::of(&stored.node, &stored.standing))
     }
 }
 
@@ -144,7 +148,7 @@ impl Peer {
     }
 
     fn apply_parts(&mut self) -> Result<(), ConfirmationBroken> {
-        while let Some(part) = self.linearizer.next_part() {
+        while let Some(part) = self.linearizer.next_part(&self.log) {
             self.confirmed.extend(self.log.ids(&part.entries));
             for number in &part.entries {
                 if let Some(sets) = self.log.at(*number).and_then(|stored| stored.sets.as_ref()) {
@@ -172,7 +176,7 @@ impl Peer {
         json!({
             "name": name,
             "confirmed": self.confirmed,
-            "tail": self.log.ids(self.linearizer.tail().entries),
+            "tail": self.log.ids(self.linearizer.tail(&self.log).entries),
             "epoch": self.linearizer.epoch(),
             "indexers": indexers,
         })

@@ -308,7 +308,7 @@ impl Worker {
             for (_, runs) in ingests {
                 stored.push(ingest_all(batch, runs)?);
             }
-            let backlog = batch.backlog();
+            let backlog = batch.backlog()?;
             // Calls are tried on what is applied, unless a part that was confirmed has undone some of that.
             let has_calls = waiting.as_ref().is_some_and(|requests| !requests.is_empty());
             let settles = backlog.unordered == 0

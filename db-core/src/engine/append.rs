@@ -42,33 +42,29 @@ impl Batch<'_, '_> {
         if let Some(heads) = &mut self.state.applied_heads {
             // Its past is what is applied: there it is the last, wherever it stands once the others are ordered.
             for parent in &node.parents {
-                heads.remove(&parent.0);
+                heads.remove(*parent);
             }
-            heads.insert(node.number.0);
+            heads.insert(node.number);
             self.push_applied(node.number, undo)?;
             return self.finish_append(&node);
         }
-        if !self.state.unordered.contains(node.number.0) {
+        if !self.state.unordered.contains(node.number) {
             return self.finish_append(&node); // the view was built anew, with the entry
         }
-        let tail = self.state.linearizer.tail();
-        let is_last = names_all_heads
-            && tail.kept == self.state.applied.len()
-            && tail.entries.len() == tail.kept + 1
-            && tail.entries.last() == Some(&node.number);
+        let (kept, entries) = self.tail_to_apply()?;
+        let is_last = names_all_heads && kept == self.state.applied.len() && entries == [node.number];
         if is_last {
             self.push_applied(node.number, undo)?;
             self.state.is_unsettled = false;
         } else {
             // An entry that cannot name all heads may have its place before some of them, and has not seen all that the call
             // was tried on: it is applied at its place.
-            let (kept, entries) = (tail.kept, tail.entries.to_vec());
             let nobody = self.nobody();
             self.with_view(node.number.0, &nobody, |view, applier| {
                 applier.catalog.clear();
                 view.undo_entry(undo.as_ref())
             })?;
-            while !self.apply_tail(kept, &entries, usize::MAX)? {}
+            self.apply_tail(kept, &entries, usize::MAX)?;
         }
         self.finish_append(&node)
     }
@@ -87,7 +83,7 @@ impl Batch<'_, '_> {
     pub(super) fn may_append_to_applied(&self, author: &WriterKey) -> Result<bool> {
         let Some(heads) = &self.state.applied_heads else { return Ok(false) };
         let tips = self.tables.tips_of(author)?;
-        let is_applied = tips.iter().all(|(number, _)| !self.state.unordered.contains(*number));
+        let is_applied = tips.iter().all(|(number, _)| !self.state.unordered.contains(EntryNumber(*number)));
         Ok(is_applied && heads.len() <= limits::PARENTS_MAX)
     }
 
@@ -137,8 +133,8 @@ impl Batch<'_, '_> {
         let prev_number = prev.as_ref().map(|(number, _)| *number);
         let mut parents: Vec<(EntryHash, u64)> = Vec::new();
         let mut names_all_heads = true;
-        let heads = self.state.applied_heads.as_ref().unwrap_or(&self.state.heads);
-        for head in heads.iter().copied().filter(|head| Some(*head) != prev_number) {
+        let heads = self.state.applied_heads.as_ref().unwrap_or(self.state.heads.numbers());
+        for head in heads.iter().map(|head| head.0).filter(|head| Some(*head) != prev_number) {
             if parents.len() == limits::PARENTS_MAX {
                 names_all_heads = false;
                 break;

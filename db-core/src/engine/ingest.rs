@@ -11,7 +11,7 @@ use crate::apply::{EntryToApply, read_operations, read_with_size};
 use crate::entry::{Admission, Entry, VerifiedRun, verifying_key};
 use crate::error::{Error as StoreError, Result};
 use crate::ids::{EntryHash, WriterKey};
-use crate::linearizer::{EntryNumber, IllegalEntry, Node, Past, Standing};
+use crate::linearizer::{EntryNumber, Facts, IllegalEntry, Node, Past, Standing};
 use crate::operation::Operation;
 use crate::payload::Unreadable;
 use crate::storage::EntryRecord;
@@ -84,7 +84,7 @@ impl Batch<'_, '_> {
         self.sign_run()?;
         if self.state.unordered.is_empty() {
             self.settle()?; // a part may have left the tail in another order
-            self.state.applied_heads = Some(self.state.heads.clone());
+            self.state.applied_heads = Some(self.state.heads.numbers().clone());
         }
         let record = |(offset, one): (usize, &Checked<'_>)| EntryRecord {
             hash: one.entry.hash,
@@ -131,14 +131,14 @@ impl Batch<'_, '_> {
         let number = node.number.0;
         self.state.next_number = number + 1;
         for parent in &node.parents {
-            self.state.heads.remove(&parent.0);
+            self.state.heads.remove(*parent);
         }
-        self.state.heads.insert(number);
+        self.state.heads.insert(node.number);
         if node.is_fork && self.state.forked.insert(node.writer) {
             tracing::warn!(writer = %node.writer.short(), seq = node.seq, "a writer has signed two entries with one seq");
         }
         if touches_membership {
-            self.state.membership.insert(number);
+            self.state.membership.insert(node.number);
             for operation in read_operations(payload).unwrap_or_default() {
                 for writer in operation.named_writers() {
                     self.tables.put_named(writer)?;
@@ -267,5 +267,9 @@ impl Past for RunPast<'_, '_> {
     fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
         let of_run = self.of_run.borrow().get(&number).map(|(_, parents)| parents.clone());
         of_run.unwrap_or_else(|| self.stored.parents(number))
+    }
+
+    fn facts(&self, number: EntryNumber) -> Option<Facts> {
+        self.stored.facts(number) // nothing of the run is in the order yet
     }
 }

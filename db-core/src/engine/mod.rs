@@ -8,6 +8,7 @@ mod backlog;
 mod ingest;
 #[cfg(any(test, feature = "simulation"))]
 mod inspect;
+mod kept_set;
 mod order;
 mod own_log;
 mod request;
@@ -40,7 +41,7 @@ use crate::storage::{Identity, LogPlace, Tables, view_snapshot};
 use crate::view::history::Stamp;
 use crate::view::journal::ViewWriter;
 use crate::view::{ViewSnapshot, members};
-use state::State;
+use state::{State, StoredPast};
 
 /// One database: its file, this device's writer, and what is kept in memory of the order.
 pub(crate) struct Engine {
@@ -88,13 +89,13 @@ impl Engine {
         let transaction = engine.begin()?;
         let state = {
             let mut tables = Tables::open(&transaction)?;
-            if let Some(stored) = tables.engine_state()? {
-                State::restore(&stored, &tables)?
+            if let Some(state) = State::restore(&tables)? {
+                state
             } else {
                 let mut view = ViewWriter::new(&mut tables.view, &mut tables.undo, order::NO_ENTRY);
                 members::found(&mut view, &engine.identity.genesis)?;
-                let state = State::new(&engine.identity.genesis);
-                tables.put_engine_state(&state.encode())?;
+                let mut state = State::new(&engine.identity.genesis);
+                state.keep(&mut tables)?;
                 state
             }
         };
@@ -139,9 +140,7 @@ impl Engine {
         }
         let restored = self.begin().and_then(|transaction| {
             let tables = Tables::open(&transaction)?;
-            let stored =
-                tables.engine_state()?.ok_or_else(|| Error::data("the engine's state is missing"))?;
-            State::restore(&stored, &tables)
+            State::restore(&tables)?.ok_or_else(|| Error::data("the engine's state is missing"))
         });
         match restored {
             Ok(state) => self.state = Some(state),
@@ -172,8 +171,8 @@ impl Engine {
     }
 
     /// What ordering all that is stored would cost now.
-    pub(crate) fn backlog(&mut self) -> Backlog {
-        self.state.as_mut().map_or_else(Backlog::default, State::backlog)
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.state.as_ref().map_or_else(Backlog::default, State::backlog)
     }
 
     /// Whether the view holds all that readers have been shown before.
@@ -222,8 +221,10 @@ enum By {
 
 impl Batch<'_, '_> {
     /// What ordering all that is stored would cost now.
-    pub(crate) fn backlog(&mut self) -> Backlog {
-        self.state.backlog()
+    pub(crate) fn backlog(&mut self) -> Result<Backlog> {
+        let past = StoredPast::new(&self.tables);
+        let backlog = self.state.reckon_backlog(&past);
+        past.checked(backlog)
     }
 
     /// Whether a call can be tried without ordering what else is stored.
@@ -282,8 +283,8 @@ impl Batch<'_, '_> {
     /// Closes the run being appended and writes what has to be kept.
     fn finish(&mut self) -> Result<()> {
         self.sign_run()?;
-        self.flush_undo()?;
-        self.tables.put_engine_state(&self.state.encode())
+        self.store_fresh_undo()?;
+        self.state.keep(&mut self.tables)
     }
 }
 

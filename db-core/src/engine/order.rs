@@ -1,10 +1,12 @@
 //! Keeping the applied order in step with the linearizer: confirmed parts, the tail, undo.
 
-use super::state::{StoredPast, node_of, standing_of, touches_membership};
+use std::collections::VecDeque;
+
+use super::state::{State, StoredPast, node_of, standing_of, touches_membership};
 use super::{Batch, By};
 use crate::apply::{EntryToApply, Stop, read_operations};
 use crate::error::{Error, Result};
-use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing};
+use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing, Tail};
 use crate::storage::LogPlace;
 use crate::view::journal::Undo;
 use crate::view::members;
@@ -31,20 +33,29 @@ impl Batch<'_, '_> {
         if !self.state.is_unsettled {
             return Ok(true);
         }
-        let tail = self.state.linearizer.tail();
-        let (kept, entries) = (tail.kept, tail.entries.to_vec());
+        let (kept, entries) = self.tail_to_apply()?;
         self.apply_tail(kept, &entries, bytes_max)
     }
 
-    /// Makes the applied tail the linearizer's, of which it has just said that the first `kept` stand where they stood, or
-    /// goes on with that; whether it is done.
+    /// How many entries of the applied tail stand where the linearizer has them, and what comes after those.
+    pub(super) fn tail_to_apply(&mut self) -> Result<(usize, Vec<EntryNumber>)> {
+        let past = StoredPast::new(&self.tables);
+        let State { linearizer, applied, is_settling, .. } = &mut *self.state;
+        let Tail { kept, entries } = linearizer.tail(&past);
+        // Ordering may have been interrupted since the tail was last asked for.
+        let kept = kept_of(applied, if *is_settling { 0 } else { kept }, entries);
+        let entries = entries.get(kept..).unwrap_or_default().to_vec();
+        past.checked((kept, entries))
+    }
+
+    /// Makes the applied tail the linearizer's, which begins with the first `kept` of it and goes on with `entries`, or goes on
+    /// with that; whether it is done.
     pub(super) fn apply_tail(
         &mut self,
         kept: usize,
         entries: &[EntryNumber],
         bytes_max: usize,
     ) -> Result<bool> {
-        let kept = self.kept(kept, entries);
         let mut bytes = 0;
         self.state.is_settling = true;
         if self.state.applied.len() > kept {
@@ -53,7 +64,7 @@ impl Batch<'_, '_> {
         if self.state.applied.len() > kept {
             return Ok(false);
         }
-        for number in entries.iter().skip(kept) {
+        for number in entries {
             if bytes > bytes_max {
                 return Ok(false);
             }
@@ -65,22 +76,12 @@ impl Batch<'_, '_> {
         Ok(true)
     }
 
-    /// How many of `entries` are applied in their places, of which the linearizer says that the first `kept` were so when it
-    /// was last asked.
-    fn kept(&self, kept: usize, entries: &[EntryNumber]) -> usize {
-        // Less may be applied than the tail as last asked for: a change of members can make a part undo more than it must. Nor
-        // does the linearizer know of own entries that were applied before others that wait.
-        let kept = if self.state.is_settling { 0 } else { kept.min(self.state.applied.len()) };
-        let beyond = self.state.applied.iter().zip(entries).skip(kept);
-        kept + beyond.take_while(|(applied, entry)| applied == entry).count()
-    }
-
     /// Hands an entry to the linearizer and applies the parts that it confirms.
     pub(super) fn add_to_order(&mut self, node: &Node, standing: &Standing) -> Result<()> {
         let past = StoredPast::new(&self.tables);
         let added = self.state.linearizer.add(node, standing, &past);
         let added = past.checked(added)?;
-        self.state.unordered.insert(node.number.0);
+        self.state.unordered.insert(node.number);
         self.state.is_unsettled = true;
         match added {
             Ok(()) => Ok(()),
@@ -97,7 +98,10 @@ impl Batch<'_, '_> {
     }
 
     fn finish_parts(&mut self) -> Result<Result<(), ConfirmationBroken>> {
-        while let Some(part) = self.state.linearizer.next_part() {
+        loop {
+            let past = StoredPast::new(&self.tables);
+            let part = self.state.linearizer.next_part(&past);
+            let Some(part) = past.checked(part)? else { break };
             // What the part leaves of the tail may stand in another order now.
             self.state.is_unsettled = true;
             self.apply_part(&part)?;
@@ -115,7 +119,8 @@ impl Batch<'_, '_> {
     /// Puts a confirmed part at its final place. What the tail began with stays as it is applied; the rest of the tail is
     /// undone if it stands in the way, or if it may have changed who votes.
     fn apply_part(&mut self, part: &Part) -> Result<()> {
-        let kept = self.kept(part.kept, &part.entries);
+        let known = if self.state.is_settling { 0 } else { part.kept };
+        let kept = kept_of(&self.state.applied, known, &part.entries);
         if kept < part.entries.len() || self.tail_touches_membership(kept) {
             self.undo_from(kept, usize::MAX)?;
         }
@@ -134,8 +139,8 @@ impl Batch<'_, '_> {
         self.state.applied.drain(..count.min(self.state.applied.len()));
         self.state.base += count as u64;
         for number in &part.entries {
-            self.state.unordered.remove(number.0);
-            self.state.membership.remove(&number.0);
+            self.state.unordered.remove(*number);
+            self.state.membership.remove(*number);
         }
         Ok(())
     }
@@ -178,7 +183,7 @@ impl Batch<'_, '_> {
     /// Notes that `number` is applied as the last of the tail. Its undo record is given or stored already.
     pub(super) fn push_applied(&mut self, number: EntryNumber, undo: Option<Undo>) -> Result<()> {
         let position = self.state.base + self.state.applied.len() as u64;
-        self.state.applied.push(number);
+        self.state.applied.push_back(number);
         self.tables.put_ordered(position, number.0)?;
         self.state.unlisted.insert(number.0, position);
         if let Some(undo) = undo {
@@ -188,7 +193,7 @@ impl Batch<'_, '_> {
                 self.store_fresh_undo()?;
             }
         }
-        self.state.unordered.remove(number.0);
+        self.state.unordered.remove(number);
         self.state.applied_count += 1;
         Ok(())
     }
@@ -203,13 +208,13 @@ impl Batch<'_, '_> {
         self.state.catalog.clear();
         self.state.applied_heads = None;
         while self.state.applied.len() > kept && bytes <= bytes_max {
-            let Some(number) = self.state.applied.pop() else { break };
+            let Some(number) = self.state.applied.pop_back() else { break };
             let fresh = self.take_fresh_undo(number.0);
             self.unlist(number.0, self.state.base + self.state.applied.len() as u64)?;
             let nobody = self.nobody();
             let undone = self.with_view(number.0, &nobody, |view, _| view.undo_entry(fresh.as_ref()))?;
             bytes = bytes.saturating_add(undone + ENTRY_BYTES);
-            self.state.unordered.insert(number.0);
+            self.state.unordered.insert(number);
             self.state.undone_count += 1;
         }
         self.tables.truncate_order(self.state.base + self.state.applied.len() as u64)?;
@@ -223,7 +228,8 @@ impl Batch<'_, '_> {
         Some(undo)
     }
 
-    fn store_fresh_undo(&mut self) -> Result<()> {
+    /// Writes the undo records of this transaction that are still needed.
+    pub(super) fn store_fresh_undo(&mut self) -> Result<()> {
         let fresh = std::mem::take(&mut self.state.fresh_undo);
         let mut overwritten = Vec::new();
         for (number, position) in std::mem::take(&mut self.state.unlisted) {
@@ -251,20 +257,7 @@ impl Batch<'_, '_> {
     /// Whether an applied entry beyond the first `kept` of the tail holds a change of members.
     fn tail_touches_membership(&self, kept: usize) -> bool {
         !self.state.membership.is_empty()
-            && self.state.applied.iter().skip(kept).any(|number| self.state.membership.contains(&number.0))
-    }
-
-    /// Writes the undo records of this transaction that are still needed, and what is not ordered yet.
-    pub(super) fn flush_undo(&mut self) -> Result<()> {
-        self.store_fresh_undo()?;
-        for (number, is_unordered) in self.state.unordered.take_changes() {
-            if is_unordered {
-                self.tables.put_unordered(number)?;
-            } else {
-                self.tables.remove_unordered(number)?;
-            }
-        }
-        Ok(())
+            && self.state.applied.iter().skip(kept).any(|number| self.state.membership.contains(*number))
     }
 
     /// Builds order and view anew from the logs: an indexer's fork has broken what was confirmed.
@@ -285,11 +278,11 @@ impl Batch<'_, '_> {
                 self.tables.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
             let node = node_of(&self.tables, number, &record)?;
             if touches_membership(&self.tables.payload(number)?) {
-                self.state.membership.insert(number);
+                self.state.membership.insert(EntryNumber(number));
             }
             let past = StoredPast::new(&self.tables);
             let added = self.state.linearizer.add(&node, &standing_of(&record)?, &past);
-            self.state.unordered.insert(number);
+            self.state.unordered.insert(EntryNumber(number));
             if let Err(broken) = past.checked(added)? {
                 return Err(Error::data("the order cannot be rebuilt").with_source(broken));
             }
@@ -300,4 +293,14 @@ impl Batch<'_, '_> {
         }
         self.settle()
     }
+}
+
+/// How many of `entries` are applied in their places, of which the first `kept` are known to be.
+///
+/// Less may be applied than the tail as last asked for: a change of members can make a part undo more than it must. Nor does the
+/// linearizer know of own entries that were applied before others that wait.
+fn kept_of(applied: &VecDeque<EntryNumber>, kept: usize, entries: &[EntryNumber]) -> usize {
+    let kept = kept.min(applied.len()).min(entries.len());
+    let beyond = applied.range(kept..).zip(entries.get(kept..).unwrap_or_default());
+    kept + beyond.take_while(|(applied, entry)| applied == entry).count()
 }

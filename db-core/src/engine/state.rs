@@ -1,20 +1,21 @@
 //! What the engine keeps in memory between transactions, and how it is kept on the disk.
 //!
-//! Layout of the kept state: next number (u64), base (u64), number of heads (u32) and each (u64), forked writers (u32
-//! and 32 bytes each), the linearizer's snapshot behind its length. The applied tail stands in the table `order`, what is
-//! stored and not ordered in the table `unordered`.
+//! Layout of the kept state: next number (u64), base (u64), forked writers (u32 and 32 bytes each). The linearizer's snapshot
+//! stands beside it, the applied tail in the table `order`, and sets of entries in tables of their own. A commit writes of
+//! all that what has changed.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::backlog::{Backlog, Unordered};
+use super::backlog::Backlog;
+use super::kept_set::KeptSet;
 use crate::apply::EntryToApply;
 use crate::bytes::{Put, Reader};
 use crate::engine::EngineStatus;
 use crate::entry::Genesis;
 use crate::error::{Error, Result};
 use crate::ids::{EntryHash, WriterKey};
-use crate::linearizer::{EntryNumber, Linearizer, Node, Past, Standing};
+use crate::linearizer::{EntryNumber, Facts, Linearizer, Node, NumberSet, Past, Standing};
 use crate::operation::Operation;
 use crate::storage::{EntryRecord, Tables};
 use crate::view::catalog::CatalogCache;
@@ -28,18 +29,18 @@ pub(crate) struct State {
     /// How many entries are confirmed and applied: the position of the first entry of `applied`.
     pub(super) base: u64,
     /// The tail as it is applied to the view.
-    pub(super) applied: Vec<EntryNumber>,
+    pub(super) applied: VecDeque<EntryNumber>,
     /// Entries that no other entry names as its parent.
-    pub(super) heads: BTreeSet<u64>,
+    pub(super) heads: KeptSet,
     /// The heads of what is applied, while more is stored and nothing of what readers see is undone. None if all is applied, or
     /// if these heads are not known.
-    pub(super) applied_heads: Option<BTreeSet<u64>>,
+    pub(super) applied_heads: Option<NumberSet>,
     /// Entries that are stored and neither confirmed nor in `applied`.
-    pub(super) unordered: Unordered,
+    pub(super) unordered: KeptSet,
     /// Whether the applied tail may differ from the linearizer's.
     pub(super) is_unsettled: bool,
     /// Of the entries that are not confirmed, those that change members.
-    pub(super) membership: BTreeSet<u64>,
+    pub(super) membership: KeptSet,
     pub(super) forked: BTreeSet<WriterKey>,
     /// Undo records of this transaction, by entry number; written at its end if they are still needed, and before if they
     /// grow too large together.
@@ -59,6 +60,10 @@ pub(crate) struct State {
     pub(super) open_run: Option<OpenRun>,
     pub(super) applied_count: u64,
     pub(super) undone_count: u64,
+    /// What ordering would have cost at the end of the last transaction.
+    backlog: Backlog,
+    /// The linearizer's snapshot as the disk has it.
+    stored_snapshot: Vec<u8>,
     /// How many entries were confirmed, and how many applied beyond them, when the database was opened.
     stored_before: u64,
     applied_before: u64,
@@ -85,12 +90,12 @@ impl State {
             linearizer,
             next_number: 0,
             base: 0,
-            applied: Vec::new(),
-            heads: BTreeSet::new(),
+            applied: VecDeque::new(),
+            heads: KeptSet::default(),
             applied_heads: None,
-            unordered: Unordered::default(),
+            unordered: KeptSet::default(),
             is_unsettled: true,
-            membership: BTreeSet::new(),
+            membership: KeptSet::default(),
             forked: BTreeSet::new(),
             fresh_undo: BTreeMap::new(),
             fresh_undo_bytes: 0,
@@ -102,6 +107,8 @@ impl State {
             open_run: None,
             applied_count: 0,
             undone_count: 0,
+            backlog: Backlog::default(),
+            stored_snapshot: Vec::new(),
             stored_before: 0,
             applied_before: 0,
         }
@@ -115,6 +122,9 @@ impl State {
         self.forked = kept.forked;
         self.unordered = kept.unordered;
         self.unordered.clear();
+        self.membership = kept.membership;
+        self.membership.clear();
+        self.stored_snapshot = kept.stored_snapshot;
         (self.stored_before, self.applied_before) = (kept.stored_before, kept.applied_before);
         self.open_run = kept.open_run;
         self.missing_head = kept.missing_head;
@@ -134,17 +144,23 @@ impl State {
         self.unordered.len()
     }
 
+    /// What ordering all that is stored would cost, as of the end of the last transaction.
+    pub(super) fn backlog(&self) -> Backlog {
+        self.backlog
+    }
+
     /// What ordering all that is stored would cost now.
-    pub(super) fn backlog(&mut self) -> Backlog {
+    pub(super) fn reckon_backlog(&mut self, past: &dyn Past) -> Backlog {
         let tail = self.applied.len() as u64;
-        let kept = if self.is_settling { 0 } else { self.linearizer.tail_kept() as u64 };
-        Backlog {
+        let kept = if self.is_settling { 0 } else { self.linearizer.tail_kept(past) as u64 };
+        self.backlog = Backlog {
             stored: self.next_number.saturating_sub(self.stored_before),
             applied: self.applied_count + self.applied_before,
             tail,
             unordered: self.unordered(),
             displaced: tail.saturating_sub(kept),
-        }
+        };
+        self.backlog
     }
 
     /// Whether the view holds all that readers have been shown before.
@@ -167,84 +183,85 @@ impl State {
         }
     }
 
-    /// The state as it is kept on the disk.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// Writes what the disk has to be told.
+    pub(super) fn keep(&mut self, tables: &mut Tables<'_>) -> Result<()> {
+        tables.sets.unordered.change(self.unordered.take_changes())?;
+        tables.sets.heads.change(self.heads.take_changes())?;
+        tables.sets.membership.change(self.membership.take_changes())?;
         let mut bytes = Vec::new();
         bytes.put_u64(self.next_number);
         bytes.put_u64(self.base);
-        bytes.put_u32(self.heads.len() as u32);
-        for head in &self.heads {
-            bytes.put_u64(*head);
-        }
         bytes.put_u32(self.forked.len() as u32);
         for writer in &self.forked {
             bytes.extend_from_slice(writer.as_bytes());
         }
-        bytes.put_bytes(&self.linearizer.snapshot());
-        bytes
+        tables.put_engine_state(&bytes)?;
+        let snapshot = self.linearizer.snapshot();
+        if snapshot != self.stored_snapshot {
+            tables.put_linearizer(&snapshot)?;
+            self.stored_snapshot = snapshot;
+        }
+        let past = StoredPast::new(tables);
+        let backlog = self.reckon_backlog(&past);
+        self.backlog = past.checked(backlog)?;
+        Ok(())
     }
 
-    /// Reads the kept state and what the tables hold of it.
-    pub(super) fn restore(stored: &[u8], tables: &Tables<'_>) -> Result<Self> {
-        let Kept { next_number, base, heads, forked, snapshot } = Kept::read(stored)?;
+    /// Reads what the tables hold of the state; none in a file that has just been made.
+    pub(super) fn restore(tables: &Tables<'_>) -> Result<Option<Self>> {
+        let Some(stored) = tables.engine_state()? else { return Ok(None) };
+        let Kept { next_number, base, forked } = Kept::read(&stored)?;
+        let snapshot = tables.linearizer()?.ok_or_else(damaged)?;
 
-        let applied = tables.ordered_from(base)?;
-        let unordered = tables.unordered()?;
-        let mut numbers: Vec<u64> = applied.iter().copied().chain(unordered.iter().copied()).collect();
-        numbers.sort_unstable();
-        let mut nodes = Vec::with_capacity(numbers.len());
-        let mut membership = BTreeSet::new();
-        for number in numbers {
-            if touches_membership(&tables.payload(number)?) {
-                membership.insert(number);
-            }
-            let record = tables.record(number)?.ok_or_else(damaged)?;
-            nodes.push((node_of(tables, number, &record)?, standing_of(&record)?));
-        }
-        let applied: Vec<EntryNumber> = applied.into_iter().map(EntryNumber).collect();
+        let applied: Vec<EntryNumber> = tables.ordered_from(base)?.into_iter().map(EntryNumber).collect();
+        let unordered = tables.sets.unordered.all()?;
+        let numbers: NumberSet = applied.iter().copied().chain(unordered.iter()).collect();
         let past = StoredPast::new(tables);
-        let restored = Linearizer::restore(snapshot, nodes, &applied, &past);
+        let tail = numbers.iter().map_while(|number| past.known(number));
+        let restored = Linearizer::restore(&snapshot, tail, &applied, &past);
         let linearizer = past
             .checked(restored)?
             .map_err(|error| Error::data("the kept order is damaged").with_source(error))?;
         let mut state = Self::with(linearizer);
-        (state.next_number, state.base, state.applied) = (next_number, base, applied);
-        (state.heads, state.forked, state.membership) = (heads, forked, membership);
-        state.unordered = Unordered::restored(unordered);
+        (state.next_number, state.base, state.applied) = (next_number, base, applied.into());
+        state.forked = forked;
+        state.heads = KeptSet::restored(tables.sets.heads.all()?);
+        state.membership = KeptSet::restored(tables.sets.membership.all()?);
+        state.unordered = KeptSet::restored(unordered);
+        state.stored_snapshot = snapshot;
         (state.stored_before, state.applied_before) = (base, state.applied.len() as u64);
         state.missing_head = tables.missing_head()?;
-        Ok(state)
+        let past = StoredPast::new(tables);
+        let backlog = state.reckon_backlog(&past);
+        past.checked(backlog)?;
+        Ok(Some(state))
     }
 }
 
 /// The kept state as it is read.
-struct Kept<'a> {
+struct Kept {
     next_number: u64,
     base: u64,
-    heads: BTreeSet<u64>,
     forked: BTreeSet<WriterKey>,
-    snapshot: &'a [u8],
 }
 
-impl<'a> Kept<'a> {
-    fn read(stored: &'a [u8]) -> Result<Self> {
+impl Kept {
+    fn read(stored: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(stored);
         let (next_number, base) = (reader.u64()?, reader.u64()?);
-        let heads_count = reader.u32()?;
-        let heads = (0..heads_count).map(|_| reader.u64()).collect::<Result<BTreeSet<_>, _>>()?;
         let forked_count = reader.u32()?;
         let forked = (0..forked_count)
             .map(|_| reader.array().map(WriterKey::from_bytes))
             .collect::<Result<BTreeSet<_>, _>>()?;
-        let snapshot = reader.bytes(usize::MAX)?;
-        Ok(Self { next_number, base, heads, forked, snapshot })
+        reader.end()?;
+        Ok(Self { next_number, base, forked })
     }
 }
 
-/// Of a kept state: how many entries are confirmed, and the linearizer without its tail.
-pub(crate) fn read_confirmed(stored: &[u8]) -> Result<(u64, Linearizer)> {
+/// Of a kept state and snapshot: how many entries are confirmed, and the linearizer without its tail.
+pub(crate) fn read_confirmed(stored: &[u8], snapshot: &[u8]) -> Result<(u64, Linearizer)> {
     let kept = Kept::read(stored)?;
-    let linearizer = Linearizer::without_tail(kept.snapshot)
+    let linearizer = Linearizer::without_tail(snapshot)
         .map_err(|error| Error::data("the kept order is damaged").with_source(error))?;
     Ok((kept.base, linearizer))
 }
@@ -280,6 +297,16 @@ impl<'a, 'txn> StoredPast<'a, 'txn> {
         }
     }
 
+    /// An entry of the tail as it is added again.
+    fn known(&self, number: EntryNumber) -> Option<(Node, Standing)> {
+        let known =
+            self.read(number, |record| Ok((node_of(self.tables, number.0, &record)?, standing_of(&record)?)));
+        if known.is_none() {
+            self.fail(damaged());
+        }
+        known
+    }
+
     fn fail(&self, error: Error) {
         self.failed.borrow_mut().get_or_insert(error);
     }
@@ -292,6 +319,21 @@ impl Past for StoredPast<'_, '_> {
 
     fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
         self.read(number, |record| parents_of(self.tables, &record)).unwrap_or_default()
+    }
+
+    fn facts(&self, number: EntryNumber) -> Option<Facts> {
+        self.read(number, |record| {
+            let header = &record.header;
+            Ok(Facts {
+                hash: record.hash,
+                writer: header.writer,
+                seq: header.seq,
+                time: header.time,
+                wave: header.wave,
+                known_epoch: standing_of(&record)?.epoch(),
+                is_ack: header.is_ack(),
+            })
+        })
     }
 }
 

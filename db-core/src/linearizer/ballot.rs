@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::ids::{EntryHash, WriterKey};
 
 use super::epoch::{Epoch, ProposalKey, first_of_wave};
-use super::{EntryNumber, Linearizer, Past, RestoreError, Standing};
+use super::{EntryNumber, Facts, Linearizer, Past, RestoreError, Standing};
 
 /// An entry as its ballot is told from.
 #[derive(Debug, Clone)]
@@ -51,6 +51,10 @@ impl Linearizer {
 
             fn parents(&self, _: EntryNumber) -> Vec<EntryNumber> {
                 Vec::new()
+            }
+
+            fn facts(&self, _: EntryNumber) -> Option<Facts> {
+                None
             }
         }
         Self::restore(snapshot, [], &[], &Nothing)

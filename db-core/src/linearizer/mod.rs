@@ -44,7 +44,9 @@ mod ack;
 mod ancestry;
 mod ballot;
 mod epoch;
+mod facts;
 mod node;
+mod numbers;
 mod order;
 mod snapshot;
 mod standing;
@@ -55,9 +57,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::WriterKey;
 
 pub use ballot::{Ballot, Voter};
+pub use facts::Facts;
 pub use node::{EntryNumber, Node, Part, Position, Tail};
 pub use snapshot::RestoreError;
 pub use standing::{Past, Standing};
+
+pub(crate) use numbers::NumberSet;
 
 use ancestry::Ancestry;
 use epoch::{Epoch, ProposalKey};
@@ -173,7 +178,7 @@ impl Linearizer {
         standing: &Standing,
         past: &dyn Past,
     ) -> Result<(), ConfirmationBroken> {
-        self.tail.insert(node, standing.epoch);
+        self.tail.insert(node, standing, past);
         self.writes_in_tail += usize::from(!node.is_ack);
         self.remember(node.number, standing.clone());
         self.count(node, standing, past)
@@ -185,7 +190,7 @@ impl Linearizer {
     }
 
     /// Takes the next confirmed part out of the tail. `None` if there is none, or the last one was not finished.
-    pub fn next_part(&mut self) -> Option<Part> {
+    pub fn next_part(&mut self, past: &dyn Past) -> Option<Part> {
         if !self.has_part() {
             return None;
         }
@@ -197,18 +202,16 @@ impl Linearizer {
         let anchor = self.present().proposals.get(&key)?.number;
         self.in_hand = Some(key);
 
-        let entries = self.tail.past_of(anchor);
-        let (kept, taken) = self.tail.take(&entries);
-        for entry in taken {
-            self.writes_in_tail -= usize::from(!entry.is_ack);
-            let Some(epoch) = usize::try_from(entry.known_epoch).ok().and_then(|at| self.epochs.get_mut(at))
-            else {
-                continue;
-            };
-            if let Some(placed) = epoch.index_of(&entry.key.writer).and_then(|at| epoch.placed.get_mut(at)) {
-                placed.merge(Seen { next: entry.key.seq.saturating_add(1), wave: entry.wave });
+        let entries = self.tail.past_of(anchor, past);
+        let (epochs, writes_in_tail) = (&mut self.epochs, &mut self.writes_in_tail);
+        let kept = self.tail.take(&entries, past, |facts| {
+            *writes_in_tail -= usize::from(!facts.is_ack);
+            let epoch = usize::try_from(facts.known_epoch).ok().and_then(|at| epochs.get_mut(at));
+            let Some(epoch) = epoch else { return };
+            if let Some(placed) = epoch.index_of(&facts.writer).and_then(|at| epoch.placed.get_mut(at)) {
+                placed.merge(Seen { next: facts.seq.saturating_add(1), wave: facts.wave });
             }
-        }
+        });
         Some(Part { anchor, epoch: epoch_number, wave: key.0, kept, entries })
     }
 
@@ -235,13 +238,13 @@ impl Linearizer {
     }
 
     /// The order of everything not confirmed. Sorts in what was added since it was last asked for.
-    pub fn tail(&mut self) -> Tail<'_> {
-        self.tail.settle()
+    pub fn tail(&mut self, past: &dyn Past) -> Tail<'_> {
+        self.tail.settle(past)
     }
 
     /// How much of the tail as last asked for would be kept if it were asked for now: no more than [`Linearizer::tail`] then says.
-    pub fn tail_kept(&mut self) -> usize {
-        self.tail.kept()
+    pub fn tail_kept(&mut self, past: &dyn Past) -> usize {
+        self.tail.kept(past)
     }
 
     /// How many entries are not confirmed.

@@ -16,73 +16,56 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::ids::{EntryHash, WriterKey};
-
-use super::{EntryNumber, Node, Tail};
+use super::facts::{Entries, Facts};
+use super::numbers::NumberSet;
+use super::{EntryNumber, Node, Past, Standing, Tail};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct TailOrder {
-    entries: BTreeMap<EntryNumber, TailEntry>,
-    /// Those that are shadows, with whom they shadow.
-    shadowed: BTreeMap<EntryNumber, BTreeSet<EntryNumber>>,
+    forest: Forest,
     /// In order; may hold entries that were taken out (if `is_dirty`) or that stand in `fresh` as well.
     sorted: VecDeque<EntryNumber>,
     is_dirty: bool,
     /// To be sorted in: new, or moved.
-    fresh: BTreeSet<EntryNumber>,
+    fresh: NumberSet,
     /// The first of `fresh` by place; none if that has to be looked for.
     first_fresh: Option<EntryNumber>,
     /// How much of `sorted`, from the first, the caller has.
     applied: usize,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct TailEntry {
-    pub(super) key: OrderKey,
-    pub(super) parents: Vec<EntryNumber>,
-    shadow: Option<EntryNumber>,
-    /// How many shadows there are up to the root.
-    depth: usize,
-    pub(super) is_ack: bool,
-    /// The wave it carries, and the epoch that its past knows.
-    pub(super) wave: u64,
-    pub(super) known_epoch: u64,
+/// The entries and their shadows.
+#[derive(Debug, Clone, Default)]
+struct Forest {
+    entries: Entries,
+    /// Those that have one.
+    shadows: BTreeMap<EntryNumber, Shadow>,
+    /// Those that are shadows, with whom they shadow.
+    shadowed: BTreeMap<EntryNumber, BTreeSet<EntryNumber>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct OrderKey {
-    pub(super) time: u64,
-    pub(super) writer: WriterKey,
-    pub(super) seq: u64,
-    pub(super) hash: EntryHash,
+#[derive(Debug, Clone, Copy)]
+struct Shadow {
+    above: EntryNumber,
+    /// How many shadows there are up to the root.
+    depth: usize,
 }
 
 impl TailOrder {
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.forest.entries.len()
     }
 
     pub(super) fn contains(&self, number: EntryNumber) -> bool {
-        self.entries.contains_key(&number)
+        self.forest.entries.contains(number)
     }
 
     /// Adds an entry that nothing in the tail descends from.
-    pub(super) fn insert(&mut self, node: &Node, known_epoch: u64) {
-        let key = OrderKey { time: node.time, writer: node.writer, seq: node.seq, hash: node.hash };
-        let parents = node.parents.iter().copied().filter(|parent| self.contains(*parent)).collect();
-        let entry = TailEntry {
-            key,
-            parents,
-            shadow: None,
-            depth: 0,
-            is_ack: node.is_ack,
-            wave: node.wave,
-            known_epoch,
-        };
-        self.entries.insert(node.number, entry);
-        self.find_shadow(node.number);
+    pub(super) fn insert(&mut self, node: &Node, standing: &Standing, past: &dyn Past) {
+        self.forest.entries.insert(node, standing);
+        self.forest.find_shadow(node.number, &node.parents, past);
         let is_first = match self.first_fresh {
-            Some(first) => self.compare(node.number, first) == Ordering::Less,
+            Some(first) => self.forest.compare(node.number, first, past) == Ordering::Less,
             None => self.fresh.is_empty(),
         };
         if is_first {
@@ -92,78 +75,95 @@ impl TailOrder {
     }
 
     /// The entry and those of its ancestors that are in the tail, in order.
-    pub(super) fn past_of(&self, number: EntryNumber) -> Vec<EntryNumber> {
-        let mut past = BTreeSet::new();
+    pub(super) fn past_of(&mut self, number: EntryNumber, past: &dyn Past) -> Vec<EntryNumber> {
+        let mut found = NumberSet::default();
         let mut open = vec![number];
         while let Some(at) = open.pop() {
-            if let Some(entry) = self.entries.get(&at).filter(|_| past.insert(at)) {
-                open.extend(&entry.parents);
+            if self.contains(at) && found.insert(at) {
+                open.extend(self.forest.entries.parents(at, past));
             }
         }
-        let mut past: Vec<_> = past.into_iter().collect();
-        past.sort_by(|a, b| self.compare(*a, *b));
-        past
+        let mut found: Vec<_> = found.iter().collect();
+        found.sort_by(|a, b| self.forest.compare(*a, *b, past));
+        found
     }
 
-    /// Takes out a causally closed part, given in order. Gives how many of its entries the caller's order begins with, and what
-    /// was taken.
-    pub(super) fn take(&mut self, part: &[EntryNumber]) -> (usize, Vec<TailEntry>) {
+    /// Takes out a causally closed part, given in order, and shows each of its entries before it goes. Gives how many of them the
+    /// caller's order begins with.
+    pub(super) fn take(
+        &mut self,
+        part: &[EntryNumber],
+        past: &dyn Past,
+        mut show: impl FnMut(&Facts),
+    ) -> usize {
         self.first_fresh = None;
         let applied = self.sorted.iter().take(self.applied);
         let kept = part.iter().zip(applied).take_while(|(number, have)| number == have).count();
         self.sorted.drain(..kept);
         self.applied = if kept == part.len() { self.applied - kept } else { 0 };
 
-        let mut taken = Vec::with_capacity(part.len());
         for (place, number) in part.iter().enumerate() {
-            if !self.fresh.remove(number) && place >= kept {
+            if !self.fresh.remove(*number) && place >= kept {
                 self.is_dirty = true;
             }
-            let Some(entry) = self.entries.remove(number) else { continue };
-            if let Some(shadow) = entry.shadow {
-                self.leave_shadow(*number, shadow);
+            if let Some(facts) = self.forest.entries.facts(*number, past) {
+                show(&facts);
             }
-            taken.push(entry);
+            self.forest.remove(*number);
         }
-        self.move_shadowed_by(part);
-        (kept, taken)
+        for number in self.forest.move_shadowed_by(part, past) {
+            if self.fresh.insert(number) {
+                self.is_dirty = true;
+            }
+        }
+        kept
     }
 
     /// How much of the caller's order would be kept if what has come and moved were sorted in now.
-    pub(super) fn kept(&mut self) -> usize {
+    pub(super) fn kept(&mut self, past: &dyn Past) -> usize {
+        let Self { forest, fresh, sorted, applied, .. } = self;
         if self.first_fresh.is_none() {
-            self.first_fresh = self.fresh.iter().copied().min_by(|a, b| self.compare(*a, *b));
+            self.first_fresh = fresh.iter().reduce(|a, b| match forest.compare(a, b, past) {
+                Ordering::Greater => b,
+                _ => a,
+            });
         }
-        let goes_before = |number: &EntryNumber| {
-            self.first_fresh.is_none_or(|first| self.compare(*number, first) == Ordering::Less)
+        let first_fresh = self.first_fresh;
+        let goes_before = |forest: &mut Forest, number: EntryNumber| {
+            first_fresh.is_none_or(|first| forest.compare(number, first, past) == Ordering::Less)
         };
         if self.is_dirty {
-            let is_settled =
-                |number: &EntryNumber| self.entries.contains_key(number) && !self.fresh.contains(number);
-            let applied = self.sorted.iter().take(self.applied);
-            return applied.take_while(|number| is_settled(number) && goes_before(number)).count();
+            let applied = sorted.iter().take(*applied);
+            let is_settled = |forest: &Forest, number: EntryNumber| {
+                forest.entries.contains(number) && !fresh.contains(number)
+            };
+            return applied
+                .take_while(|number| is_settled(forest, **number) && goes_before(forest, **number))
+                .count();
         }
-        self.sorted.partition_point(goes_before).min(self.applied)
+        sorted.partition_point(|number| goes_before(forest, *number)).min(*applied)
     }
 
     /// Sorts in what has come and moved since the last call.
-    pub(super) fn settle(&mut self) -> Tail<'_> {
+    pub(super) fn settle(&mut self, past: &dyn Past) -> Tail<'_> {
         self.first_fresh = None;
         if self.is_dirty {
             let is_settled =
-                |number: &EntryNumber| self.entries.contains_key(number) && !self.fresh.contains(number);
-            let kept = self.sorted.iter().take(self.applied).take_while(|number| is_settled(number)).count();
-            self.applied = kept;
+                |number: &EntryNumber| self.forest.entries.contains(*number) && !self.fresh.contains(*number);
+            self.applied =
+                self.sorted.iter().take(self.applied).take_while(|number| is_settled(number)).count();
             let sorted = std::mem::take(&mut self.sorted);
             self.sorted = sorted.into_iter().filter(is_settled).collect();
             self.is_dirty = false;
         }
-        let mut fresh: Vec<_> = std::mem::take(&mut self.fresh).into_iter().collect();
-        fresh.sort_by(|a, b| self.compare(*a, *b));
+        let mut fresh: Vec<_> = std::mem::take(&mut self.fresh).iter().collect();
+        fresh.sort_by(|a, b| self.forest.compare(*a, *b, past));
         if let Some(first) = fresh.first() {
-            let place = self.sorted.partition_point(|number| self.compare(*number, *first) == Ordering::Less);
+            let Self { forest, sorted, .. } = self;
+            let place =
+                sorted.partition_point(|number| forest.compare(*number, *first, past) == Ordering::Less);
             let moved = self.sorted.split_off(place);
-            self.merge_behind(moved, fresh);
+            self.merge_behind(moved, fresh, past);
             self.applied = self.applied.min(place);
         }
         let kept = self.applied;
@@ -172,17 +172,20 @@ impl TailOrder {
     }
 
     /// Tells what order the caller has already, after a restart.
-    pub(super) fn assume_applied(&mut self, applied: &[EntryNumber]) {
-        let tail = self.settle();
+    pub(super) fn assume_applied(&mut self, applied: &[EntryNumber], past: &dyn Past) {
+        let tail = self.settle(past);
         let kept = tail.entries.iter().zip(applied).take_while(|(a, b)| a == b).count();
         self.applied = kept;
     }
 
-    /// Appends both, each in order: a search for every fresh entry, the rest moved in bulk.
-    fn merge_behind(&mut self, mut moved: VecDeque<EntryNumber>, fresh: Vec<EntryNumber>) {
+    /// Appends both, each in order. Where one has a long stretch that the other has nothing in, it is moved in bulk; and what is
+    /// looked at goes on from one end to the other.
+    fn merge_behind(&mut self, mut moved: VecDeque<EntryNumber>, fresh: Vec<EntryNumber>, past: &dyn Past) {
         let mut rest: &[EntryNumber] = moved.make_contiguous();
         for next in fresh {
-            let place = rest.partition_point(|number| self.compare(*number, next) == Ordering::Less);
+            let goes_before =
+                |number: &EntryNumber| self.forest.compare(*number, next, past) == Ordering::Less;
+            let place = leading(rest, goes_before);
             let (before, behind) = rest.split_at(place);
             self.sorted.extend(before);
             self.sorted.push_back(next);
@@ -190,89 +193,113 @@ impl TailOrder {
         }
         self.sorted.extend(rest);
     }
+}
 
+impl Forest {
     /// Hangs an entry, whose parents have their places, below its nearest shadow.
-    fn find_shadow(&mut self, number: EntryNumber) {
-        let Some(entry) = self.entries.get(&number) else { return };
-        let key = entry.key;
-        let mut at = entry
-            .parents
-            .iter()
-            .copied()
-            .filter(|parent| self.contains(*parent))
-            .max_by(|a, b| self.compare(*a, *b));
-        let mut depth = 0;
-        while let Some(above) = at.and_then(|at| self.entries.get(&at)) {
-            if above.key > key {
-                depth = above.depth + 1;
-                break;
+    fn find_shadow(&mut self, number: EntryNumber, parents: &[EntryNumber], past: &dyn Past) {
+        let Some(facts) = self.entries.facts(number, past) else { return };
+        let mut at: Option<EntryNumber> = None;
+        for parent in parents {
+            if self.entries.contains(*parent)
+                && at.is_none_or(|last| self.compare(*parent, last, past) != Ordering::Less)
+            {
+                at = Some(*parent);
             }
-            at = above.shadow;
         }
-        if let Some(shadow) = at {
-            self.shadowed.entry(shadow).or_default().insert(number);
-        }
-        if let Some(entry) = self.entries.get_mut(&number) {
-            entry.shadow = at;
-            entry.depth = depth;
+        self.leave_shadow(number);
+        while let Some(above) = at {
+            let Some(above_facts) = self.entries.facts(above, past) else { return };
+            if above_facts.compare(&facts) == Ordering::Greater {
+                let depth = self.depth(above) + 1;
+                self.shadows.insert(number, Shadow { above, depth });
+                self.shadowed.entry(above).or_default().insert(number);
+                return;
+            }
+            at = self.shadow_of(above);
         }
     }
 
-    fn leave_shadow(&mut self, number: EntryNumber, shadow: EntryNumber) {
-        if let Some(others) = self.shadowed.get_mut(&shadow) {
+    fn remove(&mut self, number: EntryNumber) {
+        self.entries.remove(number);
+        self.leave_shadow(number);
+    }
+
+    fn leave_shadow(&mut self, number: EntryNumber) {
+        let Some(Shadow { above, .. }) = self.shadows.remove(&number) else { return };
+        if let Some(others) = self.shadowed.get_mut(&above) {
             others.remove(&number);
             if others.is_empty() {
-                self.shadowed.remove(&shadow);
+                self.shadowed.remove(&above);
             }
         }
     }
 
-    /// Places anew what hung below entries that are gone.
-    fn move_shadowed_by(&mut self, gone: &[EntryNumber]) {
+    /// Places anew what hung below entries that are gone; gives what has moved.
+    fn move_shadowed_by(&mut self, gone: &[EntryNumber], past: &dyn Past) -> Vec<EntryNumber> {
         let mut moved = BTreeSet::new();
-        let mut open: Vec<_> = gone.to_vec();
+        let mut open: Vec<_> = if self.shadowed.is_empty() { Vec::new() } else { gone.to_vec() };
         while let Some(at) = open.pop() {
             for below in self.shadowed.remove(&at).unwrap_or_default() {
+                self.shadows.remove(&below);
                 moved.insert(below);
                 open.push(below);
             }
         }
-        for number in &moved {
-            if self.fresh.insert(*number) {
-                self.is_dirty = true;
-            }
-        }
         // By number: parents come before children, so each finds its last parent in place.
-        for number in moved {
-            self.find_shadow(number);
+        for number in &moved {
+            let parents = self.entries.parents(*number, past);
+            self.find_shadow(*number, &parents, past);
         }
+        moved.into_iter().collect()
     }
 
     /// Compares two entries of the tail by their places.
-    fn compare(&self, a: EntryNumber, b: EntryNumber) -> Ordering {
-        let (Some(mut x), Some(mut y)) = (self.entries.get(&a), self.entries.get(&b)) else {
-            return a.cmp(&b);
-        };
-        let by_depth = x.depth.cmp(&y.depth);
-        while x.depth > y.depth {
+    fn compare(&mut self, a: EntryNumber, b: EntryNumber, past: &dyn Past) -> Ordering {
+        let (mut x, mut y) = (a, b);
+        let by_depth = self.depth(x).cmp(&self.depth(y));
+        while self.depth(x) > self.depth(y) {
             let Some(above) = self.shadow_of(x) else { break };
             x = above;
         }
-        while y.depth > x.depth {
+        while self.depth(y) > self.depth(x) {
             let Some(above) = self.shadow_of(y) else { break };
             y = above;
         }
-        if x.key == y.key {
+        if x == y {
             return by_depth; // one hangs below the other
         }
-        while x.shadow != y.shadow {
+        while self.shadow_of(x) != self.shadow_of(y) {
             let (Some(above_x), Some(above_y)) = (self.shadow_of(x), self.shadow_of(y)) else { break };
             (x, y) = (above_x, above_y);
         }
-        x.key.cmp(&y.key)
+        match (self.entries.facts(x, past), self.entries.facts(y, past)) {
+            (Some(x), Some(y)) => x.compare(&y),
+            _ => a.cmp(&b),
+        }
     }
 
-    fn shadow_of(&self, entry: &TailEntry) -> Option<&TailEntry> {
-        entry.shadow.and_then(|shadow| self.entries.get(&shadow))
+    fn depth(&self, number: EntryNumber) -> usize {
+        if self.shadows.is_empty() { 0 } else { self.shadows.get(&number).map_or(0, |shadow| shadow.depth) }
     }
+
+    fn shadow_of(&self, number: EntryNumber) -> Option<EntryNumber> {
+        if self.shadows.is_empty() { None } else { self.shadows.get(&number).map(|shadow| shadow.above) }
+    }
+}
+
+/// How many of `numbers`, from the first, `goes_before` holds for, which it does up to some place and not beyond: found near the
+/// beginning in few steps, and further on in more.
+fn leading(numbers: &[EntryNumber], mut goes_before: impl FnMut(&EntryNumber) -> bool) -> usize {
+    let (mut before, mut step) = (0, 1);
+    while let Some(number) = numbers.get(before + step - 1) {
+        if !goes_before(number) {
+            let end = before + step - 1;
+            let between = numbers.get(before..end).unwrap_or_default();
+            return before + between.partition_point(goes_before);
+        }
+        before += step;
+        step *= 2;
+    }
+    before + numbers.get(before..).unwrap_or_default().partition_point(goes_before)
 }

@@ -76,7 +76,7 @@ impl Linearizer {
         for (node, standing) in tail {
             linearizer.add(&node, &standing, past)?;
         }
-        linearizer.tail.assume_applied(applied);
+        linearizer.tail.assume_applied(applied, past);
         Ok(linearizer)
     }
 

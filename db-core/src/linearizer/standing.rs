@@ -10,7 +10,7 @@
 use crate::bytes::{Malformed, Reader};
 pub(super) use crate::bytes::{put_varint, take_varint};
 
-use super::EntryNumber;
+use super::{EntryNumber, Facts};
 
 /// The standing of an entry: see [`crate::linearizer::Linearizer::check`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,8 +37,12 @@ pub trait Past {
     /// The standing that [`crate::linearizer::Linearizer::check`] gave for the entry, `None` if there is no such entry.
     fn standing(&self, number: EntryNumber) -> Option<Standing>;
 
-    /// The entry's parents and its `prev`; empty if there is no such entry. Asked for only where an indexer's log is forked.
+    /// The entry's parents and its `prev`; empty if there is no such entry. Asked for where an indexer's log is forked, and of
+    /// entries of a long tail.
     fn parents(&self, number: EntryNumber) -> Vec<EntryNumber>;
+
+    /// What else the order asks again of an entry of a long tail; none if there is no such entry.
+    fn facts(&self, number: EntryNumber) -> Option<Facts>;
 }
 
 impl Standing {

@@ -20,8 +20,8 @@ const LOOKAHEAD_ENTRIES: usize = 256;
 pub(super) fn page(database: &Database, range: &LogRange) -> Result<LogPage> {
     let transaction = database.begin_read()?;
     let order = OrderSnapshot::open(&transaction)?;
-    let state = storage::engine_state_snapshot(&transaction)?.ok_or_else(no_view)?;
-    let (confirmed, linearizer) = read_confirmed(&state)?;
+    let (state, snapshot) = storage::engine_state_snapshot(&transaction)?.ok_or_else(no_view)?;
+    let (confirmed, linearizer) = read_confirmed(&state, &snapshot)?;
     let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
     let log = LogSnapshot::open(&transaction, database.id())?;
 

@@ -4,6 +4,7 @@
 
 mod clocks;
 mod logs;
+mod sets;
 mod tables;
 
 pub(crate) use clocks::LogPlace;
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::ids::DatabaseKey;
 
 /// The version of the stored format; a program refuses files of a later one.
-const FORMAT_VERSION: u16 = 4;
+const FORMAT_VERSION: u16 = 5;
 
 /// What a file says of itself: whose database it is.
 #[derive(Debug, Clone)]
@@ -99,7 +100,7 @@ mod tests {
             let refused = decode_identity(&bytes).unwrap_err();
             assert_eq!(
                 refused.message(),
-                format!("stored format of another version: found={version} known=4")
+                format!("stored format of another version: found={version} known=5")
             );
         }
     }

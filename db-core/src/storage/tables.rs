@@ -1,7 +1,7 @@
 //! The tables of a database file and the plain access to them. The logs and what entries know of them have files of their own.
 //!
 //! ```text
-//! meta       name                     -> bytes       identity, linearizer, heads, positions
+//! meta       name                     -> bytes       identity, engine, linearizer
 //! headers    entry number             -> record      hash, signature, standing, header (see `logs`)
 //! payloads   entry number             -> payload
 //! hashes     entry hash               -> entry number
@@ -9,13 +9,11 @@
 //! tips       writer, number           -> length, hash
 //! order      position                 -> entry number
 //! named      writer                   -> nothing     who stands in a stored change of members, in force or not
-//! unordered  entry number             -> nothing     stored, not yet ordered and applied
+//! (sets)     entry number             -> nothing     see `sets`
 //! undo       entry number, part       -> what the part of the entry overwrote, for the tail only
 //! overwritten  key of the view, position -> what stood there before the entry of the tail at this position
 //! view       key                      -> value
 //! ```
-
-use std::collections::BTreeSet;
 
 use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError,
@@ -23,6 +21,7 @@ use redb::{
 };
 
 use super::clocks::Clocks;
+use super::sets::{Sets, UNORDERED};
 use crate::error::Result;
 use crate::ids::{EntryHash, WriterKey};
 use crate::view::confirmed::{self, OverwrittenKey, OverwrittenTable};
@@ -39,7 +38,6 @@ pub(super) const HASHES: TableDefinition<'_, [u8; 32], u64> = TableDefinition::n
 pub(super) const LOGS: TableDefinition<'_, WriterSeq, ()> = TableDefinition::new("logs");
 pub(super) const TIPS: TableDefinition<'_, WriterNumber, (u64, [u8; 32])> = TableDefinition::new("tips");
 const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
-const UNORDERED: TableDefinition<'_, u64, ()> = TableDefinition::new("unordered");
 const NAMED: TableDefinition<'_, [u8; 32], ()> = TableDefinition::new("named");
 const UNDO: TableDefinition<'_, (u64, u32), &'static [u8]> = TableDefinition::new("undo");
 const OVERWRITTEN: TableDefinition<'_, OverwrittenKey, &'static [u8]> = TableDefinition::new("overwritten");
@@ -47,8 +45,9 @@ const VIEW: TableDefinition<'_, &'static [u8], &'static [u8]> = TableDefinition:
 
 /// Under which name of `meta` the database's identity stands.
 pub(super) const IDENTITY: &str = "identity";
-/// Under which name of `meta` the engine's state stands.
+/// Under which names of `meta` the engine's state and that of its linearizer stand.
 const ENGINE: &str = "engine";
+const LINEARIZER: &str = "linearizer";
 /// Under which name of `meta` the end of our own log stands that a peer has shown and that is not here.
 const MISSING_HEAD: &str = "missing head";
 
@@ -62,7 +61,7 @@ pub(crate) struct Tables<'txn> {
     pub(super) tips: Table<'txn, WriterNumber, (u64, [u8; 32])>,
     order: Table<'txn, u64, u64>,
     named: Table<'txn, [u8; 32], ()>,
-    unordered: Table<'txn, u64, ()>,
+    pub(crate) sets: Sets<'txn>,
     pub(crate) clocks: Clocks<'txn>,
     pub(crate) undo: UndoTable<'txn>,
     overwritten: OverwrittenTable<'txn>,
@@ -80,7 +79,7 @@ impl<'txn> Tables<'txn> {
             tips: transaction.open_table(TIPS)?,
             order: transaction.open_table(ORDER)?,
             named: transaction.open_table(NAMED)?,
-            unordered: transaction.open_table(UNORDERED)?,
+            sets: Sets::open(transaction)?,
             clocks: Clocks::open(transaction)?,
             undo: transaction.open_table(UNDO)?,
             overwritten: transaction.open_table(OVERWRITTEN)?,
@@ -101,6 +100,16 @@ impl<'txn> Tables<'txn> {
     /// The engine's state as it was last kept.
     pub(crate) fn engine_state(&self) -> Result<Option<Vec<u8>>> {
         Ok(self.meta.get(ENGINE)?.map(|state| state.value().to_vec()))
+    }
+
+    /// Keeps the linearizer's state.
+    pub(crate) fn put_linearizer(&mut self, snapshot: &[u8]) -> Result<()> {
+        self.put_meta(LINEARIZER, snapshot)
+    }
+
+    /// The linearizer's state as it was last kept.
+    pub(crate) fn linearizer(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.meta.get(LINEARIZER)?.map(|snapshot| snapshot.value().to_vec()))
     }
 
     /// Keeps the end of our own log that a peer has shown and that is not here.
@@ -141,21 +150,6 @@ impl<'txn> Tables<'txn> {
 
     pub(crate) fn is_named(&self, writer: &WriterKey) -> Result<bool> {
         Ok(self.named.get(writer.as_bytes())?.is_some())
-    }
-
-    /// The entries that are stored and not yet ordered.
-    pub(crate) fn unordered(&self) -> Result<BTreeSet<u64>> {
-        self.unordered.iter()?.map(|item| Ok(item?.0.value())).collect()
-    }
-
-    pub(crate) fn put_unordered(&mut self, number: u64) -> Result<()> {
-        self.unordered.insert(number, ())?;
-        Ok(())
-    }
-
-    pub(crate) fn remove_unordered(&mut self, number: u64) -> Result<()> {
-        self.unordered.remove(number)?;
-        Ok(())
     }
 
     /// Forgets everything that follows from the logs.
@@ -227,9 +221,9 @@ pub(crate) fn order_snapshot(transaction: &ReadTransaction, from: u64, to: u64) 
     order.range::<u64>(from..to)?.map(|item| Ok(item?.1.value())).collect()
 }
 
-/// The engine's state as it was last kept.
-pub(crate) fn engine_state_snapshot(transaction: &ReadTransaction) -> Result<Option<Vec<u8>>> {
-    read_meta(transaction, ENGINE)
+/// The engine's state and that of its linearizer as they were last kept.
+pub(crate) fn engine_state_snapshot(transaction: &ReadTransaction) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    Ok(read_meta(transaction, ENGINE)?.zip(read_meta(transaction, LINEARIZER)?))
 }
 
 /// The order as it is applied, and behind it what is not yet ordered, as a read transaction sees them.

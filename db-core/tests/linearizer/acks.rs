@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use db_core::EntryHash;
-use db_core::linearizer::{EntryNumber, Linearizer, Node, Past, Standing};
+use db_core::linearizer::{EntryNumber, Facts, Linearizer, Node, Past, Standing};
 
 use super::model::writer;
 
@@ -108,7 +108,7 @@ impl Graph {
             past[me] -= 1;
             let parents =
                 (0..3).filter_map(|i| log.numbers.get(&(i, past[i].checked_sub(1)?)).copied()).collect();
-            let number = EntryNumber(log.standings.len() as u64);
+            let number = EntryNumber(log.nodes.len() as u64);
             let node = Node {
                 number,
                 hash: EntryHash::from_bytes([number.0 as u8; 32]),
@@ -123,11 +123,11 @@ impl Graph {
             };
             let standing = linearizer.check(&node, &log).expect("what the rule gives is legal");
             linearizer.add(&node, &standing, &log).unwrap();
-            while linearizer.next_part().is_some() {
+            log.numbers.insert((me, done[me]), number);
+            log.nodes.push((node, standing));
+            while linearizer.next_part(&log).is_some() {
                 linearizer.finish_part(&[], &log).unwrap();
             }
-            log.numbers.insert((me, done[me]), number);
-            log.standings.push(standing);
             done[me] += 1;
         }
         assert_eq!(done, self.top());
@@ -146,17 +146,21 @@ struct Outlook {
 
 #[derive(Default)]
 struct Log {
-    standings: Vec<Standing>,
+    nodes: Vec<(Node, Standing)>,
     numbers: BTreeMap<(usize, usize), EntryNumber>,
 }
 
 impl Past for Log {
     fn standing(&self, number: EntryNumber) -> Option<Standing> {
-        self.standings.get(number.0 as usize).cloned()
+        self.nodes.get(number.0 as usize).map(|(_, standing)| standing.clone())
     }
 
-    fn parents(&self, _: EntryNumber) -> Vec<EntryNumber> {
-        unreachable!("nobody forks here")
+    fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
+        self.nodes.get(number.0 as usize).map(|(node, _)| node.parents.clone()).unwrap_or_default()
+    }
+
+    fn facts(&self, number: EntryNumber) -> Option<Facts> {
+        self.nodes.get(number.0 as usize).map(|(node, standing)| Facts::of(node, standing))
     }
 }
 

@@ -158,7 +158,7 @@ fn damaged_snapshots_are_refused_without_panic() {
             flipped[cut] ^= 1 << bit;
             // Keys and hashes may be anything; whatever is read can be used.
             if let Ok(mut read) = Linearizer::restore(&flipped, [], &[], &bench.replica.stored) {
-                while read.next_part().is_some() {
+                while read.next_part(&bench.replica.stored).is_some() {
                     read.finish_part(&[], &bench.replica.stored).unwrap();
                 }
                 read.next_position(&writer(0), &BTreeSet::new());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use db_core::WriterKey;
 use db_core::linearizer::{
-    ConfirmationBroken, EntryNumber, IllegalEntry, Linearizer, Node, Part, Past, Standing,
+    ConfirmationBroken, EntryNumber, Facts, IllegalEntry, Linearizer, Node, Part, Past, Standing,
 };
 
 use super::model::{Outcome, Set, World, members, sorted};
@@ -37,6 +37,10 @@ impl Past for Stored {
 
     fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
         self.nodes.get(number.0 as usize).map(|(node, _)| node.parents.clone()).unwrap_or_default()
+    }
+
+    fn facts(&self, number: EntryNumber) -> Option<Facts> {
+        self.nodes.get(number.0 as usize).map(|(node, standing)| Facts::of(node, standing))
     }
 }
 
@@ -94,12 +98,12 @@ impl Replica {
 
     fn drain(&mut self, world: &World) -> Result<(), ConfirmationBroken> {
         while self.linearizer.has_part() {
-            let part = self.linearizer.next_part().expect("a part was announced");
+            let part = self.linearizer.next_part(&self.stored).expect("a part was announced");
             self.apply(world, &part);
             self.linearizer.finish_part(&self.indexers, &self.stored)?;
             self.snapshot = self.linearizer.snapshot();
         }
-        assert!(self.linearizer.next_part().is_none());
+        assert!(self.linearizer.next_part(&self.stored).is_none());
         Ok(())
     }
 
@@ -139,15 +143,15 @@ impl Replica {
         self.linearizer = Linearizer::restore(&self.snapshot, tail.cloned(), &self.applied, &self.stored)
             .expect("just written");
         assert!(!self.linearizer.has_part());
-        let tail = self.linearizer.tail();
+        let tail = self.linearizer.tail(&self.stored);
         let common = tail.entries.iter().zip(&self.applied).take_while(|(a, b)| a == b).count();
         assert_eq!(tail.kept, common);
         self.applied = tail.entries.to_vec();
     }
 
     pub(crate) fn outcome(&mut self) -> Outcome {
-        let announced = self.linearizer.tail_kept();
-        let tail = self.linearizer.tail();
+        let announced = self.linearizer.tail_kept(&self.stored);
+        let tail = self.linearizer.tail(&self.stored);
         assert_eq!(tail.kept, announced);
         assert_eq!(tail.entries[..tail.kept], self.applied[..tail.kept]);
         self.applied = tail.entries.to_vec();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use db_core::linearizer::{Ballot, EntryNumber, Linearizer, Node, Past, Standing, Voter};
+use db_core::linearizer::{Ballot, EntryNumber, Facts, Linearizer, Node, Past, Standing, Voter};
 use db_core::{EntryHash, WriterKey};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -33,6 +33,7 @@ struct Peer {
 struct Log {
     /// By number: which entry, and its standing.
     held: Vec<(usize, Standing)>,
+    nodes: Vec<Node>,
     numbers: BTreeMap<usize, EntryNumber>,
 }
 
@@ -41,8 +42,13 @@ impl Past for Log {
         self.held.get(number.0 as usize).map(|(_, standing)| standing.clone())
     }
 
-    fn parents(&self, _: EntryNumber) -> Vec<EntryNumber> {
-        unreachable!("nobody forks here")
+    fn parents(&self, number: EntryNumber) -> Vec<EntryNumber> {
+        self.nodes.get(number.0 as usize).map(|node| node.parents.clone()).unwrap_or_default()
+    }
+
+    fn facts(&self, number: EntryNumber) -> Option<Facts> {
+        let (at, node) = (number.0 as usize, self.nodes.get(number.0 as usize)?);
+        self.held.get(at).map(|(_, standing)| Facts::of(node, standing))
     }
 }
 
@@ -111,9 +117,10 @@ impl Network {
         peer.linearizer.add(&node, &standing, &peer.log).unwrap();
         peer.log.numbers.insert(id, number);
         peer.log.held.push((id, standing));
+        peer.log.nodes.push(node);
         peer.heads.retain(|head| !entry.parents.contains(head));
         peer.heads.insert(id);
-        while let Some(part) = peer.linearizer.next_part() {
+        while let Some(part) = peer.linearizer.next_part(&peer.log) {
             let writes = part.entries.iter().filter(|n| !self.entries[peer.log.held[n.0 as usize].0].is_ack);
             peer.writes_confirmed += writes.count();
             peer.anchors.insert(part.anchor);
@@ -340,7 +347,7 @@ fn anchors_are_told_from_what_is_stored_of_the_order() {
         for peer in &mut network.peers {
             let told = Linearizer::without_tail(&peer.linearizer.snapshot()).unwrap();
             let order: Vec<EntryNumber> =
-                peer.confirmed.iter().chain(peer.linearizer.tail().entries).copied().collect();
+                peer.confirmed.iter().chain(peer.linearizer.tail(&peer.log).entries).copied().collect();
             let voters: Vec<Voter> = order
                 .iter()
                 .map(|number| {

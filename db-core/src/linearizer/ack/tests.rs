@@ -140,6 +140,10 @@ fn an_ack_is_wanted_only_of_an_indexer_and_only_while_something_but_acks_is_not_
         fn parents(&self, _: EntryNumber) -> Vec<EntryNumber> {
             Vec::new()
         }
+
+        fn facts(&self, _: EntryNumber) -> Option<super::super::Facts> {
+            None
+        }
     }
     let mut linearizer = Linearizer::new((0..3).map(writer).collect());
     let nobody = BTreeSet::new();
