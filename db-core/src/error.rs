@@ -21,7 +21,11 @@ pub struct Error {
     source: Option<Box<dyn StdError + Send + Sync>>,
     write_failures: Vec<WriteFailure>,
     partial_result: Option<Box<BulkWriteResult>>,
+    is_transient: bool,
 }
+
+/// The label of errors after which a transaction may succeed if it is made again: see [`Error::contains_label`].
+pub const TRANSIENT_TRANSACTION_ERROR: &str = "TransientTransactionError";
 
 /// One document of a bulk write that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub enum ErrorKind {
     Data,
     /// A fault of this program: report it.
     Internal,
+    /// The closure of a transaction gave up, for a reason of its own: see [`Error::aborted`].
+    Aborted,
 }
 
 /// The result of a call.
@@ -79,6 +85,7 @@ impl Error {
             source: None,
             write_failures: Vec::new(),
             partial_result: None,
+            is_transient: false,
         }
     }
 
@@ -116,6 +123,20 @@ impl Error {
 
     pub(crate) fn with_partial_result(self, result: BulkWriteResult) -> Self {
         Self { partial_result: Some(Box::new(result)), ..self }
+    }
+
+    pub(crate) fn into_transient(self) -> Self {
+        Self { is_transient: true, ..self }
+    }
+
+    /// An error of the caller's own, with which the closure of a transaction gives up; the transaction is aborted.
+    pub fn aborted(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Aborted, message)
+    }
+
+    /// Whether the error has a label, as MongoDB's drivers ask; there is [`TRANSIENT_TRANSACTION_ERROR`] alone.
+    pub fn contains_label(&self, label: &str) -> bool {
+        self.is_transient && label == TRANSIENT_TRANSACTION_ERROR
     }
 
     /// Of a bulk write that failed in part: what was done.
@@ -184,6 +205,7 @@ impl From<QueryError> for Error {
             source: None,
             write_failures: Vec::new(),
             partial_result: None,
+            is_transient: false,
         }
     }
 }

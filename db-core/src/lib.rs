@@ -29,6 +29,7 @@ mod store;
 pub mod swarm;
 mod sync;
 mod ticket;
+mod transaction;
 mod view;
 mod write;
 
@@ -49,7 +50,7 @@ pub use driver::{
 };
 pub use engine::Resolution;
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
-pub use error::{Error, ErrorKind, Result, WriteFailure};
+pub use error::{Error, ErrorKind, Result, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 pub use log::{LogPage, LogRange, LoggedEntry, LoggedOperation, Place, RejectedOperation};
 pub use log_reader::{LogReader, StoredRun, Tip};
@@ -61,5 +62,6 @@ pub use sync::{
     CloseReason, FRAME_BYTES_MAX, Session, SessionConfig, SessionOutput, SessionStats, frame_bytes_max,
 };
 pub use ticket::{TICKET_ADDRESSES_MAX, TICKET_NAME_BYTES_MAX, TICKET_TEXT_MAX, Ticket, TicketError};
+pub use transaction::{MajorityTransaction, RunTransaction, Transaction, TransactionOptions};
 pub use view::policy::{ConflictPolicy, DeletePolicy, PathPolicy};
 pub use write::{MajorityWrite, Write};

@@ -39,6 +39,17 @@ pub const ENTRY_WORK_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// goes by what is stored, not by what the entry says, so they are counted and not weighed.
 pub const ENTRY_SCANS_MAX: u32 = 256;
 
+/// Format: how many searches beyond look-ups by `_id` a transaction may have made. Each costs up to a pass over its
+/// collection, whatever it finds.
+pub const TRANSACTION_SEARCHES_MAX: u32 = 256;
+
+/// Format: how many documents those searches may have found together.
+pub const TRANSACTION_FOUND_MAX: u64 = 100_000;
+
+/// How many bytes of documents and index entries a transaction may change before it is committed, and how many its finds
+/// may give at once.
+pub const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Format: of how many paths of a document it is remembered who assigned them last.
 pub const HISTORY_PATHS_MAX: usize = 64;
 

@@ -15,12 +15,15 @@ use crate::engine::{DeleteRequest, Reply, Request, UpdateRequest};
 use crate::error::{Error, Result};
 use crate::query::{self, Explanation, FindOptions, Purpose};
 use crate::receipt::{Acknowledged, Receipt};
+use crate::transaction::Transaction;
 
 /// A write that does nothing until it is awaited, or run with [`Write::run`]. When either returns, the write is durable on
 /// this device.
 #[must_use = "a write does nothing until it is awaited or run"]
 pub struct Write<T> {
     database: Database,
+    /// The transaction that it is made in.
+    within: Option<Transaction>,
     request: Result<Request>,
     finish: Box<dyn FnOnce(Reply) -> Result<T> + Send>,
 }
@@ -31,7 +34,12 @@ impl<T> Write<T> {
         request: Result<Request>,
         finish: impl FnOnce(Reply) -> Result<T> + Send + 'static,
     ) -> Self {
-        Self { database, request, finish: Box::new(finish) }
+        Self { database, within: None, request, finish: Box::new(finish) }
+    }
+
+    /// The same write, made in a transaction.
+    pub(crate) fn within(self, transaction: Option<Transaction>) -> Self {
+        Self { within: transaction, ..self }
     }
 
     /// Changes the call before it is made.
@@ -47,26 +55,34 @@ impl<T> Write<T> {
     /// The same write, giving its receipt as well: with it the caller can follow what becomes of the write.
     ///
     /// A call that fails in part (an ordered insert that meets a duplicate) gives its error and no receipt; what of it was
-    /// logged is listed by [`Database::receipts`].
+    /// logged is listed by [`Database::receipts`]. Of a write made in a transaction the receipt names no entry: the
+    /// transaction's does.
     pub fn with_receipt(self) -> Write<(T, Receipt)>
     where
         T: 'static,
     {
-        let Self { database, request, finish } = self;
+        let Self { database, within, request, finish } = self;
         let of = database.clone();
-        Write::new(database, request, move |reply| {
+        let write = Write::new(database, request, move |reply| {
             let receipt = Receipt::new(of, reply.entry);
             Ok((finish(reply)?, receipt))
-        })
+        });
+        write.within(within)
     }
 
     /// The same write with MongoDB's write concern `majority`: it is durable on this device as ever, and then waited for
     /// until a majority of the indexers has confirmed its place, but no longer than `timeout` if there is one. That it was
     /// not confirmed in time is no error: the write stands, and is confirmed when indexers are met.
-    pub fn majority(self, timeout: Option<Duration>) -> MajorityWrite<T>
+    ///
+    /// A write made in a transaction has no concern of its own: it fails with `InvalidOptions` (72).
+    pub fn majority(mut self, timeout: Option<Duration>) -> MajorityWrite<T>
     where
         T: 'static,
     {
+        if self.within.is_some() {
+            let message = "a write concern is for the whole transaction";
+            self.request = Err(Error::invalid(message).with_code(72));
+        }
         MajorityWrite { write: self.with_receipt(), timeout }
     }
 
@@ -78,9 +94,30 @@ impl<T> Write<T> {
     /// # Panics
     /// Within async code: await the write there.
     pub fn run(self) -> Result<T> {
+        if self.is_done_here() {
+            return self.done_here();
+        }
         let (command, reply) = command(self.request?);
         self.database.commands().blocking_send(command).map_err(|_| closed())?;
         (self.finish)(reply.blocking_recv().map_err(|_| closed())??)
+    }
+
+    /// Whether the database's thread has nothing to do with it.
+    fn is_done_here(&self) -> bool {
+        self.within.is_some() || self.request.as_ref().is_ok_and(Request::is_nothing)
+    }
+
+    fn done_here(self) -> Result<T> {
+        let Self { within, request, finish, .. } = self;
+        let Some(transaction) = within else {
+            request?;
+            return finish(Reply::default());
+        };
+        // Whatever a write of a transaction fails for ends the transaction.
+        request
+            .and_then(|request| transaction.write(request))
+            .and_then(finish)
+            .inspect_err(|_| transaction.abort())
     }
 }
 
@@ -105,7 +142,10 @@ impl<T> Write<T> {
     fn explained(self, executes: bool) -> Result<Document> {
         let request = self.request?;
         let Some(name) = request.collection().map(str::to_owned) else { return Err(not_explained()) };
-        let collection = self.database.collection::<Document>(&name);
+        let mut collection = self.database.collection::<Document>(&name);
+        if let Some(transaction) = self.within {
+            collection = collection.within(transaction);
+        }
         let opened = collection.open()?;
         let collation = opened.as_ref().and_then(|(_, meta)| meta.options.collation.as_deref());
         let (find, purpose) = finding(request, collation)?;
@@ -183,7 +223,10 @@ impl<T: 'static> IntoFuture for Write<T> {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { database, request, finish } = self;
+        if self.is_done_here() {
+            return Box::pin(async move { self.done_here() });
+        }
+        let Self { database, request, finish, .. } = self;
         Box::pin(async move {
             let (command, reply) = command(request?);
             database.commands().send(command).await.map_err(|_| closed())?;

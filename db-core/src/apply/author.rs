@@ -16,6 +16,8 @@ pub(crate) struct Author<'a> {
     operation: usize,
     /// None at the origin: there everything that is stored has been seen.
     known: Option<Known<'a>>,
+    /// Whether what is applied now takes effect by its place alone, as if its author had seen all before it.
+    by_place: bool,
     cache: BTreeMap<WriterKey, u64>,
 }
 
@@ -23,7 +25,7 @@ impl<'a> Author<'a> {
     /// The author of a call that is tried before it is logged.
     pub(crate) fn at_origin(stamp: Stamp) -> Self {
         let entry = EntryHash::from_bytes([0; 32]);
-        Self { stamp, entry, operation: 0, known: None, cache: BTreeMap::new() }
+        Self { stamp, entry, operation: 0, known: None, by_place: false, cache: BTreeMap::new() }
     }
 
     /// The author of an entry that is applied at its place.
@@ -46,12 +48,17 @@ impl<'a> Author<'a> {
 
     /// Whether nothing can be concurrent.
     pub(super) fn sees_everything(&self) -> bool {
-        self.known.is_none()
+        self.known.is_none() || self.by_place
+    }
+
+    /// Whether what is applied from now on takes effect by its place alone: a transaction does.
+    pub(super) fn set_by_place(&mut self, by_place: bool) {
+        self.by_place = by_place;
     }
 
     /// Whether an entry is in the past of the one being applied, or is that one.
     pub(super) fn sees(&mut self, other: &Stamp) -> Result<bool> {
-        let Some(known) = self.known else { return Ok(true) };
+        let Some(known) = self.known.filter(|_| !self.by_place) else { return Ok(true) };
         if other.writer == self.stamp.writer && other.seq <= self.stamp.seq {
             return Ok(true);
         }

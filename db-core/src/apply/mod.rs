@@ -10,6 +10,7 @@ mod conflicts;
 mod edits;
 pub(crate) mod expiry;
 mod settle;
+mod transaction;
 mod writes;
 
 pub(crate) use author::Author;
@@ -184,6 +185,7 @@ impl Applier<'_> {
                 self.change_collection(view, collection, change, mode)
             }
             Operation::Dismiss { collection, ids } => self.dismiss(view, collection, ids, mode),
+            Operation::Transaction { steps } => self.transaction(view, writer, steps, mode),
             Operation::CreateCollection { collection, options } => {
                 self.create_collection(view, collection, options, mode)
             }

@@ -238,7 +238,7 @@ fn compile_guard(guard: &RawDocument) -> Result<Filter, QueryError> {
     if guard.is_replayable() { Ok(guard) } else { Err(not_replayable()) }
 }
 
-fn not_replayable() -> QueryError {
+pub(super) fn not_replayable() -> QueryError {
     QueryError::bad_value("a logged filter or update that versions of the program may answer differently")
 }
 

@@ -132,7 +132,7 @@ impl<T> Collection<T> {
         let options =
             catalog::CollectionOptions { conflicts: policy.clone(), ..catalog::CollectionOptions::default() };
         let (collection, change) = (self.name.clone(), options.to_document());
-        self.database.write(Ok(Request::ChangeCollection { collection, change }), |_| Ok(()))
+        self.write(Ok(Request::ChangeCollection { collection, change }), |_| Ok(()))
     }
 
     /// Changes an index that is there: MongoDB's `collMod` with `index`.
@@ -142,6 +142,6 @@ impl<T> Collection<T> {
     pub fn change_index(&self, name: impl Into<String>, change: &IndexChange) -> Write<()> {
         let (collection, name) = (self.name.clone(), name.into());
         let request = change.to_document().map(|change| Request::ChangeIndex { collection, name, change });
-        self.database.write(request, |_| Ok(()))
+        self.write(request, |_| Ok(()))
     }
 }

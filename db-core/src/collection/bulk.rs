@@ -107,7 +107,7 @@ impl<T> Collection<T> {
             Err(_) => Ok(BTreeMap::new()),
         };
         let request = parts.map(|parts| Request::Bulk { parts, ordered: true });
-        self.database.write(request, move |reply| finish(&reply, inserted?))
+        self.write(request, move |reply| finish(&reply, inserted?))
     }
 }
 

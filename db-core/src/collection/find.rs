@@ -12,6 +12,7 @@ use super::Collection;
 use super::documents::{ToRawDocument, checked, not_bson};
 use super::reading::{ReadOptions, takes_read_options};
 use crate::error::Result;
+use crate::query::witness::Aspect;
 use crate::query::{self, Execution, Explanation, FindOptions, Hint, Purpose};
 use crate::view::ViewSnapshot;
 use crate::view::catalog::CollectionMeta;
@@ -53,7 +54,7 @@ pub(crate) fn here_and_now() -> QueryContext {
 }
 
 /// A snapshot and a collection in it, if it exists.
-type Opened = Option<(ViewSnapshot, Arc<CollectionMeta>)>;
+pub(crate) type Opened = Option<(ViewSnapshot, Arc<CollectionMeta>)>;
 
 /// A find that does nothing until it is run.
 #[must_use = "a find does nothing until it is run"]
@@ -109,6 +110,11 @@ impl<T> Find<T> {
     /// # Errors
     /// As for [`Find::run`].
     pub fn run_raw(self) -> Result<RawCursor> {
+        if let Some(transaction) = self.collection.within.clone() {
+            let name = self.collection.name.clone();
+            let (_, options) = self.begin()?;
+            return transaction.find(&name, &options);
+        }
         let (opened, options) = self.begin()?;
         let compiled = options.compile(opened.as_ref().map(|(_, meta)| &**meta))?;
         Ok(match opened {
@@ -204,6 +210,11 @@ impl<T> FindOne<T> {
 pub struct Count<T>(Find<T>);
 
 impl<T> Count<T> {
+    /// Of all documents.
+    pub(super) fn all(collection: Collection<T>) -> Self {
+        Self(Find { collection, asked: Ok(FindOptions::default()), options: ReadOptions::default() })
+    }
+
     /// Without the first `skip`.
     pub fn skip(self, skip: u64) -> Self {
         Self(self.0.skip(skip))
@@ -219,7 +230,11 @@ impl<T> Count<T> {
     /// # Errors
     /// As for [`Find::run`].
     pub fn run(self) -> Result<u64> {
+        let collection = self.0.collection.clone();
         let (opened, options) = self.0.begin()?;
+        if let Some(transaction) = &collection.within {
+            transaction.note(&collection.name, &opened, &options, Aspect::Count)?;
+        }
         match opened {
             Some((view, meta)) => query::count(view, &meta, &options),
             None => query::check(&options).map(|()| 0),
@@ -257,7 +272,11 @@ impl<T> Distinct<T> {
     /// As for [`Find::run`]; for values that together are too large.
     pub fn run(self) -> Result<Vec<Bson>> {
         let values = db_index::Distinct::new(&self.field)?;
+        let collection = self.find.collection.clone();
         let (opened, options) = self.find.begin()?;
+        if let Some(transaction) = &collection.within {
+            transaction.note(&collection.name, &opened, &options, Aspect::Documents)?;
+        }
         let mut values = values.by(options.context.collation.as_ref());
         let compiled = options.compile(opened.as_ref().map(|(_, meta)| &**meta))?;
         if let Some((view, meta)) = opened {
@@ -313,7 +332,7 @@ pub struct RawCursor {
 }
 
 impl RawCursor {
-    pub(super) fn new(documents: impl Iterator<Item = Result<RawDocumentBuf>> + Send + 'static) -> Self {
+    pub(crate) fn new(documents: impl Iterator<Item = Result<RawDocumentBuf>> + Send + 'static) -> Self {
         Self { documents: Box::new(documents) }
     }
 

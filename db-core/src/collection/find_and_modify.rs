@@ -48,7 +48,7 @@ impl<T: DeserializeOwned> Collection<T> {
 
     fn showing(&self, model: WriteModel) -> Write<Option<T>> {
         let model = model.with(|request| returning(request).map(|_| ()));
-        self.database.write(model.on(&self.name), |reply| {
+        self.write(model.on(&self.name), |reply| {
             let Some(document) = reply.document else { return Ok(None) };
             bson::deserialize_from_slice(document.as_bytes()).map(Some).map_err(not_bson)
         })

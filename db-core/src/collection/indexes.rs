@@ -163,7 +163,7 @@ impl<T> Collection<T> {
         let definition = index.into().to_definition();
         let name = definition.as_ref().map(|definition| definition.name().to_owned()).unwrap_or_default();
         let request = definition.map(|definition| self.creation(vec![definition.to_document()]));
-        self.database.write(request, move |_| Ok(name))
+        self.write(request, move |_| Ok(name))
     }
 
     /// Creates indexes as one entry of the log; gives their names.
@@ -176,7 +176,7 @@ impl<T> Collection<T> {
         };
         let request = definitions
             .map(|definitions| self.creation(definitions.iter().map(IndexDefinition::to_document).collect()));
-        self.database.write(request, move |_| Ok(names))
+        self.write(request, move |_| Ok(names))
     }
 
     /// Drops the index with this name.
@@ -189,7 +189,7 @@ impl<T> Collection<T> {
         } else {
             Ok(Request::DropIndex { collection: self.name.clone(), name })
         };
-        self.database.write(request, |_| Ok(()))
+        self.write(request, |_| Ok(()))
     }
 
     /// Drops the index with these keys, however the numbers in them are written.
@@ -199,7 +199,7 @@ impl<T> Collection<T> {
     pub fn drop_index_by_keys(&self, keys: impl ToRawDocument) -> Write<()> {
         match self.name_of_keys(keys) {
             Ok(name) => self.drop_index(name),
-            Err(error) => self.database.write(Err(error), |_| Ok(())),
+            Err(error) => self.write(Err(error), |_| Ok(())),
         }
     }
 
@@ -208,7 +208,7 @@ impl<T> Collection<T> {
     /// It fails with `NamespaceNotFound` (26) if the collection does not exist.
     pub fn drop_indexes(&self) -> Write<()> {
         let request = Request::DropIndexes { collection: self.name.clone() };
-        self.database.write(Ok(request), |_| Ok(()))
+        self.write(Ok(request), |_| Ok(()))
     }
 
     /// The indexes, the one on `_id` first; none if the collection does not exist.

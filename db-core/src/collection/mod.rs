@@ -20,8 +20,8 @@ pub use aggregate::Aggregate;
 pub use alter::{CollectionOptions, IndexChange};
 pub use bulk::WriteModel;
 pub use documents::{ToRawDocument, ToUpdate};
-pub(crate) use find::here_and_now;
 pub use find::{Count, Cursor, Distinct, Find, FindOne, RawCursor};
+pub(crate) use find::{Opened, here_and_now};
 pub use find_and_modify::ReturnDocument;
 pub use indexes::{IndexModel, IndexOptions};
 pub use reading::{ReadConcern, ReadOptions};
@@ -29,8 +29,9 @@ pub use results::{BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResu
 pub use writing::WriteOptions;
 
 use crate::database::Database;
-use crate::engine::Request;
+use crate::engine::{Reply, Request};
 use crate::error::Result;
+use crate::transaction::Transaction;
 use crate::view::ViewSnapshot;
 use crate::view::catalog::{self, CollectionMeta};
 use crate::view::statistics::Statistics;
@@ -52,12 +53,19 @@ use crate::write::Write;
 pub struct Collection<T> {
     database: Database,
     name: String,
+    /// The transaction in which it is read and written.
+    within: Option<Transaction>,
     documents: PhantomData<fn() -> T>,
 }
 
 impl<T> Collection<T> {
     pub(crate) fn new(database: Database, name: &str) -> Self {
-        Self { database, name: name.to_owned(), documents: PhantomData }
+        Self { database, name: name.to_owned(), within: None, documents: PhantomData }
+    }
+
+    /// The same collection inside of a transaction.
+    pub(crate) fn within(self, transaction: Transaction) -> Self {
+        Self { within: Some(transaction), ..self }
     }
 
     /// The collection's name.
@@ -67,12 +75,13 @@ impl<T> Collection<T> {
 
     /// The same collection with documents of another type.
     pub fn clone_with_type<U>(&self) -> Collection<U> {
-        Collection::new(self.database.clone(), &self.name)
+        let collection = Collection::new(self.database.clone(), &self.name);
+        Collection { within: self.within.clone(), ..collection }
     }
 
     /// Drops the collection with its documents and indexes; fails with `NamespaceNotFound` (26) if there is none.
     pub fn drop(&self) -> Write<()> {
-        self.database.write(Ok(Request::DropCollection { collection: self.name.clone() }), |_| Ok(()))
+        self.write(Ok(Request::DropCollection { collection: self.name.clone() }), |_| Ok(()))
     }
 
     /// How many documents the collection holds, from a counter.
@@ -80,6 +89,9 @@ impl<T> Collection<T> {
     /// # Errors
     /// If the storage fails.
     pub fn estimated_document_count(&self) -> Result<u64> {
+        if self.within.is_some() {
+            return Count::all(self.clone_with_type::<T>()).run();
+        }
         match self.open()? {
             Some((view, meta)) => Statistics::of(&view, meta.id).map(|statistics| statistics.documents.count),
             None => Ok(0),
@@ -96,13 +108,25 @@ impl<T> Collection<T> {
         self.open_at(ReadConcern::Local)
     }
 
+    /// A write that does nothing until it is awaited or run: here, or in the transaction.
+    fn write<R>(
+        &self,
+        request: Result<Request>,
+        finish: impl FnOnce(Reply) -> Result<R> + Send + 'static,
+    ) -> Write<R> {
+        self.database.write(request, finish).within(self.within.clone())
+    }
+
     /// A snapshot, and the collection in it if it exists.
     pub(crate) fn open_at(
         &self,
         concern: ReadConcern,
     ) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
         catalog::check_name_to_read(&self.name)?;
-        let view = self.database.view_at(concern)?;
+        let view = match &self.within {
+            Some(transaction) => transaction.view_at(concern)?,
+            None => self.database.view_at(concern)?,
+        };
         Ok(view.collection(&self.name, self.database.catalog())?.map(|meta| (view, meta)))
     }
 }
@@ -118,6 +142,6 @@ impl<T> std::fmt::Debug for Collection<T> {
         f.debug_struct("Collection")
             .field("database", &self.database.name())
             .field("name", &self.name)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -23,7 +23,7 @@ impl<T: Serialize> Collection<T> {
             Ok(Request::Insert { documents, .. }) => documents.first().map_or(Ok(Bson::Null), id_of),
             _ => Ok(Bson::Null),
         };
-        self.database.write(request, move |reply| {
+        self.write(request, move |reply| {
             failures(&reply, 1)?;
             Ok(InsertOneResult { inserted_id: id?, entry: reply.entry })
         })
@@ -49,7 +49,7 @@ impl<T: Serialize> Collection<T> {
         };
         let collection = self.name.clone();
         let request = documents.map(|documents| Request::Insert { collection, documents, ordered: true });
-        self.database.write(request, move |reply| {
+        self.write(request, move |reply| {
             let ids = ids?;
             failures(&reply, ids.len())?;
             Ok(InsertManyResult { inserted_ids: ids, entry: reply.entry })
@@ -90,7 +90,7 @@ impl<T> Collection<T> {
     }
 
     fn updating(&self, model: WriteModel) -> Write<UpdateResult> {
-        self.database.write(model.on(&self.name), |reply| {
+        self.write(model.on(&self.name), |reply| {
             // An update of many that fails at one document has changed those before it.
             failures(&reply, reply.outcome.matched as usize)?;
             Ok(UpdateResult {
@@ -109,7 +109,7 @@ impl<T> Collection<T> {
     }
 
     fn deleting(&self, model: WriteModel) -> Write<DeleteResult> {
-        self.database.write(model.on(&self.name), |reply| {
+        self.write(model.on(&self.name), |reply| {
             Ok(DeleteResult { deleted_count: reply.outcome.deleted, entry: reply.entry })
         })
     }

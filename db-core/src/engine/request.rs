@@ -7,7 +7,7 @@ use db_index::MergeTarget;
 
 use crate::apply::Outcome;
 use crate::ids::{EntryHash, WriterKey};
-use crate::operation::Roles;
+use crate::operation::{Roles, Step};
 use crate::query::Hint;
 use crate::view::catalog::CollectionOptions;
 
@@ -55,6 +55,12 @@ pub(crate) enum Request {
         /// `{_id: …}` of the conflict.
         id: RawDocumentBuf,
         resolution: Resolution,
+    },
+    /// What was read and written in a transaction. Without any step there is nothing to do.
+    Transaction {
+        steps: Vec<Step>,
+        /// About how many bytes they take.
+        bytes: usize,
     },
     DropCollection {
         collection: String,
@@ -111,6 +117,11 @@ impl Request {
         }
     }
 
+    /// Whether there is nothing to do: a transaction that wrote nothing.
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Transaction { steps, .. } if steps.is_empty())
+    }
+
     /// How many bytes of documents the call brings.
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -125,6 +136,7 @@ impl Request {
                 };
                 bytes + update.filter.as_bytes().len()
             }
+            Self::Transaction { bytes, .. } => *bytes,
             Self::Bulk { parts, .. } => parts.iter().map(Self::bytes).sum(),
             Self::Merge(merge) => merge.documents.iter().map(|(document, _)| document.as_bytes().len()).sum(),
             _ => 0,

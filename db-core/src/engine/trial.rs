@@ -5,8 +5,12 @@ mod expiry;
 mod leftovers;
 mod merge;
 mod resolve;
+mod transaction;
 
 pub(crate) use leftovers::unfinished_out;
+pub(crate) use transaction::{Draft, at_hand, write_conflict};
+
+use std::sync::Arc;
 
 use bson::{RawBson, RawDocument, RawDocumentBuf, oid::ObjectId, rawdoc};
 use db_index::{
@@ -14,6 +18,7 @@ use db_index::{
     changed_fields, plain_effects, upsert_document,
 };
 
+use self::transaction::{Recorder, Search};
 use super::append::{Moment, payload_of, too_large};
 use super::own_log::own_log_goes_further;
 use super::request::{DeleteRequest, IdSource, Reply, Request, Returning, UpdateRequest};
@@ -24,8 +29,8 @@ use crate::error::{Error, ErrorKind, Result, WriteFailure};
 use crate::ids::WriterKey;
 use crate::limits;
 use crate::operation::{Operation, Replaces, UpdateOperation, document_digest};
-use crate::query::{self, Execution, FindOptions};
-use crate::view::catalog::{CollectionOptions, check_collection_name, id_of};
+use crate::query::{self, Compiled, Execution, FindOptions};
+use crate::view::catalog::{CollectionMeta, CollectionOptions, check_collection_name, id_of};
 use crate::view::documents::id_key;
 use crate::view::journal::ViewWriter;
 use crate::view::{ReadView, keyspace, members};
@@ -57,8 +62,9 @@ impl Batch<'_, '_> {
         let (_, stamp) = self.next_of_log(&me, moment)?;
         let tried = self.with_view(number, &By::Origin(stamp), |view, applier| {
             let mark = view.mark();
-            let tried =
-                Trial { applier, me, moment, founder_has_written }.run(view, request).and_then(|tried| {
+            let tried = Trial { applier, me, moment, founder_has_written, recorder: None }
+                .run(view, request)
+                .and_then(|tried| {
                     let payload = payload_of(&tried.operations)?;
                     Ok((tried, payload))
                 });
@@ -97,6 +103,8 @@ struct Trial<'a, 'b> {
     me: WriterKey,
     moment: &'a Moment,
     founder_has_written: bool,
+    /// Notes what is read and written inside of a transaction.
+    recorder: Option<Recorder>,
 }
 
 impl Trial<'_, '_> {
@@ -109,6 +117,7 @@ impl Trial<'_, '_> {
             Request::Delete(delete) => self.delete(view, delete),
             Request::Bulk { parts, ordered } => self.bulk(view, parts, ordered),
             Request::Merge(merge) => self.merge(view, merge),
+            Request::Transaction { steps, .. } => self.transaction(view, steps),
             Request::CreateCollection { collection, options } => {
                 check_collection_name(&collection)?;
                 if self.applier.catalog.collection(view, &collection)?.is_some() {
@@ -227,6 +236,9 @@ impl Trial<'_, '_> {
             ..FindOptions::default()
         };
         let found = self.matching(view, &request.collection, request.multi, find)?;
+        if returning.is_some() {
+            self.record_documents(&request.collection, &found)?;
+        }
         let collection = request.collection.clone();
         let (mut tried, id) = match (found.first(), request.upsert) {
             (Some(first), _) => {
@@ -296,6 +308,7 @@ impl Trial<'_, '_> {
         let (mut operations, mut total) = (Vec::new(), Outcome::default());
         for id in found.iter().map(|document| only_id(document)) {
             let Some(document) = self.stored(view, collection, &id)? else { continue };
+            self.record_documents(collection, std::slice::from_ref(&document))?;
             let document = &document;
             let context = UpdateContext {
                 now_ms: self.moment.now_ms.cast_signed(),
@@ -386,6 +399,9 @@ impl Trial<'_, '_> {
         if found.is_empty() {
             return Ok(self.nothing());
         }
+        if returning.is_some() {
+            self.record_documents(&request.collection, &found)?;
+        }
         let operation = Operation::Delete {
             collection: request.collection,
             ids: found.iter().map(|document| only_id(document)).collect(),
@@ -457,7 +473,11 @@ impl Trial<'_, '_> {
     }
 
     fn apply(&mut self, view: &mut ViewWriter<'_, '_>, operation: &Operation, mode: Mode) -> Result<Outcome> {
-        self.applier.apply(view, &self.me, operation, mode)
+        let outcome = self.applier.apply(view, &self.me, operation, mode)?;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.wrote(&outcome);
+        }
+        Ok(outcome)
     }
 
     /// What filters, projections and pipelines of this call are compiled with. It is done once, here: what is logged does not
@@ -488,11 +508,28 @@ impl Trial<'_, '_> {
     ) -> Result<Vec<RawDocumentBuf>> {
         let only_ids = multi.then(|| rawdoc! { "_id": 1 });
         let find = FindOptions { limit: u64::from(!multi), projection: only_ids, ..find };
-        let Some(meta) = self.applier.catalog.collection(view, collection)? else {
-            return query::check(&find).map(|()| Vec::new());
+        let meta = self.applier.catalog.collection(view, collection)?;
+        let compiled = find.compile(meta.as_deref())?;
+        let sought = self.recorder.is_some().then(|| (compiled.filter.clone(), !compiled.sort.is_empty()));
+        let found = match &meta {
+            Some(meta) => Self::found(view, meta, multi, compiled)?,
+            None => Vec::new(),
         };
+        if let Some((filter, sorted)) = sought {
+            let search = Search { filter: &filter, sorted, multi };
+            self.record_search(view, collection, &search, &found)?;
+        }
+        Ok(found)
+    }
+
+    fn found(
+        view: &ViewWriter<'_, '_>,
+        meta: &Arc<CollectionMeta>,
+        multi: bool,
+        compiled: Compiled,
+    ) -> Result<Vec<RawDocumentBuf>> {
         let (mut found, mut bytes) = (Vec::new(), 0);
-        for document in Execution::new(view, &meta, find.compile(Some(&meta))?)? {
+        for document in Execution::new(view, meta, compiled)? {
             let document = document?;
             bytes += document.as_bytes().len();
             if multi && bytes > limits::PAYLOAD_PLAIN_BYTES_MAX {

@@ -1,7 +1,7 @@
 //! Operations in short: never a document, and no long names.
 
 use super::LoggedOperation;
-use crate::operation::{Operation, Roles};
+use crate::operation::{Operation, Roles, Step};
 
 /// How many characters of a name are shown.
 const NAME_CHARACTERS_MAX: usize = 120;
@@ -25,6 +25,16 @@ pub(super) fn summary(operation: &Operation) -> LoggedOperation {
         Operation::ChangeIndex { name, .. } => ("changeIndex", 1, clip(name)),
         Operation::Expire { index, ids, .. } => ("expire", ids.len(), clip(index)),
         Operation::ChangeCollection { .. } => ("changeCollection", 1, String::new()),
+        Operation::Transaction { steps } => {
+            let writes = steps.iter().filter_map(|step| match step {
+                Step::Write { operation, .. } => Some(operation),
+                Step::Read(_) => None,
+            });
+            let mut names: Vec<&str> = writes.clone().filter_map(Operation::collection).collect();
+            names.sort_unstable();
+            names.dedup();
+            ("transaction", writes.count(), format!("of {}", list(names.into_iter().map(clip))))
+        }
         Operation::Dismiss { collection, ids } => ("dismiss", ids.len(), format!("of {}", clip(collection))),
         Operation::SetRoles { writer, roles } => {
             ("setRoles", 1, format!("{} {}", writer.short(), words(*roles)))

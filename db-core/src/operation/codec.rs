@@ -2,12 +2,13 @@
 //!
 //! Layout: number of operations (u32); for each its kind (u8) and its fields in the order of [`Operation`]'s
 //! definition; what a replacement replaces behind a byte that is 1, or 2 for a strict one, or 0 for nothing. Text,
-//! documents and lists stand behind their length or count (u32). Nothing may follow the last.
+//! documents and lists stand behind their length or count (u32). Nothing may follow the last. The steps of a transaction are
+//! drawn in [`super::transaction`].
 
 use bson::RawDocumentBuf;
 use db_index::check_document;
 
-use super::{Operation, Replaces, Roles, UpdateOperation};
+use super::{Operation, Replaces, Roles, UpdateOperation, transaction};
 use crate::bytes::{Malformed, Put, Reader};
 use crate::ids::WriterKey;
 use crate::limits;
@@ -29,6 +30,7 @@ const CHANGE_INDEX: u8 = 13;
 const EXPIRE: u8 = 14;
 const CHANGE_COLLECTION: u8 = 15;
 const DISMISS: u8 = 16;
+pub(super) const TRANSACTION: u8 = 17;
 
 /// The plain bytes of an entry's operations.
 pub(crate) fn encode(operations: &[Operation]) -> Vec<u8> {
@@ -55,7 +57,7 @@ pub(crate) fn decode(plain: &[u8]) -> Result<Vec<Operation>, Unreadable> {
     Ok(operations)
 }
 
-fn put_operation(bytes: &mut Vec<u8>, operation: &Operation) {
+pub(super) fn put_operation(bytes: &mut Vec<u8>, operation: &Operation) {
     match operation {
         Operation::Insert { collection, documents } => {
             bytes.put_u8(INSERT);
@@ -134,6 +136,10 @@ fn put_operation(bytes: &mut Vec<u8>, operation: &Operation) {
             bytes.put_bytes(collection.as_bytes());
             put_documents(bytes, ids);
         }
+        Operation::Transaction { steps } => {
+            bytes.put_u8(TRANSACTION);
+            transaction::put_steps(bytes, steps);
+        }
         Operation::SetRoles { writer, roles } => {
             bytes.put_u8(SET_ROLES);
             bytes.extend_from_slice(writer.as_bytes());
@@ -153,7 +159,7 @@ fn put_operation(bytes: &mut Vec<u8>, operation: &Operation) {
     }
 }
 
-fn take_operation(reader: &mut Reader<'_>) -> Result<Operation, Unreadable> {
+pub(super) fn take_operation(reader: &mut Reader<'_>) -> Result<Operation, Unreadable> {
     Ok(match reader.u8()? {
         INSERT => Operation::Insert { collection: take_name(reader)?, documents: take_documents(reader)? },
         UPDATE => Operation::Update(UpdateOperation {
@@ -204,6 +210,7 @@ fn take_operation(reader: &mut Reader<'_>) -> Result<Operation, Unreadable> {
         CHANGE_COLLECTION => {
             Operation::ChangeCollection { collection: take_name(reader)?, change: take_document(reader)? }
         }
+        TRANSACTION => Operation::Transaction { steps: transaction::take_steps(reader)? },
         DISMISS => Operation::Dismiss { collection: take_name(reader)?, ids: take_documents(reader)? },
         SET_ROLES => Operation::SetRoles {
             writer: WriterKey::from_bytes(reader.array()?),
@@ -252,7 +259,7 @@ fn put_documents(bytes: &mut Vec<u8>, documents: &[RawDocumentBuf]) {
     }
 }
 
-fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+pub(super) fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     Ok(reader.text(limits::COLLECTION_NAME_BYTES_MAX)?.to_owned())
 }
 
@@ -268,7 +275,7 @@ fn take_flag(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
     }
 }
 
-fn take_document(reader: &mut Reader<'_>) -> Result<RawDocumentBuf, Malformed> {
+pub(super) fn take_document(reader: &mut Reader<'_>) -> Result<RawDocumentBuf, Malformed> {
     let bytes = reader.bytes(limits::PAYLOAD_PLAIN_BYTES_MAX)?;
     let document = check_document(bytes).map_err(|_| Malformed("a document is no valid BSON"))?;
     Ok(document.to_owned())
@@ -348,6 +355,7 @@ mod tests {
                 change: rawdoc! { "conflicts": { "delete": "update-wins" } },
             },
             Operation::Dismiss { collection: "system.conflicts".to_owned(), ids: vec![rawdoc! { "_id": 1 }] },
+            Operation::Transaction { steps: transaction::one_of_each_step() },
             Operation::DropCollection { collection: collection() },
             Operation::CreateIndexes {
                 collection: collection(),
@@ -376,6 +384,39 @@ mod tests {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert!(decode(&longer).is_err());
+    }
+
+    #[test]
+    fn what_is_no_write_of_documents_is_refused_inside_of_a_transaction() {
+        let nothing = |inner: &Operation| {
+            let mut bytes = 1_u32.to_le_bytes().to_vec();
+            bytes.push(TRANSACTION);
+            bytes.put_u32(1);
+            transaction::put_write_of_nothing(&mut bytes);
+            put_operation(&mut bytes, inner);
+            decode(&bytes)
+        };
+        for inner in one_of_each() {
+            let is_write = matches!(
+                inner,
+                Operation::Insert { .. }
+                    | Operation::Update(_)
+                    | Operation::Upsert { .. }
+                    | Operation::Delete { .. }
+            );
+            assert_eq!(nothing(&inner).is_ok(), is_write, "{inner:?}");
+        }
+    }
+
+    #[test]
+    fn transactions_cannot_be_nested_so_deep_that_reading_them_ends_the_stack() {
+        let mut bytes = 1_u32.to_le_bytes().to_vec();
+        for _ in 0..1_000_000 {
+            bytes.push(TRANSACTION);
+            bytes.put_u32(1);
+            transaction::put_write_of_nothing(&mut bytes);
+        }
+        assert!(matches!(decode(&bytes), Err(Unreadable::Malformed(_))));
     }
 
     #[test]

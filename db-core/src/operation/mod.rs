@@ -2,12 +2,14 @@
 //! again at its place in the order.
 
 mod codec;
+mod transaction;
 
 use bson::{RawDocument, RawDocumentBuf};
 
 use crate::ids::WriterKey;
 
 pub(crate) use codec::{decode, encode};
+pub(crate) use transaction::{Done, Found, Read, Step};
 
 /// One logged operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +58,8 @@ pub(crate) enum Operation {
         /// `{_id: …}` of each.
         ids: Vec<RawDocumentBuf>,
     },
+    /// Writes that take effect together or not at all, as far as everything is still found that was read before them.
+    Transaction { steps: Vec<Step> },
     /// Gives a writer these roles, instead of what it had.
     SetRoles { writer: WriterKey, roles: Roles },
     /// Takes every role from a writer: its later entries are skipped.
@@ -149,6 +153,7 @@ impl Operation {
             | Self::ChangeCollection { collection, .. }
             | Self::DropIndex { collection, .. } => Some(collection),
             Self::Dismiss { .. }
+            | Self::Transaction { .. }
             | Self::SetRoles { .. }
             | Self::RemoveWriter { .. }
             | Self::SetIndexers { .. } => None,

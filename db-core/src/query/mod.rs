@@ -10,6 +10,7 @@ mod reading;
 mod seen;
 mod source;
 mod stop;
+pub(crate) mod witness;
 
 use std::sync::Arc;
 

@@ -13,8 +13,9 @@ use std::ops::Bound;
 use redb::{CursorError, ReadableTable};
 
 use super::keyspace::KeyBounds;
+use super::overlay::Overlay;
 use super::work::Work;
-use super::{BytesTable, KeyRange, ReadView, Stored, keyspace};
+use super::{BytesTable, KeyRange, ReadView, Stored, keyspace, overlay};
 use crate::bytes::{Malformed, Put, Reader};
 use crate::error::{Error, Result};
 use crate::faults::{Fault, is_planted};
@@ -31,8 +32,7 @@ const CHANGE_BYTES: usize = 64;
 
 /// The view inside a write transaction, and the journal of what one entry has overwritten.
 pub(crate) struct ViewWriter<'a, 'txn> {
-    table: &'a mut BytesTable<'txn>,
-    undo: &'a mut UndoTable<'txn>,
+    target: Target<'a, 'txn>,
     /// The number of the entry that is applied, or that a call being tried will have.
     entry: u64,
     /// How many parts are in the table; those in memory follow them.
@@ -45,6 +45,36 @@ pub(crate) struct ViewWriter<'a, 'txn> {
     work: Work,
 }
 
+/// What is written to.
+enum Target<'a, 'txn> {
+    /// The view in the storage, with the table for what memory does not hold of the journal.
+    Tables { table: &'a mut BytesTable<'txn>, undo: &'a mut UndoTable<'txn> },
+    /// A snapshot with changes in memory, where the journal stays in memory too: both are bounded by the overlay.
+    Overlay(&'a mut Overlay),
+}
+
+impl<'txn> Target<'_, 'txn> {
+    /// Puts a value under a key, or nothing; gives what stood there.
+    fn set(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
+        let table = match self {
+            Self::Overlay(overlay) => return overlay.set(key, value),
+            Self::Tables { table, .. } => table,
+        };
+        let before = match value {
+            Some(value) => table.insert(key, value)?,
+            None => table.remove(key)?,
+        };
+        Ok(before.map(|before| before.value().to_vec()))
+    }
+
+    fn undo(&mut self) -> Result<&mut UndoTable<'txn>> {
+        match self {
+            Self::Tables { undo, .. } => Ok(undo),
+            Self::Overlay(_) => Err(overlay::no_table()),
+        }
+    }
+}
+
 /// A place in the journal to go back to: how many parts it then had.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark(usize);
@@ -52,26 +82,34 @@ pub(crate) struct Mark(usize);
 impl<'a, 'txn> ViewWriter<'a, 'txn> {
     /// A writer of the changes of the entry with this number.
     pub(crate) fn new(table: &'a mut BytesTable<'txn>, undo: &'a mut UndoTable<'txn>, entry: u64) -> Self {
+        Self::of(Target::Tables { table, undo }, entry, JOURNAL_BYTES_MAX)
+    }
+
+    /// A writer of changes that stay in memory.
+    pub(crate) fn over(overlay: &'a mut Overlay) -> Self {
+        Self::of(Target::Overlay(overlay), 0, usize::MAX)
+    }
+
+    fn of(target: Target<'a, 'txn>, entry: u64, memory_bytes_max: usize) -> Self {
         Self {
-            table,
-            undo,
+            target,
             entry,
             stored: 0,
             memory: Vec::new(),
             memory_bytes: 0,
-            memory_bytes_max: JOURNAL_BYTES_MAX,
+            memory_bytes_max,
             large: BTreeSet::new(),
             work: Work::default(),
         }
     }
 
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let before = self.table.insert(key, value)?.map(|before| before.value().to_vec());
+        let before = self.target.set(key, Some(value))?;
         self.note(key, before)
     }
 
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<()> {
-        let before = self.table.remove(key)?.map(|before| before.value().to_vec());
+        let before = self.target.set(key, None)?;
         if before.is_some() { self.note(key, before) } else { Ok(()) }
     }
 
@@ -87,9 +125,12 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
         &mut self,
         mut entries: impl Iterator<Item = (&'k [u8], &'k [u8])>,
     ) -> Result<()> {
+        let Target::Tables { table, .. } = &mut self.target else {
+            return entries.try_for_each(|(key, value)| self.target.set(key, Some(value)).map(|_| ()));
+        };
         // Where nothing lies between them, a cursor writes whole pages.
         if let Some((first, value)) = entries.next() {
-            let mut cursor = self.table.lower_bound_mut(Bound::Included(first))?;
+            let mut cursor = table.lower_bound_mut(Bound::Included(first))?;
             let mut left = Some((first, value));
             while let Some((key, value)) = left {
                 match cursor.insert_before(key, value) {
@@ -100,7 +141,7 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
             }
             cursor.close()?;
             for (key, value) in left.into_iter().chain(entries) {
-                self.table.insert(key, value)?;
+                table.insert(key, value)?;
             }
         }
         Ok(())
@@ -167,7 +208,8 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
             self.restore(fresh)?;
             return Ok(fresh.bytes());
         }
-        let last = self.undo.range((self.entry, 0)..=(self.entry, u32::MAX))?.next_back().transpose()?;
+        let (low, high) = ((self.entry, 0), (self.entry, u32::MAX));
+        let last = self.target.undo()?.range(low..=high)?.next_back().transpose()?;
         let last = last.map(|(key, _)| key.value().1);
         self.stored = last.map_or(0, |part| part.saturating_add(1));
         if self.stored == 0 {
@@ -216,7 +258,7 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
             last.filter(|(_, before)| before.as_ref().is_some_and(|before| before.len() >= LARGE_BYTES));
         self.large.extend(large.map(|(key, _)| *blake3::hash(key).as_bytes()));
         for part in std::mem::take(&mut self.memory) {
-            self.undo.insert((self.entry, self.stored), &part.encode()[..])?;
+            self.target.undo()?.insert((self.entry, self.stored), &part.encode()[..])?;
             self.stored = self.stored.checked_add(1).ok_or_else(|| Error::data("too many undo records"))?;
         }
         self.memory_bytes = 0;
@@ -226,7 +268,7 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
     /// Takes the last part out of the table.
     fn take_stored(&mut self) -> Result<Undo> {
         self.stored = self.stored.saturating_sub(1);
-        let record = self.undo.remove((self.entry, self.stored))?;
+        let record = self.target.undo()?.remove((self.entry, self.stored))?;
         let record = record.ok_or_else(|| Error::data("an undo record is missing"))?;
         Ok(Undo::decode(record.value())?)
     }
@@ -236,16 +278,19 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
             if is_planted(Fault::IndexEntryForgotten) && keyspace::is_entry(key) && before.is_none() {
                 continue;
             }
-            match before {
-                Some(before) => self.table.insert(&key[..], &before[..])?,
-                None => self.table.remove(&key[..])?,
-            };
+            self.target.set(key, before.as_deref())?;
         }
         // Last, since a later part may have put back what was deleted there.
         for prefix in &part.fresh {
-            let (low, high) = keyspace::prefix_bounds(prefix);
-            let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
-            self.table.retain_in::<&[u8], _>(bounds, |_, _| false)?;
+            let bounds = keyspace::prefix_bounds(prefix);
+            match &mut self.target {
+                Target::Overlay(overlay) => overlay.clear(&bounds)?,
+                Target::Tables { table, .. } => {
+                    let (low, high) = &bounds;
+                    let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+                    table.retain_in::<&[u8], _>(bounds, |_, _| false)?;
+                }
+            }
         }
         Ok(())
     }
@@ -253,12 +298,20 @@ impl<'a, 'txn> ViewWriter<'a, 'txn> {
 
 impl ReadView for ViewWriter<'_, '_> {
     fn get(&self, key: &[u8]) -> Result<Option<Stored<'_>>> {
-        Ok(self.table.get(key)?.map(Stored::Page))
+        match &self.target {
+            Target::Tables { table, .. } => Ok(table.get(key)?.map(Stored::Page)),
+            Target::Overlay(overlay) => overlay.get(key),
+        }
     }
 
-    fn range(&self, (low, high): KeyBounds) -> Result<KeyRange<'_>> {
+    fn range(&self, bounds: KeyBounds) -> Result<KeyRange<'_>> {
+        let table = match &self.target {
+            Target::Tables { table, .. } => table,
+            Target::Overlay(overlay) => return overlay.range(bounds),
+        };
+        let (low, high) = bounds;
         let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
-        Ok(KeyRange::Latest(self.table.range::<&[u8]>(bounds)?))
+        Ok(KeyRange::Latest(table.range::<&[u8]>(bounds)?))
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod journal;
 pub(crate) mod keyspace;
 pub(crate) mod members;
+pub(crate) mod overlay;
 pub(crate) mod policy;
 pub(crate) mod shared_catalog;
 pub(crate) mod statistics;
@@ -24,6 +25,7 @@ use crate::error::Result;
 use catalog::CollectionMeta;
 use confirmed::{Before, ConfirmedRange, OverwrittenSnapshot};
 use keyspace::KeyBounds;
+use overlay::{ChangedRange, Changes};
 use shared_catalog::SharedCatalog;
 pub(crate) use stored::{Item, KeyRange, Stored};
 
@@ -47,6 +49,8 @@ struct Snapshot {
     tables: Arc<SnapshotTables>,
     /// Whether the tail is looked through.
     is_confirmed: bool,
+    /// What a transaction has put on top.
+    changes: Option<Changes>,
     catalog: Mutex<BTreeMap<String, Arc<CollectionMeta>>>,
 }
 
@@ -65,7 +69,13 @@ impl ViewSnapshot {
     }
 
     fn of(tables: Arc<SnapshotTables>, is_confirmed: bool) -> Self {
-        Self(Arc::new(Snapshot { tables, is_confirmed, catalog: Mutex::default() }))
+        Self(Arc::new(Snapshot { tables, is_confirmed, changes: None, catalog: Mutex::default() }))
+    }
+
+    /// The same snapshot with changes on top.
+    pub(crate) fn with_changes(&self, changes: Changes) -> Self {
+        let (tables, is_confirmed) = (Arc::clone(&self.0.tables), self.0.is_confirmed);
+        Self(Arc::new(Snapshot { tables, is_confirmed, changes: Some(changes), catalog: Mutex::default() }))
     }
 
     /// The view as it was before the tail: what is confirmed.
@@ -79,6 +89,9 @@ impl ViewSnapshot {
 
     /// The value under `key`, which lives as long as it is held.
     pub(crate) fn value(&self, key: &[u8]) -> Result<Option<Stored<'static>>> {
+        if let Some(changed) = self.0.changes.as_ref().and_then(|changes| changes.get(key)) {
+            return Ok(overlay::stored(changed.as_deref()));
+        }
         let tables = &self.0.tables;
         if self.0.is_confirmed
             && let Before::Changed(before) = confirmed::before(&tables.overwritten, key)?
@@ -90,6 +103,14 @@ impl ViewSnapshot {
 
     /// The keys between the bounds, which live as long as they are held.
     pub(crate) fn keys(&self, bounds: &KeyBounds) -> Result<KeyRange<'static>> {
+        let keys = self.keys_below(bounds)?;
+        let Some(changes) = &self.0.changes else { return Ok(keys) };
+        let changed = ChangedRange::new(keys, Arc::clone(changes), bounds.clone());
+        Ok(KeyRange::Changed(Box::new(changed)))
+    }
+
+    /// The keys between the bounds without what a transaction has put on top.
+    fn keys_below(&self, bounds: &KeyBounds) -> Result<KeyRange<'static>> {
         let (low, high) = bounds;
         let tables = &self.0.tables;
         let latest = tables

@@ -1,15 +1,16 @@
-//! What reading the view gives: bytes as they lie on a page, or as they stood before the tail.
+//! What reading the view gives: bytes as they lie on a page, as they stood before the tail, or as a transaction changed them.
 
 use redb::{AccessGuard, Range};
 
 use super::confirmed::ConfirmedRange;
+use super::overlay::ChangedRange;
 use crate::error::Result;
 
 /// A stored key or value.
 pub(crate) enum Stored<'a> {
     /// Borrowed from the page it lies on.
     Page(AccessGuard<'a, &'static [u8]>),
-    /// What stood there before the tail.
+    /// A copy: of what stood there before the tail, or of what a transaction has put there.
     Before(Vec<u8>),
 }
 
@@ -33,6 +34,8 @@ pub(crate) enum KeyRange<'a> {
     Latest(Range<'a, &'static [u8], &'static [u8]>),
     /// Of the view before the tail.
     Confirmed(Box<ConfirmedRange<'a>>),
+    /// Of a view with changes on top.
+    Changed(Box<ChangedRange<'a>>),
 }
 
 impl<'a> KeyRange<'a> {
@@ -41,6 +44,7 @@ impl<'a> KeyRange<'a> {
         match self {
             Self::Latest(range) => range.next_back().map(of_page),
             Self::Confirmed(range) => range.next_back().transpose(),
+            Self::Changed(range) => range.next_back(),
         }
     }
 }
@@ -52,6 +56,7 @@ impl<'a> Iterator for KeyRange<'a> {
         match self {
             Self::Latest(range) => range.next().map(of_page),
             Self::Confirmed(range) => range.next().transpose(),
+            Self::Changed(range) => range.next(),
         }
     }
 }

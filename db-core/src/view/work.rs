@@ -13,6 +13,8 @@ const TOO_LARGE: ErrorCode = ErrorCode(257);
 pub(crate) struct Work {
     bytes: u64,
     scans: u32,
+    searches: u32,
+    found: u64,
 }
 
 impl Work {
@@ -32,6 +34,33 @@ impl Work {
             return Err(QueryError::new(TOO_LARGE, message));
         }
         Ok(())
+    }
+
+    /// Counts a search of a transaction beyond a look-up by `_id`, whatever the way on which it is made.
+    ///
+    /// # Errors
+    /// `TransactionTooLarge` (257) if the entry has had as many as it may.
+    pub(crate) fn add_search(&mut self) -> Result<(), QueryError> {
+        self.searches = self.searches.saturating_add(1);
+        if self.searches > limits::TRANSACTION_SEARCHES_MAX {
+            let message = "the transaction makes more than 256 searches beyond look-ups by _id: split it";
+            return Err(QueryError::new(TOO_LARGE, message));
+        }
+        Ok(())
+    }
+
+    /// Counts what a transaction's reads have found.
+    ///
+    /// # Errors
+    /// `TransactionTooLarge` (257) if that is more than the entry may find.
+    pub(crate) fn add_found(&mut self, documents: u64, bytes: usize) -> Result<(), QueryError> {
+        self.add(bytes);
+        self.found = self.found.saturating_add(documents);
+        if self.found > limits::TRANSACTION_FOUND_MAX {
+            let message = "the transaction reads more than 100,000 documents: split it";
+            return Err(QueryError::new(TOO_LARGE, message));
+        }
+        self.check()
     }
 
     /// Whether the entry may do more.

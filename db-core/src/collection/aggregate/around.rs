@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use bson::{RawDocumentBuf, rawdoc};
 use db_index::{
-    Collation, CollectionStatistics, ErrorCode, FieldKind, IndexDefinition, IndexField, Outside,
+    Collation, CollectionStatistics, ErrorCode, FieldKind, Filter, IndexDefinition, IndexField, Outside,
     PipelineFind, QueryError, Rows,
 };
 
 use crate::collection::ReadConcern;
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::query::witness::Aspect;
 use crate::query::{Compiled, Execution, Stop};
+use crate::transaction::Transaction;
 use crate::view::ViewSnapshot;
 use crate::view::catalog::{self, CollectionMeta, IndexMeta};
 use crate::view::statistics::Statistics;
@@ -19,6 +21,8 @@ use crate::view::statistics::Statistics;
 /// A snapshot of a database.
 pub(super) struct Snapshot {
     database: Database,
+    /// The transaction that reads.
+    within: Option<Transaction>,
     view: Arc<ViewSnapshot>,
     stop: Stop,
     /// How the pipeline compares strings.
@@ -30,12 +34,25 @@ impl Snapshot {
     /// enough.
     pub(super) fn new(
         database: Database,
+        within: Option<Transaction>,
         concern: ReadConcern,
         stop: Stop,
         collation: Option<Collation>,
     ) -> Result<Self> {
-        let view = Arc::new(database.view_at(concern)?);
-        Ok(Self { database, view, stop, collation })
+        let view = Arc::new(match &within {
+            Some(transaction) => transaction.view_at(concern)?,
+            None => database.view_at(concern)?,
+        });
+        Ok(Self { database, within, view, stop, collation })
+    }
+
+    /// Refuses what a transaction cannot see change.
+    fn refuse_within(&self, stage: &str) -> Result<()> {
+        if self.within.is_none() {
+            return Ok(());
+        }
+        let message = format!("{stage} cannot be used in a transaction");
+        Err(QueryError::new(ErrorCode(263), message).into())
     }
 
     /// A collection as the snapshot knows it.
@@ -81,6 +98,10 @@ impl Outside for Snapshot {
 
     fn find(&self, find: PipelineFind) -> Result<Rows<Error>> {
         catalog::check_name_to_read(&find.collection)?;
+        if let Some(transaction) = &self.within {
+            // A pipeline may look for one document after the other: the collection is noted once, whole.
+            transaction.note_filter(&find.collection, &Filter::all(), Aspect::Documents)?;
+        }
         let compiled = Compiled {
             filter: find.filter,
             sort: find.sort,
@@ -128,6 +149,7 @@ impl Outside for Snapshot {
     }
 
     fn collection_statistics(&self, name: &str, wanted: CollectionStatistics) -> Result<RawDocumentBuf> {
+        self.refuse_within("$collStats")?;
         let Some(meta) = self.collection(name)? else {
             let message = format!("collection not found: name={name}");
             return Err(QueryError::new(ErrorCode::NAMESPACE_NOT_FOUND, message).into());
@@ -148,6 +170,7 @@ impl Outside for Snapshot {
     }
 
     fn index_statistics(&self, name: &str) -> Result<Vec<RawDocumentBuf>> {
+        self.refuse_within("$indexStats")?;
         let Some(meta) = self.collection(name)? else { return Ok(Vec::new()) };
         let statistics = Statistics::of(&*self.view, meta.id)?;
         let tell = |definition: &IndexDefinition, entries: u64| {

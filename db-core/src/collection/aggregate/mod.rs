@@ -17,8 +17,12 @@ use super::reading::{ReadConcern, ReadOptions, takes_read_options};
 use super::{Collection, Cursor, RawCursor};
 use crate::database::Database;
 use crate::error::Result;
+use crate::query::witness::Aspect;
 use crate::query::{self, Compiled, Explanation, Hint, Purpose, Stop};
+use crate::transaction::{self, Transaction};
 
+/// MongoDB's code for what a transaction cannot do.
+const NOT_SUPPORTED_IN_TRANSACTION: ErrorCode = ErrorCode(263);
 /// MongoDB's code for a name that a command cannot be run on.
 const INVALID_NAMESPACE: ErrorCode = ErrorCode(73);
 
@@ -29,6 +33,7 @@ impl<T> Collection<T> {
     pub fn aggregate<D: ToRawDocument>(&self, pipeline: impl IntoIterator<Item = D>) -> Aggregate<Document> {
         Aggregate {
             database: self.database.clone(),
+            within: self.within.clone(),
             collection: self.name.clone(),
             pipeline: checked_pipeline(pipeline),
             options: ReadOptions::default(),
@@ -42,6 +47,7 @@ impl Database {
     pub fn aggregate<D: ToRawDocument>(&self, pipeline: impl IntoIterator<Item = D>) -> Aggregate<Document> {
         Aggregate {
             database: self.clone(),
+            within: None,
             collection: String::new(),
             pipeline: checked_pipeline(pipeline),
             options: ReadOptions::default(),
@@ -70,6 +76,7 @@ impl Database {
 #[must_use = "an aggregation does nothing until it is awaited or run"]
 pub struct Aggregate<T> {
     database: Database,
+    within: Option<Transaction>,
     /// Empty for an aggregation of the database.
     collection: String,
     pipeline: Result<RawArrayBuf>,
@@ -82,8 +89,8 @@ takes_read_options!(Aggregate, options);
 impl<T> Aggregate<T> {
     /// The same with results of another type.
     pub fn with_type<U>(self) -> Aggregate<U> {
-        let Self { database, collection, pipeline, options, .. } = self;
-        Aggregate { database, collection, pipeline, options, documents: PhantomData }
+        let Self { database, within, collection, pipeline, options, .. } = self;
+        Aggregate { database, within, collection, pipeline, options, documents: PhantomData }
     }
 
     /// Runs the aggregation. One that ends in `$out` or `$merge` is run to its end: when this returns, its results are
@@ -131,7 +138,7 @@ impl<T> Aggregate<T> {
         let begun = self.begin()?;
         let mut stages = Vec::new();
         if let Some(leading) = begun.leading()? {
-            let collection = begun.database.collection::<Document>(&begun.collection);
+            let collection = collection(&begun.database, &begun.collection, begun.within.as_ref());
             let opened = collection.open_at(begun.concern)?;
             let explanation = Explanation { purpose: Purpose::Find, executes };
             let find = query::explain(&collection.namespace(), opened, &leading, explanation)?;
@@ -149,7 +156,7 @@ impl<T> Aggregate<T> {
     fn begin(self) -> Result<Begun> {
         let opened = match self.collection.as_str() {
             "" => None,
-            name => self.database.collection::<Document>(name).open_at(self.options.concern())?,
+            name => collection(&self.database, name, self.within.as_ref()).open_at(self.options.concern())?,
         };
         let meta = opened.as_ref().map(|(_, meta)| &**meta);
         let collation = meta.and_then(|meta| meta.options.collation.as_deref());
@@ -163,6 +170,7 @@ impl<T> Aggregate<T> {
         }
         Ok(Begun {
             database: self.database,
+            within: self.within,
             collection: self.collection,
             pipeline,
             collation,
@@ -173,9 +181,18 @@ impl<T> Aggregate<T> {
     }
 }
 
+fn collection(database: &Database, name: &str, within: Option<&Transaction>) -> Collection<Document> {
+    let collection = database.collection(name);
+    match within {
+        Some(transaction) => collection.within(transaction.clone()),
+        None => collection,
+    }
+}
+
 /// An aggregation about to run.
 struct Begun {
     database: Database,
+    within: Option<Transaction>,
     collection: String,
     pipeline: Pipeline,
     collation: Option<Collation>,
@@ -187,7 +204,12 @@ struct Begun {
 impl Begun {
     fn run(&self) -> Result<RawCursor> {
         let (database, collation) = (self.database.clone(), self.collation.clone());
-        let around = Arc::new(Snapshot::new(database, self.concern, self.stop.clone(), collation)?);
+        let around =
+            Snapshot::new(database, self.within.clone(), self.concern, self.stop.clone(), collation)?;
+        let around = Arc::new(around);
+        if let Some(transaction) = &self.within {
+            return self.run_within(transaction, &around).inspect_err(|_| transaction.abort());
+        }
         if let Some(target) = self.pipeline.target() {
             write::check(target, &self.database, &around)?;
         }
@@ -205,6 +227,23 @@ impl Begun {
                 RawCursor::new(std::iter::empty())
             }
         })
+    }
+
+    /// Runs it to its end: what it reads is noted in the order of the transaction's steps.
+    fn run_within(&self, transaction: &Transaction, around: &Arc<Snapshot>) -> Result<RawCursor> {
+        if let Some(target) = self.pipeline.target() {
+            let message = format!("{} cannot be used in a transaction", write::name(target));
+            return Err(QueryError::new(NOT_SUPPORTED_IN_TRANSACTION, message).into());
+        }
+        let input = match self.leading()? {
+            Some(leading) => {
+                transaction.note_filter(&self.collection, &leading.filter, Aspect::Documents)?;
+                around.documents(&self.collection, leading)?
+            }
+            None => Box::new(std::iter::empty()),
+        };
+        let results = transaction::at_hand(self.pipeline.run(input, around))?;
+        Ok(RawCursor::new(results.into_iter().map(Ok)))
     }
 
     /// The find with which the pipeline begins, if it reads the collection.
