@@ -23,4 +23,6 @@ pub use peers::PeerStatus;
 pub(crate) use peers::Peers;
 pub use preamble::{PREAMBLE_BYTES, read_topic, refuse, write_topic};
 pub use room::{PeerFrame, Room};
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use settling::{Settling, Source};
 pub(crate) use worker::now_ms;

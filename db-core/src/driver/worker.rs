@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::acking::Acking;
 use super::link::{PeerInput, PeerOutput};
 use super::peers::{PeerId, PeerStatus, Peers};
-use super::settling::Settling;
+use super::settling::{Settling, Source};
 use crate::apply::{IndexBuild, Observer};
 use crate::engine::{Batch, Engine, EngineStatus, Moment, Reply, Request};
-use crate::entry::VerifiedRun;
+use crate::entry::{Entry, VerifiedRun};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{EntryHash, WriterKey};
 use crate::limits;
@@ -239,12 +239,12 @@ impl Worker {
         if expires {
             requests.push(Request::Expire); // it has no caller: its reply is the last, and nobody's
         }
-        if !ingests.is_empty() {
-            self.settling.arrived(now);
+        let source = self.source_of(&ingests);
+        if let Some(source) = source {
+            self.settling.arrived(now, source);
         }
         let is_due = self.settling.is_due(now, self.peers.are_sending(), &self.engine.backlog());
         let ack = self.acking.at().is_some_and(|at| at <= now) && (is_due || !self.engine.has_unordered());
-        let has_come = !ingests.is_empty();
         let own_heads = self.peers.take_own_heads();
         let is_idle = own_heads.is_empty() && requests.is_empty() && ingests.is_empty() && !ack && !is_due;
         if !is_idle {
@@ -265,8 +265,8 @@ impl Worker {
             self.answer(done, replies, ingests);
         }
         let now = instant();
-        if has_come {
-            self.settling.arrived(now); // taking it in may have taken a while
+        if let Some(source) = source {
+            self.settling.arrived(now, source); // taking it in may have taken a while
         }
         self.after_commit(now);
     }
@@ -462,6 +462,16 @@ impl Worker {
             tracing::error!(%error, "cannot look for what has expired");
             false
         })
+    }
+
+    /// From whom these entries have come; none if there are none.
+    fn source_of(&self, ingests: &[(PeerId, Vec<VerifiedRun>)]) -> Option<Source> {
+        let connected = self.peers.writers();
+        let mut authors = ingests.iter().flat_map(|(_, runs)| runs).filter_map(|run| run.entries().first());
+        let first = authors.next()?;
+        let is_there = |entry: &Entry| connected.contains(&entry.header.writer);
+        let are_there = is_there(first) && authors.all(is_there);
+        Some(if are_there { Source::Authors } else { Source::Others })
     }
 
     /// The indexers that are not connected and have not been heard of for a while.

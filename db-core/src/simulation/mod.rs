@@ -15,12 +15,13 @@
 //!
 //! Everything here panics where it must not go on; [`run`] turns that into a [`Failure`] that names the seed.
 // It is a test, though it stands where other crates' tests can run it; and methods' paths are not general enough over lifetimes.
-#![allow(clippy::unwrap_used, clippy::redundant_closure_for_method_calls)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::redundant_closure_for_method_calls)]
 
 mod byzantine;
 mod chance;
 mod checks;
 mod disk;
+mod meeting;
 mod network;
 mod node;
 mod world;
@@ -29,6 +30,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) use chance::Chance;
 pub(crate) use disk::SimDisk;
+pub use meeting::{MeetingOptions, MeetingReport, Topology, meet};
 
 #[cfg(feature = "planted-faults")]
 pub use crate::faults::{Fault, plant};

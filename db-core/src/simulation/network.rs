@@ -28,6 +28,8 @@ pub(super) struct End {
     coming: VecDeque<Flight>,
     /// Whether nothing comes through to this end.
     pub(super) is_deaf: bool,
+    /// Whether the other end is still sending what it held when they met.
+    pub(super) is_receiving: bool,
     pub(super) wants_more: bool,
 }
 
@@ -39,8 +41,14 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(peers: [usize; 2], sessions: [Session; 2]) -> Self {
         let [first, second] = sessions;
-        let end =
-            |peer, session| End { peer, session, coming: VecDeque::new(), is_deaf: false, wants_more: false };
+        let end = |peer, session| End {
+            peer,
+            session,
+            coming: VecDeque::new(),
+            is_deaf: false,
+            is_receiving: false,
+            wants_more: false,
+        };
         Self { ends: [end(peers[0], first), end(peers[1], second)] }
     }
 
@@ -119,7 +127,8 @@ pub(super) fn carry_out(
             SessionOutput::Ingest(runs) => wishes.push(Wish::Ingest(runs)),
             SessionOutput::OwnLogElsewhere(tip) => wishes.push(Wish::OwnHead(tip.head)),
             SessionOutput::Continue => link.ends[from].wants_more = true,
-            SessionOutput::Authenticated { .. } | SessionOutput::CaughtUp => {}
+            SessionOutput::Authenticated { .. } => link.ends[from].is_receiving = true,
+            SessionOutput::CaughtUp => link.ends[from].is_receiving = false,
             SessionOutput::Close(_) => is_open = false,
         }
     }

@@ -50,7 +50,7 @@ impl Peer {
     fn receive(&mut self, keys: &[u64]) {
         self.unordered.extend(keys);
         self.stored += keys.len() as u64;
-        self.settling.arrived(self.now);
+        self.settling.arrived(self.now, Source::Others);
     }
 
     /// Lets time go by, ordering whenever that is due.
