@@ -23,6 +23,7 @@ struct Inner {
     /// The writes since the last sync, in their order.
     pending: Vec<Pending>,
     operations: u64,
+    bytes_written: u64,
     /// The operation at which the power goes.
     cut_at: Option<u64>,
     is_cut: bool,
@@ -50,6 +51,12 @@ impl SimDisk {
     #[cfg(test)]
     pub(crate) fn operations(&self) -> u64 {
         self.0.lock().unwrap().operations
+    }
+
+    /// How many bytes were written.
+    #[cfg(test)]
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.0.lock().unwrap().bytes_written
     }
 
     /// Lets the power go at the operation `operations` from now.
@@ -139,6 +146,7 @@ impl StorageBackend for SimDisk {
             let start = offset as usize;
             let place = inner.current.get_mut(start..start + data.len());
             place.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?.copy_from_slice(data);
+            inner.bytes_written += data.len() as u64;
             inner.pending.push(Pending::Write { offset: start, bytes: data.to_vec() });
             Ok(())
         })

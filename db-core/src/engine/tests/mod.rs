@@ -7,6 +7,7 @@ mod edits;
 mod hostile;
 mod levels;
 mod power_cuts;
+mod tails;
 mod transactions;
 
 use bson::{RawBson, RawDocumentBuf};
