@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "combdb/v1/collections.proto",
     "combdb/v1/conflicts.proto",
     "combdb/v1/databases.proto",
@@ -16,6 +16,7 @@ const FILES: [&str; 10] = [
     "combdb/v1/log.proto",
     "combdb/v1/peers.proto",
     "combdb/v1/receipts.proto",
+    "combdb/v1/rejections.proto",
     "combdb/v1/tickets.proto",
     "combdb/v1/writers.proto",
 ];

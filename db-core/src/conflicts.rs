@@ -1,16 +1,14 @@
 //! Conflicts: what lost against a concurrent change, listed, told of as it comes up, and settled.
 
-use std::collections::BTreeSet;
-
-use bson::{Bson, Document, RawBson, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use crate::collection::Collection;
-use crate::database::{Database, closed};
-use crate::engine::{EngineStatus, Request, Resolution};
+use crate::database::Database;
+use crate::engine::{Request, Resolution};
 use crate::error::{Error, Result};
 use crate::ids::WriterKey;
+use crate::listed::NewlyListed;
 use crate::view::catalog::CONFLICTS;
 use crate::write::Write;
 
@@ -93,22 +91,16 @@ impl Database {
     /// # Errors
     /// If the storage fails.
     pub fn watch_conflicts(&self) -> Result<ConflictStream> {
-        let commits = self.commits();
-        let mut stream =
-            ConflictStream { database: self.clone(), commits, known: BTreeSet::new(), new: Vec::new() };
-        stream.look()?;
-        stream.new.clear();
-        Ok(stream)
+        let mut listed = NewlyListed::open(self, CONFLICTS, doc! {})?;
+        listed.skip_present();
+        Ok(ConflictStream { listed })
     }
 }
 
 /// Conflicts as they come up: see [`Database::watch_conflicts`]. One that a reorder takes back and brings again is told of
 /// again.
 pub struct ConflictStream {
-    database: Database,
-    commits: watch::Receiver<EngineStatus>,
-    known: BTreeSet<Vec<u8>>,
-    new: Vec<Conflict>,
+    listed: NewlyListed,
 }
 
 impl ConflictStream {
@@ -117,43 +109,16 @@ impl ConflictStream {
     /// # Errors
     /// `Unavailable` once the database is closed.
     pub async fn next(&mut self) -> Result<Conflict> {
-        loop {
-            if let Some(conflict) = self.new.pop() {
-                return Ok(conflict);
-            }
-            let commands = self.database.commands().clone();
-            tokio::select! {
-                biased;
-                changed = self.commits.changed() => changed.map_err(|_| closed())?,
-                () = commands.closed() => return Err(closed()),
-            }
-            self.look()?;
-        }
-    }
-
-    fn look(&mut self) -> Result<()> {
-        self.commits.mark_unchanged();
-        let mut known = BTreeSet::new();
-        for listed in self.database.collection::<RawDocumentBuf>(CONFLICTS).find(doc! {}).run()? {
-            let listed = listed?;
-            let id = listed.get("_id").ok().flatten().map(RawBson::from);
-            let Some(RawBson::Document(id)) = id else { continue };
-            let id = id.as_bytes().to_vec();
-            if !self.known.contains(&id) {
-                let conflict = bson::deserialize_from_slice(listed.as_bytes());
-                let conflict = conflict
-                    .map_err(|error| Error::data("a listed conflict is damaged").with_source(error))?;
-                self.new.push(conflict);
-            }
-            known.insert(id);
-        }
-        self.known = known;
-        Ok(())
+        let listed = self.listed.next().await?;
+        bson::deserialize_from_slice(listed.as_bytes())
+            .map_err(|error| Error::data("a listed conflict is damaged").with_source(error))
     }
 }
 
 impl std::fmt::Debug for ConflictStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ConflictStream").field("database", &self.database.name()).finish_non_exhaustive()
+        f.debug_struct("ConflictStream")
+            .field("database", &self.listed.database().name())
+            .finish_non_exhaustive()
     }
 }

@@ -14,6 +14,7 @@ mod faults;
 mod ids;
 pub mod limits;
 pub mod linearizer;
+mod listed;
 mod log;
 mod log_reader;
 mod operation;
@@ -21,6 +22,7 @@ mod payload;
 mod peer_address;
 mod query;
 mod receipt;
+mod rejections;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod storage;
@@ -52,11 +54,12 @@ pub use engine::Resolution;
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
 pub use error::{Error, ErrorKind, Result, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
-pub use log::{LogPage, LogRange, LoggedEntry, LoggedOperation, Place, RejectedOperation};
+pub use log::{LogPage, LogRange, LoggedEntry, LoggedOperation, Place, RejectedOperation, Settled};
 pub use log_reader::{LogReader, StoredRun, Tip};
 pub use peer_address::{EndpointKey, PeerAddress, PeerAddressError, SOCKETS_MAX};
 pub use query::Hint;
 pub use receipt::{Acknowledged, Outcome, Receipt, ReceiptState};
+pub use rejections::{RejectedPart, Rejection, RejectionId, RejectionStream};
 pub use store::Store;
 pub use sync::{
     CloseReason, FRAME_BYTES_MAX, Session, SessionConfig, SessionOutput, SessionStats, frame_bytes_max,

@@ -13,6 +13,7 @@ use crate::log::rejections::Rejections;
 use crate::log::{LogPage, LogRange, RejectedOperation};
 use crate::log_reader::LogReader;
 use crate::storage::{self, LogSnapshot, OrderSnapshot};
+use crate::view::settled::{self, Settled};
 
 /// How far a write has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,11 @@ pub enum ReceiptState {
 pub enum Outcome {
     /// All of it holds.
     Applied,
+    /// Some of it holds: it has met changes of the same documents whose authors had not seen it, and both stand.
+    Merged,
+    /// It holds, and changes nothing: all that it asked for was settled otherwise, by concurrent changes that won. They are
+    /// listed in [`Database::conflicts`].
+    Superseded,
     /// These operations did not hold there, in whole or in part, and changed nothing.
     Rejected(Vec<RejectedOperation>),
 }
@@ -80,7 +86,12 @@ impl Receipt {
         }
         let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
         let rejected = Rejections::open(&view)?.of(&entry)?;
-        let outcome = if rejected.is_empty() { Outcome::Applied } else { Outcome::Rejected(rejected) };
+        let outcome = match settled::of(&view, &entry)? {
+            _ if !rejected.is_empty() => Outcome::Rejected(rejected),
+            Settled::Merged => Outcome::Merged,
+            Settled::Superseded => Outcome::Superseded,
+            Settled::Applied => Outcome::Applied,
+        };
         let is_tail = order.is_tail(number)?;
         Ok(if is_tail { ReceiptState::Ordered(outcome) } else { ReceiptState::Confirmed(outcome) })
     }

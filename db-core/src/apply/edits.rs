@@ -130,6 +130,11 @@ impl<'a> Edits<'a> {
         }
     }
 
+    /// Whether it is a replacement of another document than this one, of which it writes the fields that it changed.
+    pub(super) fn merges_into(&self, old: &RawDocument) -> bool {
+        self.replaces.is_some_and(|replaces| !replaces.strict && replaces.base != document_digest(old))
+    }
+
     fn replace(&self, old: &RawDocument, lost: &BTreeSet<&str>) -> Result<Updated, QueryError> {
         let is_same = self.replaces.is_some_and(|replaces| replaces.base == document_digest(old));
         let strict = self.replaces.is_some_and(|replaces| replaces.strict);

@@ -30,6 +30,7 @@ use crate::view::catalog::{CatalogCache, REJECTED, check_collection_name};
 use crate::view::documents::{ChangeError, CollectionWriter, id_key};
 use crate::view::journal::ViewWriter;
 use crate::view::members;
+use crate::view::settled::{self, Settled};
 
 /// MongoDB's `InvalidNamespace`.
 const INVALID_NAMESPACE: ErrorCode = ErrorCode(73);
@@ -60,6 +61,8 @@ pub(crate) struct Outcome {
     pub(crate) ended_at: Option<usize>,
     /// How many conflicts with concurrent changes were listed.
     pub(crate) conflicts: u64,
+    /// What concurrent changes have left of the parts that hold; none if nothing was asked.
+    pub(crate) settled: Option<Settled>,
 }
 
 impl Outcome {
@@ -149,14 +152,16 @@ impl Applier<'_> {
                 return Ok(());
             }
         };
+        let mut settled = None;
         for (position, operation) in operations.iter().enumerate() {
             self.author.at(entry.hash, position);
             let outcome = self.apply(view, &entry.writer, operation, Mode::Replay)?;
+            settled = Some(Settled::of_both(settled, outcome.settled.unwrap_or_default()));
             if !outcome.rejected.is_empty() {
                 self.record_rejection(view, entry, position, &outcome.rejected)?;
             }
         }
-        Ok(())
+        Ok(settled::put(view, &entry.hash, settled.unwrap_or_default())?)
     }
 
     /// Runs one operation of `writer`.

@@ -14,7 +14,7 @@ use bson::{RawBsonRef, RawDocument};
 use super::conflicts::{Conflict, Conflicts, Side, Value};
 use super::edits::{Edits, restored, value_at, write_conflict};
 use super::writes::{gone, guard_is_false, without_id};
-use super::{Applier, Author};
+use super::{Applier, Author, Outcome};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::view::catalog::id_of;
@@ -22,12 +22,34 @@ use crate::view::documents::{ChangeError, CollectionWriter, id_key};
 use crate::view::history::{History, Rival, Stamp};
 use crate::view::journal::ViewWriter;
 use crate::view::policy::{ConflictPolicy, DeletePolicy, PathPolicy};
+use crate::view::settled::Settled;
 
 /// What an update did to one document.
 #[derive(Default)]
 pub(super) struct Edited {
     pub(super) matched: bool,
     pub(super) modified: bool,
+    /// What concurrent changes have left of it.
+    pub(super) settled: Settled,
+}
+
+impl Edited {
+    /// Counts it.
+    pub(super) fn add_to(&self, outcome: &mut Outcome) {
+        outcome.matched += u64::from(self.matched);
+        outcome.modified += u64::from(self.modified);
+        outcome.settled = Some(Settled::of_both(outcome.settled, self.settled));
+    }
+}
+
+/// What a delete did to one document.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Deleted {
+    Now,
+    /// It was not there.
+    Gone,
+    /// A concurrent update has won.
+    Kept,
 }
 
 /// Where an update met an assignment that its author had not seen.
@@ -50,7 +72,7 @@ enum Fate {
 
 /// What of an update takes effect.
 #[derive(Default)]
-struct Settled<'e> {
+struct Compared<'e> {
     /// The fields whose assignments lost.
     lost: BTreeSet<&'e str>,
     met: Vec<Met>,
@@ -99,7 +121,7 @@ impl Applier<'_> {
         {
             let update = Side { stamp, value: Value::Update(edits.source()) };
             conflicts.add(&self.author, &with_delete(Side::removed(deleted), update));
-            return Ok(Edited::default());
+            return Ok(Edited { settled: Settled::Superseded, ..Edited::default() });
         }
         let comes_back = stored.is_none();
         let stored = match (stored, unseen_delete) {
@@ -160,10 +182,12 @@ impl Applier<'_> {
         {
             conflicts.add(&self.author, &with_delete(Side::removed(stamp), Side::removed(deleted)));
         }
+        let (mut is_met, mut took) = (comes_back || edits.merges_into(old), is_remembered);
         for met in &settled.met {
             // Each costs a walk through the document: what is beyond the entry's measure is not listed.
             view.work().add(old.as_bytes().len());
             if view.work().check().is_err() {
+                is_met = true;
                 break;
             }
             let before = Side { stamp: met.stamp, value: Value::of(value_at(old, &met.path)) };
@@ -174,16 +198,24 @@ impl Applier<'_> {
             };
             let own = Side { stamp, value: Value::of(value) };
             let (winner, loser) = if met.fate == Fate::Won { (own, before) } else { (before, own) };
-            if winner.value != loser.value {
+            if winner.value == loser.value {
+                took = true;
+            } else {
                 let path = Some(met.path.as_str());
                 let conflict = Conflict { path, rule: met.rule, ..with_delete(winner, loser) };
                 conflicts.add(&self.author, &conflict);
+                is_met |= met.fate != Fate::Won;
             }
         }
-        Ok(Edited { matched: true, modified: updated.changed })
+        let settled = match (is_met, took) {
+            (false, _) => Settled::Applied,
+            (true, true) => Settled::Merged,
+            (true, false) => Settled::Superseded,
+        };
+        Ok(Edited { matched: true, modified: updated.changed, settled })
     }
 
-    /// Deletes one document; whether it was there and had to go.
+    /// Deletes one document.
     pub(super) fn delete_one(
         &mut self,
         writer: &mut CollectionWriter,
@@ -191,10 +223,10 @@ impl Applier<'_> {
         part: &Part<'_>,
         guard: &db_index::Filter,
         conflicts: &mut Conflicts,
-    ) -> Result<bool, ChangeError> {
+    ) -> Result<Deleted, ChangeError> {
         let id = id_of(part.id).ok_or_else(without_id)?;
         let key = id_key(id);
-        let Some(stored) = writer.document(view, &key)? else { return Ok(false) };
+        let Some(stored) = writer.document(view, &key)? else { return Ok(Deleted::Gone) };
         let old =
             RawDocument::from_bytes(&stored).map_err(|_| Error::data("a stored document is damaged"))?;
         if !guard.matches(old)? {
@@ -222,7 +254,7 @@ impl Applier<'_> {
             let conflict = Conflict { collection, document: id, part, path: None, rule, winner, loser };
             conflicts.add(&self.author, &conflict);
             if policy == DeletePolicy::UpdateWins {
-                return Ok(false);
+                return Ok(Deleted::Kept);
             }
         }
         writer.delete(view, &key, old)?;
@@ -233,7 +265,7 @@ impl Applier<'_> {
             history = History::of_deleted(stamp);
         }
         writer.put_history(view, &key, &history)?;
-        Ok(true)
+        Ok(Deleted::Now)
     }
 
     /// Notes that a document was inserted where others may have been deleted before; `upserted` by an upsert.
@@ -269,8 +301,8 @@ fn settled<'e>(
     edits: &Edits<'e>,
     policy: &ConflictPolicy,
     pierced: bool,
-) -> Result<Settled<'e>, ChangeError> {
-    let mut settled = Settled::default();
+) -> Result<Compared<'e>, ChangeError> {
+    let mut settled = Compared::default();
     if edits.is_guarded || author.sees_everything() {
         return Ok(settled);
     }

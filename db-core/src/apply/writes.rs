@@ -7,13 +7,14 @@ use db_index::{ErrorCode, Filter, QueryError, Update, UpdateOptions};
 
 use super::conflicts::Conflicts;
 use super::edits::Edits;
-use super::settle::Part;
+use super::settle::{Deleted, Part};
 use super::{Applier, Mode, Outcome};
 use crate::error::Result;
 use crate::operation::UpdateOperation;
 use crate::view::catalog::{CollectionMeta, id_of};
 use crate::view::documents::{ChangeError, CollectionWriter, id_key};
 use crate::view::journal::ViewWriter;
+use crate::view::settled::Settled;
 
 /// The parts of [`crate::operation::Operation::Upsert`] beside the collection.
 pub(super) struct Upsert<'a> {
@@ -82,8 +83,7 @@ impl Applier<'_> {
             view.work().add(edits.bytes);
             let part = Part { collection, id, position };
             let edited = self.edit(&mut writer, view, &part, &edits, &mut conflicts)?;
-            outcome.matched += u64::from(edited.matched);
-            outcome.modified += u64::from(edited.modified);
+            edited.add_to(outcome);
             Ok(self.list_conflicts(view, &mut conflicts, outcome, false)?)
         })?;
         writer.finish(view, self.catalog)?;
@@ -126,8 +126,7 @@ impl Applier<'_> {
             }
             let edited =
                 self.edit(&mut writer, view, &Part { collection, id, position }, &edits, &mut conflicts)?;
-            outcome.matched = u64::from(edited.matched);
-            outcome.modified = u64::from(edited.modified);
+            edited.add_to(outcome);
             Ok(())
         })?;
         writer.finish(view, self.catalog)?;
@@ -160,7 +159,9 @@ impl Applier<'_> {
             view.work().add(bytes);
             let part = Part { collection, id, position };
             let deleted = self.delete_one(&mut writer, view, &part, &guard, &mut conflicts)?;
-            outcome.deleted += u64::from(deleted);
+            outcome.deleted += u64::from(deleted == Deleted::Now);
+            let settled = if deleted == Deleted::Kept { Settled::Superseded } else { Settled::Applied };
+            outcome.settled = Some(Settled::of_both(outcome.settled, settled));
             Ok(self.list_conflicts(view, &mut conflicts, outcome, false)?)
         })?;
         writer.finish(view, self.catalog)?;

@@ -7,7 +7,7 @@ use db_index::MergeTarget;
 
 use crate::apply::Outcome;
 use crate::ids::{EntryHash, WriterKey};
-use crate::operation::{Roles, Step};
+use crate::operation::{Operation, Roles, Step};
 use crate::query::Hint;
 use crate::view::catalog::CollectionOptions;
 
@@ -61,6 +61,18 @@ pub(crate) enum Request {
         steps: Vec<Step>,
         /// About how many bytes they take.
         bytes: usize,
+    },
+    /// Does again what was rejected and takes it off the list.
+    Resubmit {
+        /// `{_id: …}` of the rejection.
+        id: RawDocumentBuf,
+        /// The parts of the operation that did not hold.
+        operation: Operation,
+    },
+    /// Takes a rejection off the list.
+    Discard {
+        /// `{_id: …}` of the rejection.
+        id: RawDocumentBuf,
     },
     DropCollection {
         collection: String,

@@ -4,6 +4,7 @@ mod bulk;
 mod expiry;
 mod leftovers;
 mod merge;
+mod rejected;
 mod resolve;
 mod transaction;
 
@@ -149,6 +150,8 @@ impl Trial<'_, '_> {
                 Ok(tried)
             }
             Request::Resolve { id, resolution } => self.resolve(view, id, resolution),
+            Request::Resubmit { id, operation } => self.resubmit(view, id, operation),
+            Request::Discard { id } => self.discard(view, id),
             Request::DropCollection { collection } => {
                 self.whole(view, Operation::DropCollection { collection })
             }

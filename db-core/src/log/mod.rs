@@ -8,6 +8,7 @@ use crate::database::Database;
 use crate::error::Result;
 use crate::ids::{EntryHash, WriterKey};
 use crate::linearizer::Ballot;
+pub use crate::view::settled::Settled;
 
 /// Which entries to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +95,8 @@ pub struct LoggedEntry {
     pub unreadable: Option<String>,
     /// What of it did not hold at its place, the first [`crate::limits::LOG_PARTS_MAX`] operations.
     pub rejected: Vec<RejectedOperation>,
+    /// What concurrent changes have left of it at its place.
+    pub settled: Settled,
 }
 
 impl LoggedEntry {

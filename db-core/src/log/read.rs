@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::rejections::Rejections;
 use super::summary::summary;
-use super::{LogPage, LogRange, LoggedEntry, Place};
+use super::{LogPage, LogRange, LoggedEntry, Place, Settled};
 use crate::apply::read_operations;
 use crate::database::{Database, no_view};
 use crate::engine::read_confirmed;
@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::linearizer::{Ballot, Standing, Voter};
 use crate::storage::{self, EntryRecord, LogSnapshot, OrderSnapshot};
+use crate::view::settled;
 
 /// How many entries behind the page are read for the votes that tell its anchors.
 const LOOKAHEAD_ENTRIES: usize = 256;
@@ -57,7 +58,11 @@ pub(super) fn page(database: &Database, range: &LogRange) -> Result<LogPage> {
         };
         let ballot = ballots.get(found.at).copied().unwrap_or_default();
         let payload = log.payload(found.number)?;
-        entries.push(describe(found.record, place, ballot, &payload, &rejections)?);
+        let mut entry = describe(found.record, place, ballot, &payload, &rejections)?;
+        if place != Place::Unordered && !payload.is_empty() {
+            entry.settled = settled::of(&view, &entry.hash)?;
+        }
+        entries.push(entry);
     }
     let stored = order.entries()?;
     Ok(LogPage {
@@ -170,5 +175,6 @@ fn describe(
         operations: operations.iter().take(limits::LOG_PARTS_MAX).map(summary).collect(),
         unreadable,
         rejected: if is_rejectable { rejections.of(&hash)? } else { Vec::new() },
+        settled: Settled::Applied,
     })
 }

@@ -2,6 +2,8 @@
 //! again at its place in the order.
 
 mod codec;
+mod command;
+mod parts;
 mod transaction;
 
 use bson::{RawDocument, RawDocumentBuf};

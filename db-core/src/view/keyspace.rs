@@ -10,6 +10,7 @@
 //! 02 <collection id> <_id>           a document (BSON)
 //! 03 <index id> <values> <_id>       an index entry; its value restores the exact types of the key's values
 //! 04 <collection id> <_id>           the history of a document
+//! 05 <entry>                         what concurrent changes have left of an entry (u8)
 //! ```
 //!
 //! Ids are big-endian u32, so that a collection's documents and an index's entries are one range each. `<_id>` and
@@ -19,12 +20,13 @@ use std::ops::Bound;
 
 use db_index::prefix_end;
 
-use crate::ids::WriterKey;
+use crate::ids::{EntryHash, WriterKey};
 
 const CATALOG: u8 = 1;
 const DOCUMENTS: u8 = 2;
 const ENTRIES: u8 = 3;
 const HISTORIES: u8 = 4;
+const SETTLED: u8 = 5;
 
 const CATALOG_COLLECTION: u8 = 1;
 const CATALOG_STATISTICS: u8 = 2;
@@ -87,6 +89,11 @@ pub(crate) fn history(collection_id: u32, id_key: &[u8]) -> Vec<u8> {
     let mut key = histories(collection_id);
     key.extend_from_slice(id_key);
     key
+}
+
+/// The key of what concurrent changes have left of an entry.
+pub(crate) fn settled(entry: &EntryHash) -> Vec<u8> {
+    [&[SETTLED][..], entry.as_bytes()].concat()
 }
 
 /// The prefix of an index's entries.

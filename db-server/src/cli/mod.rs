@@ -19,6 +19,7 @@ mod output;
 mod peers;
 mod progress;
 mod receipts;
+mod rejections;
 mod serve;
 mod status;
 mod write_model;
@@ -123,6 +124,9 @@ enum Command {
     /// Lists and settles what lost against concurrent changes
     #[command(subcommand)]
     Conflicts(conflicts::Conflicts),
+    /// Lists what did not hold at its place in the order, does it again or gives it up
+    #[command(subcommand)]
+    Rejections(rejections::Rejections),
     /// Lists, adds and removes the writers of a database
     #[command(subcommand)]
     Writers(writers::Writers),
@@ -162,6 +166,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Collections(command) => command.run(common).await,
         Command::Indexes(command) => command.run(common).await,
         Command::Conflicts(command) => command.run(common).await,
+        Command::Rejections(command) => command.run(common).await,
         Command::Writers(command) => command.run(common).await,
         Command::Peers(command) => command.run(common).await,
     }

@@ -7,7 +7,7 @@ use proto::v1::{
 
 use super::Common;
 use super::client::Client;
-use super::log::{codes_words, rejected_words, time, words};
+use super::log::{outcome, outcome_words, time, words};
 use super::output::Output;
 use crate::error::CliError;
 
@@ -64,7 +64,7 @@ fn line(receipt: &Receipt) -> String {
         ReceiptState::Confirmed => "confirmed",
         _ => "ordered",
     };
-    let outcome = codes_words(&receipt.rejected);
+    let outcome = outcome(receipt.outcome(), &receipt.rejected);
     format!("{state}: {}", if outcome.is_empty() { "applied" } else { &outcome })
 }
 
@@ -92,7 +92,7 @@ fn row(entry: &LogEntry) -> [String; 5] {
         LogState::Tail => "ordered",
         _ => "durable",
     };
-    let rejected = rejected_words(entry);
+    let rejected = outcome_words(entry);
     let outcome = match entry.state() {
         LogState::Confirmed | LogState::Tail if rejected.is_empty() => "applied".to_owned(),
         _ => rejected,

@@ -1,11 +1,11 @@
 //! `combdb.v1.Log`.
 
 use db_core::linearizer::Ballot;
-use db_core::{LogPage, LogRange, LoggedEntry, Place};
+use db_core::{LogPage, LogRange, LoggedEntry, Place, Settled};
 use proto::v1::log_server::Log;
 use proto::v1::{
-    LogBallot, LogEntry, LogOperation, LogState, RejectedOperation, RejectedPart, ShowLogRequest,
-    ShowLogResponse,
+    EntryOutcome, LogBallot, LogEntry, LogOperation, LogState, RejectedOperation, RejectedPart,
+    ShowLogRequest, ShowLogResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -44,6 +44,13 @@ fn describe(page: LogPage) -> ShowLogResponse {
 }
 
 fn entry(entry: LoggedEntry) -> LogEntry {
+    let outcome = match entry.settled {
+        _ if entry.place == Place::Unordered => EntryOutcome::Unspecified,
+        _ if !entry.rejected.is_empty() => EntryOutcome::Rejected,
+        Settled::Merged => EntryOutcome::Merged,
+        Settled::Superseded => EntryOutcome::Superseded,
+        _ => EntryOutcome::Applied,
+    };
     let (state, place) = match entry.place {
         Place::Confirmed(place) => (LogState::Confirmed, Some(place)),
         Place::Tail(place) => (LogState::Tail, Some(place)),
@@ -78,6 +85,7 @@ fn entry(entry: LoggedEntry) -> LogEntry {
         operations_count: entry.operations_count,
         unreadable: entry.unreadable.unwrap_or_default(),
         rejected: entry.rejected.into_iter().map(rejected).collect(),
+        outcome: outcome.into(),
     }
 }
 

@@ -14,6 +14,7 @@ mod log;
 mod options;
 mod peers;
 mod receipts;
+mod rejections;
 mod stream;
 mod tickets;
 mod writers;
@@ -25,6 +26,7 @@ use proto::v1::documents_server::DocumentsServer;
 use proto::v1::log_server::LogServer;
 use proto::v1::peers_server::PeersServer;
 use proto::v1::receipts_server::ReceiptsServer;
+use proto::v1::rejections_server::RejectionsServer;
 use proto::v1::tickets_server::TicketsServer;
 use proto::v1::writers_server::WritersServer;
 use tonic::service::Routes;
@@ -60,6 +62,7 @@ pub(crate) async fn routes(node: Node) -> Result<Routes, tonic_reflection::serve
         .add_service(service!(TicketsServer, tickets::Service))
         .add_service(service!(LogServer, log::Service))
         .add_service(service!(ReceiptsServer, receipts::Service))
+        .add_service(service!(RejectionsServer, rejections::Service))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))

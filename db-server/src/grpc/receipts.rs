@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use db_core::{EntryHash, Outcome, Receipt, ReceiptState, RejectedOperation, Write};
 use proto::v1::receipts_server::Receipts;
-use proto::v1::{self, Acknowledgement, QueryOptions, WatchReceiptRequest, WriteConcern};
+use proto::v1::{self, Acknowledgement, EntryOutcome, QueryOptions, WatchReceiptRequest, WriteConcern};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
@@ -123,5 +123,13 @@ fn describe(state: &ReceiptState) -> v1::Receipt {
         Some(Outcome::Rejected(rejected)) => rejected,
         _ => &[],
     };
-    v1::Receipt { state: state.into(), rejected: rejected.iter().cloned().map(log::rejected).collect() }
+    let outcome = match outcome {
+        None => EntryOutcome::Unspecified,
+        Some(Outcome::Merged) => EntryOutcome::Merged,
+        Some(Outcome::Superseded) => EntryOutcome::Superseded,
+        Some(Outcome::Rejected(_)) => EntryOutcome::Rejected,
+        Some(_) => EntryOutcome::Applied,
+    };
+    let rejected = rejected.iter().cloned().map(log::rejected).collect();
+    v1::Receipt { state: state.into(), rejected, outcome: outcome.into() }
 }

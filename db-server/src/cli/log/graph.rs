@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use proto::v1::{LogEntry, LogState};
 
 use super::show::{ballot, state};
-use super::{Pages, dot, rejected_words, short, svg, time, words};
+use super::{Pages, dot, outcome_words, short, svg, time, words};
 use crate::cli::Common;
 use crate::cli::output::Output;
 use crate::error::CliError;
@@ -160,7 +160,7 @@ pub(super) fn details(entry: &LogEntry) -> String {
         lines.push(format!("epoch {}, wave {} {}", entry.epoch, entry.wave, ballot(entry)));
     }
     lines.push(format!("{} bytes", entry.bytes));
-    lines.push(rejected_words(entry));
+    lines.push(outcome_words(entry));
     lines.retain(|line| !line.is_empty());
     lines.join("\n")
 }

@@ -7,7 +7,8 @@ mod svg;
 
 use clap::Subcommand;
 use proto::v1::{
-    ListWritersRequest, LogEntry, LogOperation, RejectedOperation, ShowLogRequest, ShowLogResponse,
+    EntryOutcome, ListWritersRequest, LogEntry, LogOperation, RejectedOperation, ShowLogRequest,
+    ShowLogResponse,
 };
 
 use super::Common;
@@ -137,9 +138,18 @@ fn operation_words(operation: &LogOperation) -> String {
     text
 }
 
-/// What did not hold, in words; empty if everything did.
-pub(super) fn rejected_words(entry: &LogEntry) -> String {
-    codes_words(&entry.rejected)
+/// What has become of an entry; nothing if all of it holds.
+pub(super) fn outcome_words(entry: &LogEntry) -> String {
+    outcome(entry.outcome(), &entry.rejected)
+}
+
+/// What has become of a write; nothing if all of it holds.
+pub(super) fn outcome(outcome: EntryOutcome, rejected: &[RejectedOperation]) -> String {
+    match outcome {
+        EntryOutcome::Merged => "merged".to_owned(),
+        EntryOutcome::Superseded => "superseded".to_owned(),
+        _ => codes_words(rejected),
+    }
 }
 
 /// How much did not hold, and with which codes; nothing if all did.

@@ -4,7 +4,7 @@ use clap::Args;
 use proto::v1::{LogBallot, LogEntry, LogState};
 use serde_json::{Value, json};
 
-use super::{Pages, rejected_words, short, time, words};
+use super::{Pages, outcome_words, short, time, words};
 use crate::cli::Common;
 use crate::cli::output::{Output, thousands};
 use crate::error::CliError;
@@ -102,7 +102,7 @@ fn row(entry: &LogEntry) -> [String; 11] {
     if entry.parents.len() > PARENTS_SHOWN {
         after.push(&more);
     }
-    let rejected = rejected_words(entry);
+    let rejected = outcome_words(entry);
     let what = if rejected.is_empty() { words(entry) } else { format!("{}; {rejected}", words(entry)) };
     [
         entry.place.map(|place| place.to_string()).unwrap_or_default(),

@@ -1,0 +1,184 @@
+//! What does not hold where it is ordered: told to its author, done again or given up; and what receipts say of what met
+//! concurrent changes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use db_core::{
+    ConnectionMonitor, Database, IndexModel, LogRange, Outcome, Receipt, RejectionId, Role, Settled, Store,
+    run_connection,
+};
+
+const LONG: Option<Duration> = Some(Duration::from_mins(1));
+
+/// Carries a session between two databases until the handle is aborted.
+fn connect(a: &Database, b: &Database) -> tokio::task::JoinHandle<()> {
+    let (a, b) = (a.clone(), b.clone());
+    tokio::spawn(async move {
+        let (left, right) = tokio::io::duplex(1 << 16);
+        let (of_a, of_b) = (a.connect_peer([0; 32], true).await, b.connect_peer([0; 32], false).await);
+        let options = db_core::ConnectionOptions::default();
+        let _ = tokio::join!(
+            run_connection(left, of_a.unwrap(), options.clone(), ConnectionMonitor::default()),
+            run_connection(right, of_b.unwrap(), options, ConnectionMonitor::default()),
+        );
+    })
+}
+
+/// Two peers that hold the same and have parted; the first is the only indexer.
+async fn parted() -> (Database, Database) {
+    let a = Store::in_memory().unwrap().create_database("notes").unwrap();
+    let b = Store::in_memory().unwrap().join(&a.ticket(Vec::new())).unwrap();
+    a.add_writer(b.writer(), Role::Writer).await.unwrap();
+    let notes = a.collection::<Document>("notes");
+    notes.create_index(IndexModel::new(doc! { "n": 1 }).unique(true)).await.unwrap();
+    let documents = (1..4).map(|id| doc! { "_id": id, "n": id, "t": 0 });
+    notes.insert_many(documents).await.unwrap();
+    meet(&a, &b).await;
+    (a, b)
+}
+
+/// Connects two peers until both hold the same, all of it confirmed.
+async fn meet(a: &Database, b: &Database) {
+    let session = connect(a, b);
+    let all_confirmed = |database: &Database| {
+        let page = database.log(&LogRange::default()).unwrap();
+        page.entries.last().map(|entry| entry.hash).filter(|_| page.confirmed == page.stored)
+    };
+    while all_confirmed(a).is_none() || all_confirmed(a) != all_confirmed(b) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    session.abort();
+    let _ = session.await;
+}
+
+async fn outcome(receipt: &Receipt) -> Outcome {
+    receipt.wait_confirmed(LONG).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn an_author_is_told_and_does_it_again_or_gives_it_up() {
+    let (a, b) = parted().await;
+    let mut told = b.watch_rejections().unwrap();
+    let of_b = b.collection::<Document>("notes");
+    let documents = ["x", "y", "z"].iter().zip(10..).map(|(id, n)| doc! { "_id": *id, "n": n });
+    let (_, receipt) = of_b.insert_many(documents).with_receipt().await.unwrap();
+    let of_a = a.collection::<Document>("notes");
+    of_a.insert_many([doc! { "_id": "p", "n": 10 }, doc! { "_id": "q", "n": 12 }]).await.unwrap();
+    let session = connect(&a, &b);
+    let Outcome::Rejected(operations) = outcome(&receipt).await else { panic!("the indexer was first") };
+    assert_eq!(operations[0].parts, [(0, 11_000), (2, 11_000)]);
+
+    let rejection = told.next().await.unwrap();
+    let id = rejection.id().unwrap();
+    assert_eq!((id.entry, id.operation, rejection.count), (receipt.entry().unwrap(), 0, 2));
+    assert_eq!(rejection.writer().unwrap(), b.writer());
+    assert_eq!(id.to_string().parse::<RejectionId>().unwrap(), id);
+    let command = Document::try_from(b.rejected_command(&id).unwrap()).unwrap();
+    let rejected = vec![doc! { "_id": "x", "n": 10 }, doc! { "_id": "z", "n": 12 }];
+    assert_eq!(command, doc! { "insert": "notes", "documents": rejected });
+
+    // As long as one part does not hold, nothing is done and the rejection stays.
+    of_a.delete_one(doc! { "_id": "p" }).await.unwrap();
+    session.abort();
+    let _ = session.await;
+    meet(&a, &b).await;
+    assert_eq!(b.resubmit(&id).await.unwrap_err().code(), Some(11_000));
+    assert!(b.rejections().find_one(doc! {}).run().unwrap().is_some());
+    assert!(of_b.find_one(doc! { "_id": "x" }).run().unwrap().is_none());
+    of_b.delete_one(doc! { "_id": "q" }).await.unwrap();
+    b.resubmit(&id).await.unwrap();
+    meet(&a, &b).await;
+    for peer in [&a, &b] {
+        let notes = peer.collection::<Document>("notes");
+        assert_eq!(notes.count_documents(doc! { "_id": { "$in": ["x", "y", "z"] } }).run().unwrap(), 3);
+        assert!(
+            peer.rejections().find_one(doc! {}).run().unwrap().is_none(),
+            "it is off the list everywhere"
+        );
+    }
+    assert_eq!(b.resubmit(&id).await.unwrap_err().code(), Some(47));
+    assert_eq!(b.discard(&id).await.unwrap_err().code(), Some(47));
+}
+
+#[tokio::test]
+async fn what_is_given_up_leaves_the_list_on_all_peers_and_whoever_starts_late_is_told_too() {
+    let (a, b) = parted().await;
+    let insert = b.collection::<Document>("notes").insert_one(doc! { "_id": "b", "n": 7 });
+    let (_, receipt) = insert.with_receipt().await.unwrap();
+    a.collection::<Document>("notes").insert_one(doc! { "_id": "a", "n": 7 }).await.unwrap();
+    meet(&a, &b).await;
+    assert!(matches!(outcome(&receipt).await, Outcome::Rejected(_)));
+    let id = b.watch_rejections().unwrap().next().await.unwrap().id().unwrap();
+    a.discard(&id).await.unwrap();
+    meet(&a, &b).await;
+    assert!(b.rejections().find_one(doc! {}).run().unwrap().is_none());
+    for wrong in ["", "12", "12.0", &format!("{}.x", "0a".repeat(32)), &format!("{}.-1", "0a".repeat(32))] {
+        assert!(wrong.parse::<RejectionId>().is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_tells_applied_from_merged_and_superseded() {
+    let (a, b) = parted().await;
+    let (of_a, of_b) = (a.collection::<Document>("notes"), b.collection::<Document>("notes"));
+    let set = |id: i32, set: Document| (doc! { "_id": id }, doc! { "$set": set });
+    // The peer that is no indexer writes first by the clock: where both assign, its values lose.
+    let write = |(filter, update)| of_b.update_one(filter, update).with_receipt();
+    let (_, all_lost) = write(set(1, doc! { "t": "b" })).await.unwrap();
+    let (_, some_lost) = write(set(2, doc! { "t": "b", "u": "b" })).await.unwrap();
+    let (_, beside) = write(set(3, doc! { "u": "b" })).await.unwrap();
+    let (_, same) = write(set(3, doc! { "v": 1 })).await.unwrap();
+    let time = b.log(&LogRange::default()).unwrap().entries.last().unwrap().time_ms;
+    while std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() <= u128::from(time) {
+        std::hint::spin_loop();
+    }
+    for (filter, update) in
+        [set(1, doc! { "t": "a" }), set(2, doc! { "t": "a" }), set(3, doc! { "t": "a", "v": 1 })]
+    {
+        of_a.update_one(filter, update).await.unwrap();
+    }
+    let mine = of_a.find_one(doc! { "_id": 2 }).run().unwrap().unwrap();
+    assert_eq!(mine, doc! { "_id": 2, "n": 2, "t": "a" });
+    meet(&a, &b).await;
+    assert_eq!(outcome(&all_lost).await, Outcome::Superseded);
+    assert_eq!(outcome(&some_lost).await, Outcome::Merged);
+    assert_eq!(outcome(&beside).await, Outcome::Applied);
+    assert_eq!(outcome(&same).await, Outcome::Applied, "equal values are no conflict");
+    let documents: Vec<Document> = of_b
+        .find(doc! { "_id": { "$lte": 3 } })
+        .sort(doc! { "_id": 1 })
+        .run()
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(documents[0], doc! { "_id": 1, "n": 1, "t": "a" });
+    assert_eq!(documents[1], doc! { "_id": 2, "n": 2, "t": "a", "u": "b" });
+    let settled: Vec<Settled> = b
+        .receipts(None, 10)
+        .unwrap()
+        .entries
+        .iter()
+        .filter(|entry| !entry.is_ack())
+        .map(|entry| entry.settled)
+        .collect();
+    assert_eq!(settled, [Settled::Superseded, Settled::Merged, Settled::Applied, Settled::Applied]);
+
+    // A replacement of a document that was changed meanwhile is merged; a delete that an update wins over is superseded.
+    let policy = db_core::ConflictPolicy { delete: db_core::DeletePolicy::UpdateWins, ..Default::default() };
+    of_a.set_conflict_policy(&policy).await.unwrap();
+    meet(&a, &b).await;
+    let (_, deleted) = of_b.delete_one(doc! { "_id": 1 }).with_receipt().await.unwrap();
+    let replacement = doc! { "_id": 2, "n": 2, "t": "a", "u": "new" };
+    let (_, replaced) = of_b.replace_one(doc! { "_id": 2 }, replacement).with_receipt().await.unwrap();
+    of_a.update_many(doc! {}, doc! { "$inc": { "count": 1 } }).await.unwrap();
+    for id in 1..3 {
+        of_a.update_one(doc! { "_id": id }, doc! { "$inc": { "count": 1 } }).await.unwrap();
+    }
+    meet(&a, &b).await;
+    assert_eq!(outcome(&deleted).await, Outcome::Superseded);
+    assert_eq!(outcome(&replaced).await, Outcome::Merged);
+    let second = of_b.find_one(doc! { "_id": 2 }).run().unwrap().unwrap();
+    assert_eq!(second, doc! { "_id": 2, "n": 2, "t": "a", "u": "new", "count": 2 });
+}
