@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "combdb/v1/collections.proto",
     "combdb/v1/conflicts.proto",
     "combdb/v1/databases.proto",
@@ -18,6 +18,7 @@ const FILES: [&str; 11] = [
     "combdb/v1/receipts.proto",
     "combdb/v1/rejections.proto",
     "combdb/v1/tickets.proto",
+    "combdb/v1/transactions.proto",
     "combdb/v1/writers.proto",
 ];
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use db_core::ErrorKind;
+use db_core::{ErrorKind, TRANSIENT_TRANSACTION_ERROR};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -20,6 +20,7 @@ const NAMESPACE_EXISTS: i32 = 48;
 const INDEX_OPTIONS_CONFLICT: i32 = 85;
 const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
 const MAX_TIME_MS_EXPIRED: i32 = 50;
+const NO_SUCH_TRANSACTION: i32 = 251;
 
 /// What ends a command with exit code 1.
 #[derive(Debug, thiserror::Error)]
@@ -101,12 +102,22 @@ pub(crate) fn from_engine(error: impl Into<db_core::Error>) -> Status {
     if matches!(grpc, Code::Internal | Code::DataLoss | Code::Unavailable) {
         tracing::error!(error = ?error, "a call failed");
     }
-    status(grpc, reason, error.message(), error.code(), &[])
+    let label =
+        error.contains_label(TRANSIENT_TRANSACTION_ERROR).then(|| TRANSIENT_TRANSACTION_ERROR.to_owned());
+    let labels: Vec<_> = label.into_iter().map(|label| (LABELS, label)).collect();
+    status(grpc, reason, error.message(), error.code(), &labels)
 }
+
+/// Where the metadata of an error holds MongoDB's labels.
+pub(crate) const LABELS: &str = "labels";
 
 /// The gRPC code and the reason for an error: by MongoDB's code where that says more than the kind.
 pub(crate) fn code_of(error: &db_core::Error) -> (Code, &'static str) {
+    if error.contains_label(TRANSIENT_TRANSACTION_ERROR) {
+        return (Code::Aborted, "CONFLICT");
+    }
     match error.code() {
+        Some(NO_SUCH_TRANSACTION) => return (Code::NotFound, "NO_SUCH_TRANSACTION"),
         Some(NAMESPACE_NOT_FOUND | INDEX_NOT_FOUND) => return (Code::NotFound, "NOT_FOUND"),
         Some(NAMESPACE_EXISTS | INDEX_OPTIONS_CONFLICT | INDEX_KEY_SPECS_CONFLICT) => {
             return (Code::AlreadyExists, "CONFLICT");

@@ -11,6 +11,7 @@ mod grpc;
 mod node;
 mod peering;
 mod serve;
+mod transactions;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 
 use crate::error::{CliError, from_engine, status};
 use crate::peering::Peering;
+use crate::transactions::OpenTransactions;
 
 /// How many reads are carried out at once; further ones wait. Writes wait in the engine's own queue.
 pub(crate) const CALLS_MAX: usize = 64;
@@ -32,6 +33,7 @@ pub(crate) struct Node {
     calls: Arc<Semaphore>,
     cursors: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    transactions: OpenTransactions,
     stopping: Arc<watch::Sender<bool>>,
 }
 
@@ -45,6 +47,7 @@ impl Node {
             calls: bound(CALLS_MAX),
             cursors: bound(CURSORS_MAX),
             watchers: bound(WATCHERS_MAX),
+            transactions: OpenTransactions::default(),
             stopping: Arc::default(),
         }
     }
@@ -157,6 +160,11 @@ impl Node {
             .map_err(|_| busy("too many clients are watching at once: try again later"))
     }
 
+    /// The transactions that clients have open.
+    pub(crate) fn transactions(&self) -> &OpenTransactions {
+        &self.transactions
+    }
+
     /// Changes once, when the peer is about to stop: streams without an end of their own end then.
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
@@ -172,6 +180,7 @@ impl Node {
     /// # Errors
     /// If closing fails.
     pub(crate) async fn stop(&self) -> Result<(), CliError> {
+        self.transactions.end();
         self.peering.stop().await;
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || store.close()).await;

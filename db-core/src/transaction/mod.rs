@@ -5,7 +5,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use db_index::Filter;
@@ -113,9 +113,13 @@ impl Transaction {
         self.lock().take();
     }
 
-    /// Whether it can still be read, written and committed.
+    /// Whether it can still be read, written and committed. It does not wait for a call that is being carried out in it.
     pub fn is_open(&self) -> bool {
-        self.lock().is_some()
+        match self.open.draft.try_lock() {
+            Ok(draft) => draft.is_some(),
+            Err(TryLockError::Poisoned(draft)) => draft.into_inner().is_some(),
+            Err(TryLockError::WouldBlock) => true,
+        }
     }
 
     /// The database that it belongs to.

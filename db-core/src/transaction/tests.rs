@@ -178,7 +178,17 @@ fn an_error_inside_aborts_the_transaction_as_in_mongodb() {
     let database = database();
     let outside = films(&database);
     outside.insert_one(doc! { "_id": 1 }).run().unwrap();
-    let faults: [(Fault, i32); 6] = [
+    let faults: [(Fault, i32); 7] = [
+        (
+            |films| {
+                let models =
+                    [WriteModel::insert_one(&doc! { "_id": 5 }), WriteModel::insert_one(&doc! { "_id": 1 })];
+                let error = films.bulk_write(models).run().unwrap_err();
+                assert_eq!(error.partial_result().map(|done| done.inserted_count), Some(1));
+                error.code()
+            },
+            11_000,
+        ),
         (|films| films.insert_one(doc! { "_id": 1 }).run().unwrap_err().code(), 11_000),
         (
             |films| {

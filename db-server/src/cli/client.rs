@@ -11,6 +11,7 @@ use proto::v1::peers_client::PeersClient;
 use proto::v1::receipts_client::ReceiptsClient;
 use proto::v1::rejections_client::RejectionsClient;
 use proto::v1::tickets_client::TicketsClient;
+use proto::v1::transactions_client::TransactionsClient;
 use proto::v1::writers_client::WritersClient;
 use proto::v1::{self, ListDatabasesRequest};
 use tonic::transport::{Channel, Endpoint};
@@ -106,6 +107,11 @@ impl Client {
     /// The service of that name.
     pub(crate) fn rejections(&self) -> RejectionsClient<Channel> {
         RejectionsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// The service of that name.
+    pub(crate) fn transactions(&self) -> TransactionsClient<Channel> {
+        TransactionsClient::new(self.channel.clone())
     }
 
     /// The service of that name.

@@ -22,6 +22,7 @@ mod receipts;
 mod rejections;
 mod serve;
 mod status;
+mod transaction;
 mod write_model;
 mod writers;
 
@@ -100,6 +101,8 @@ enum Command {
     FindAndDelete(find_and_modify::FindAndDelete),
     /// Carries out many writes from a file, one a line
     Bulk(bulk::Bulk),
+    /// Carries out the writes of a file together or not at all, over several collections
+    Transaction(transaction::Transaction),
     /// Shows the entries of the log and draws how they hang together
     #[command(subcommand)]
     Log(log::Log),
@@ -156,6 +159,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::FindAndReplace(command) => command.run(common).await,
         Command::FindAndDelete(command) => command.run(common).await,
         Command::Bulk(command) => command.run(common).await,
+        Command::Transaction(command) => command.run(common).await,
         Command::Log(command) => command.run(common).await,
         Command::Receipts(command) => command.run(common).await,
         Command::Status(command) => command.run(common).await,

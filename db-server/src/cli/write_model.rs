@@ -18,6 +18,14 @@ const KINDS: &str = "insertOne, updateOne, updateMany, replaceOne, deleteOne or 
 pub(crate) fn parse(text: &str) -> Result<WriteModel, String> {
     let line = extended_json::parse_document(text).map_err(|error| error.to_string())?;
     db_index::check_document(line.as_bytes()).map_err(|error| error.message)?;
+    parse_document(&line)
+}
+
+/// Reads what a line says, which has passed the guard.
+///
+/// # Errors
+/// As for [`parse`].
+pub(crate) fn parse_document(line: &RawDocument) -> Result<WriteModel, String> {
     let mut elements = line.iter();
     let first = elements.next().transpose().map_err(|error| error.to_string())?;
     let (Some((kind, RawBsonRef::Document(said))), None) = (first, elements.next()) else {
@@ -178,7 +186,7 @@ fn several(name: &str, value: RawBsonRef<'_>) -> Result<Vec<v1::Document>, Strin
     array.into_iter().map(document).collect()
 }
 
-fn message(document: &RawDocument) -> v1::Document {
+pub(crate) fn message(document: &RawDocument) -> v1::Document {
     let document = document.to_owned();
     v1::Document { form: Some(document::Form::Bson(document.into_bytes().into())) }
 }

@@ -1,12 +1,13 @@
 //! `Documents.Aggregate`.
 
 use bson::{Document, RawDocumentBuf};
-use db_core::{Aggregate, Database};
+use db_core::{Aggregate, Collection, Database};
 use proto::v1::{AggregateRequest, AggregateResponse};
 use tonic::Status;
 
 use super::options::{Reading, Waiting};
 use super::stream::{Batches, Sending, stream};
+use super::transactions::Place;
 use crate::convert::{self, Form};
 use crate::node::Node;
 
@@ -39,10 +40,20 @@ impl Aggregation {
 
     /// The aggregation, not begun yet.
     pub(super) fn about(self, database: &Database) -> Aggregate<Document> {
+        let collection = database.collection(&self.collection);
+        self.of_collection(database, &collection)
+    }
+
+    /// The aggregation of a collection that may be one of a transaction, not begun yet.
+    fn of_collection(
+        self,
+        database: &Database,
+        collection: &Collection<RawDocumentBuf>,
+    ) -> Aggregate<Document> {
         let aggregate = if self.collection.is_empty() {
             database.aggregate(self.pipeline)
         } else {
-            database.collection::<RawDocumentBuf>(&self.collection).aggregate(self.pipeline)
+            collection.aggregate(self.pipeline)
         };
         aggregate.with_options(self.reading.into_options())
     }
@@ -54,11 +65,12 @@ impl Aggregation {
 /// If it is malformed, the engine refuses it, or too many cursors are streaming.
 pub(super) async fn aggregate(
     node: &Node,
-    request: AggregateRequest,
+    mut request: AggregateRequest,
 ) -> Result<Batches<AggregateResponse>, Status> {
     let sending = Sending::new(Form::of(request.format, request.pipeline.first())?, request.batch_size);
+    let place = Place::take(node, &request.database, &request.collection, &mut request.options)?;
     let database = request.database.clone();
     let (aggregation, waiting) = Aggregation::of(request)?.until_dropped();
-    let begin = move |database: &Database| aggregation.about(database).run_raw();
+    let begin = move |database: &Database| aggregation.of_collection(database, &place.on(database)).run_raw();
     stream(node, database, sending, waiting, |documents| AggregateResponse { documents }, begin).await
 }

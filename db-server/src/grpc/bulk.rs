@@ -9,6 +9,7 @@ use tonic::Status;
 use super::changes::{Delete, Update};
 use super::documents::failures;
 use super::receipts::Concern;
+use super::transactions::Place;
 use crate::convert::{self, Form};
 use crate::error::{from_engine, invalid};
 use crate::node::Node;
@@ -21,7 +22,9 @@ const WRITES_MAX: usize = 100_000;
 /// # Errors
 /// `INVALID_ARGUMENT` if a write is malformed; if the engine refuses the call as a whole.
 pub(super) async fn write(node: &Node, request: BulkWriteRequest) -> Result<BulkWriteResponse, Status> {
-    let BulkWriteRequest { database, collection, writes, unordered, format, write_concern } = request;
+    let BulkWriteRequest { database, collection, writes, unordered, format, write_concern, transaction } =
+        request;
+    let place = Place::of(node, &database, &collection, &transaction)?;
     if writes.is_empty() || writes.len() > WRITES_MAX {
         return Err(invalid(
             format!("write 1 to {WRITES_MAX} times at once, not {}", writes.len()),
@@ -34,8 +37,9 @@ pub(super) async fn write(node: &Node, request: BulkWriteRequest) -> Result<Bulk
         .enumerate()
         .map(|(index, model)| read_model(model.write).map_err(|fault| at(index, &fault)))
         .collect::<Result<Vec<_>, _>>()?;
-    let collection = node.collection(database, &collection).await?;
-    match Concern::of(write_concern).write(collection.bulk_write(models).ordered(!unordered)).await {
+    let concern = Concern::of(write_concern).at(&place)?;
+    let collection = place.collection(node).await?;
+    match concern.write(collection.bulk_write(models).ordered(!unordered)).await {
         Ok((result, acknowledgement)) => {
             let answer = describe(result, Vec::new(), form)?;
             Ok(BulkWriteResponse { acknowledgement: Some(acknowledgement), ..answer })

@@ -18,6 +18,7 @@ use super::changes::{Delete, Update};
 use super::find::Question;
 use super::receipts::Concern;
 use super::stream::{Batches, Sending, stream};
+use super::transactions::Place;
 use super::{aggregate, bulk, explain};
 use crate::convert::{self, Form};
 use crate::error::{code_of, from_engine, invalid, status};
@@ -35,8 +36,9 @@ impl Documents for Service {
     type AggregateStream = Batches<AggregateResponse>;
 
     async fn insert(&self, request: Request<InsertRequest>) -> Result<Response<InsertResponse>, Status> {
-        let InsertRequest { database, collection, documents, unordered, format, write_concern } =
+        let InsertRequest { database, collection, documents, unordered, format, write_concern, transaction } =
             request.into_inner();
+        let place = Place::of(&self.0, &database, &collection, &transaction)?;
         if documents.is_empty() || documents.len() > INSERT_DOCUMENTS_MAX {
             let count = documents.len();
             return Err(invalid(
@@ -51,38 +53,41 @@ impl Documents for Service {
         });
         let (documents, ids): (Vec<_>, Vec<_>) =
             documents.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-        let collection = self.0.collection(database, &collection).await?;
-        let insert = collection.insert_many(documents).ordered(!unordered);
-        let outcome = Concern::of(write_concern).write(insert).await;
+        let concern = Concern::of(write_concern).at(&place)?;
+        let insert = place.collection(&self.0).await?.insert_many(documents).ordered(!unordered);
+        let outcome = concern.write(insert).await;
         let mut answer = inserted(ids, outcome.as_ref().err(), unordered, form)?;
         answer.acknowledgement = outcome.ok().map(|(_, acknowledgement)| acknowledgement);
         Ok(Response::new(answer))
     }
 
     async fn find(&self, request: Request<FindRequest>) -> Result<Response<Self::FindStream>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         let sending = Sending::new(Form::of(request.format, request.filter.as_ref())?, request.batch_size);
-        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options)?;
+        let database = place.database.clone();
         let (question, waiting) = Question::of_find(request)?.until_dropped();
-        let begin = move |database: &Database| question.find(&database.collection(&collection)).run_raw();
+        let begin = move |database: &Database| question.find(&place.on(database)).run_raw();
         let answer = |documents| FindResponse { documents };
         stream(&self.0, database, sending, waiting, answer, begin).await.map(Response::new)
     }
 
     async fn find_one(&self, request: Request<FindOneRequest>) -> Result<Response<FindOneResponse>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options)?;
+        let database = place.database.clone();
         let (question, _waiting) = Question::of_find_one(request)?.until_dropped();
-        let find = move |database: &Database| question.find_one(&database.collection(&collection)).run_raw();
+        let find = move |database: &Database| question.find_one(&place.on(database)).run_raw();
         found(self.0.read(database, find).await?, None, form)
     }
 
     async fn count(&self, request: Request<CountRequest>) -> Result<Response<CountResponse>, Status> {
-        let request = request.into_inner();
-        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let mut request = request.into_inner();
+        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options)?;
+        let database = place.database.clone();
         let (question, _waiting) = Question::of_count(request)?.until_dropped();
-        let count = move |database: &Database| question.count(&database.collection(&collection)).run();
+        let count = move |database: &Database| question.count(&place.on(database)).run();
         Ok(Response::new(CountResponse { count: self.0.read(database, count).await? }))
     }
 
@@ -90,13 +95,10 @@ impl Documents for Service {
         &self,
         request: Request<EstimatedCountRequest>,
     ) -> Result<Response<EstimatedCountResponse>, Status> {
-        let EstimatedCountRequest { database, collection } = request.into_inner();
-        let count = self
-            .0
-            .read(database, move |database| {
-                database.collection::<RawDocumentBuf>(&collection).estimated_document_count()
-            })
-            .await?;
+        let EstimatedCountRequest { database, collection, transaction } = request.into_inner();
+        let place = Place::of(&self.0, &database, &collection, &transaction)?;
+        let count = move |database: &Database| place.on(database).estimated_document_count();
+        let count = self.0.read(database, count).await?;
         Ok(Response::new(EstimatedCountResponse { count }))
     }
 
@@ -106,11 +108,11 @@ impl Documents for Service {
     ) -> Result<Response<DistinctResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let (database, collection) = (request.database.clone(), request.collection.clone());
+        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options)?;
+        let database = place.database.clone();
         let field = std::mem::take(&mut request.field);
         let (question, _waiting) = Question::of_distinct(request)?.until_dropped();
-        let values =
-            move |database: &Database| question.distinct(&database.collection(&collection), field).run();
+        let values = move |database: &Database| question.distinct(&place.on(database), field).run();
         let values = self.0.read(database, values).await?;
         let values = values.into_iter().map(|value| convert::value(value, form)).collect::<Result<_, _>>()?;
         Ok(Response::new(DistinctResponse { values }))
@@ -130,10 +132,10 @@ impl Documents for Service {
     ) -> Result<Response<UpdateResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let (database, collection) = (request.database.clone(), request.collection.clone());
-        let concern = Concern::take(&mut request.options);
+        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options)?;
+        let concern = Concern::take(&mut request.options).at(&place)?;
         let replacement = Update::of_replace(request)?;
-        self.update(database, &collection, form, replacement, concern).await
+        self.update(&place, form, replacement, concern).await
     }
 
     async fn delete_one(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
@@ -150,10 +152,10 @@ impl Documents for Service {
     ) -> Result<Response<FindOneResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let (database, collection) = (request.database.clone(), request.collection.clone());
-        let concern = Concern::take(&mut request.options);
+        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options)?;
+        let concern = Concern::take(&mut request.options).at(&place)?;
         let (change, given) = Update::of_find_and_update(request)?;
-        let collection = self.0.collection(database, &collection).await?;
+        let collection = place.collection(&self.0).await?;
         let change = change.find_and_modify(&collection, given);
         let (document, acknowledgement) = concern.write(change).await.map_err(from_engine)?;
         found(document, Some(acknowledgement), form)
@@ -165,10 +167,10 @@ impl Documents for Service {
     ) -> Result<Response<FindOneResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let (database, collection) = (request.database.clone(), request.collection.clone());
-        let concern = Concern::take(&mut request.options);
+        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options)?;
+        let concern = Concern::take(&mut request.options).at(&place)?;
         let (change, given) = Update::of_find_and_replace(request)?;
-        let collection = self.0.collection(database, &collection).await?;
+        let collection = place.collection(&self.0).await?;
         let change = change.find_and_modify(&collection, given);
         let (document, acknowledgement) = concern.write(change).await.map_err(from_engine)?;
         found(document, Some(acknowledgement), form)
@@ -180,10 +182,10 @@ impl Documents for Service {
     ) -> Result<Response<FindOneResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let (database, collection) = (request.database.clone(), request.collection.clone());
-        let concern = Concern::take(&mut request.options);
+        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options)?;
+        let concern = Concern::take(&mut request.options).at(&place)?;
         let (change, given) = Delete::of_find_and_delete(request)?;
-        let collection = self.0.collection(database, &collection).await?;
+        let collection = place.collection(&self.0).await?;
         let change = change.find_and_modify(&collection, given);
         let (document, acknowledgement) = concern.write(change).await.map_err(from_engine)?;
         found(document, Some(acknowledgement), form)
@@ -215,21 +217,20 @@ impl Service {
         many: bool,
     ) -> Result<Response<UpdateResponse>, Status> {
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let (database, collection) = (request.database.clone(), request.collection.clone());
-        let concern = Concern::take(&mut request.options);
+        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options)?;
+        let concern = Concern::take(&mut request.options).at(&place)?;
         let update = Update::of_request(request, many)?;
-        self.update(database, &collection, form, update, concern).await
+        self.update(&place, form, update, concern).await
     }
 
     async fn update(
         &self,
-        database: String,
-        collection: &str,
+        place: &Place,
         form: Form,
         update: Update,
         concern: Concern,
     ) -> Result<Response<UpdateResponse>, Status> {
-        let collection = self.0.collection(database, collection).await?;
+        let collection = place.collection(&self.0).await?;
         let (result, acknowledgement) =
             concern.write(update.write(&collection)).await.map_err(from_engine)?;
         let upserted_id = result.upserted_id.map(|id| convert::value(id, form)).transpose()?;
@@ -247,10 +248,10 @@ impl Service {
         mut request: DeleteRequest,
         many: bool,
     ) -> Result<Response<DeleteResponse>, Status> {
-        let (database, collection) = (request.database.clone(), request.collection.clone());
-        let concern = Concern::take(&mut request.options);
+        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options)?;
+        let concern = Concern::take(&mut request.options).at(&place)?;
         let delete = Delete::of_request(request, many)?;
-        let collection = self.0.collection(database, &collection).await?;
+        let collection = place.collection(&self.0).await?;
         let (result, acknowledgement) =
             concern.write(delete.write(&collection)).await.map_err(from_engine)?;
         Ok(Response::new(DeleteResponse {

@@ -17,6 +17,7 @@ mod receipts;
 mod rejections;
 mod stream;
 mod tickets;
+mod transactions;
 mod writers;
 
 use proto::v1::collections_server::CollectionsServer;
@@ -28,6 +29,7 @@ use proto::v1::peers_server::PeersServer;
 use proto::v1::receipts_server::ReceiptsServer;
 use proto::v1::rejections_server::RejectionsServer;
 use proto::v1::tickets_server::TicketsServer;
+use proto::v1::transactions_server::TransactionsServer;
 use proto::v1::writers_server::WritersServer;
 use tonic::service::Routes;
 
@@ -60,6 +62,7 @@ pub(crate) async fn routes(node: Node) -> Result<Routes, tonic_reflection::serve
         .add_service(service!(WritersServer, writers::Service))
         .add_service(service!(PeersServer, peers::Service))
         .add_service(service!(TicketsServer, tickets::Service))
+        .add_service(service!(TransactionsServer, transactions::Service))
         .add_service(service!(LogServer, log::Service))
         .add_service(service!(ReceiptsServer, receipts::Service))
         .add_service(service!(RejectionsServer, rejections::Service))

@@ -27,11 +27,19 @@ impl Reading {
         if let Some(hint) = read_hint(hint)? {
             reading = reading.hint(hint);
         }
-        let QueryOptions { variables, collation, comment, max_time_ms, read_concern, write_concern } =
-            options.unwrap_or_default();
+        let QueryOptions {
+            variables,
+            collation,
+            comment,
+            max_time_ms,
+            read_concern,
+            write_concern,
+            transaction,
+        } = options.unwrap_or_default();
         if write_concern.is_some() {
             return Err(invalid("write_concern is for writes", Some(INVALID_OPTIONS)));
         }
+        check_taken(&transaction)?;
         remark(&comment)?;
         reading = reading.read_concern(match v1::ReadConcern::try_from(read_concern) {
             Ok(v1::ReadConcern::Majority) => ReadConcern::Majority,
@@ -82,7 +90,7 @@ pub(super) fn writing(
     hint: Option<v1::Hint>,
     options: Option<QueryOptions>,
 ) -> Result<WriteOptions, Status> {
-    let QueryOptions { variables, collation, comment, max_time_ms, read_concern, write_concern } =
+    let QueryOptions { variables, collation, comment, max_time_ms, read_concern, write_concern, transaction } =
         options.unwrap_or_default();
     if max_time_ms > 0 || read_concern != 0 {
         return Err(invalid("max_time_ms and read_concern are for reads", Some(INVALID_OPTIONS)));
@@ -90,6 +98,7 @@ pub(super) fn writing(
     if write_concern.is_some() {
         return Err(invalid("a write concern is for a whole call, not for a part", Some(INVALID_OPTIONS)));
     }
+    check_taken(&transaction)?;
     remark(&comment)?;
     let mut writing = WriteOptions::default();
     if let Some(collation) = convert::optional(collation, "collation")? {
@@ -105,6 +114,15 @@ pub(super) fn writing(
         writing = writing.hint(hint);
     }
     Ok(writing)
+}
+
+/// Refuses a transaction where it cannot be named: that of a call has been taken out before.
+fn check_taken(transaction: &str) -> Result<(), Status> {
+    if transaction.is_empty() {
+        return Ok(());
+    }
+    let message = "a transaction is for a whole call, not for a part, and not for an explanation";
+    Err(invalid(message, Some(INVALID_OPTIONS)))
 }
 
 /// MongoDB's code for options that a call cannot have.

@@ -10,8 +10,12 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::log;
+use super::transactions::Place;
 use crate::error::{from_engine, invalid};
 use crate::node::Node;
+
+/// MongoDB's code for options that a call cannot have.
+const INVALID_OPTIONS: i32 = 72;
 
 /// When a write is answered.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +24,8 @@ pub(super) enum Concern {
     Local,
     /// Once it is confirmed, or this time is over.
     Majority(Option<Duration>),
+    /// Once it has been tried, in a transaction.
+    Within,
 }
 
 impl Concern {
@@ -38,6 +44,20 @@ impl Concern {
         Self::of(options.as_mut().and_then(|options| options.write_concern.take()))
     }
 
+    /// The same; of a call in a transaction the one that goes with it.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` (72) for a concern of its own in a transaction.
+    pub(super) fn at(self, place: &Place) -> Result<Self, Status> {
+        match (place.is_transaction(), self) {
+            (false, concern) => Ok(concern),
+            (true, Self::Majority(_)) => {
+                Err(invalid("a write concern is for the whole transaction", Some(INVALID_OPTIONS)))
+            }
+            (true, _) => Ok(Self::Within),
+        }
+    }
+
     /// Carries out a write and waits as the concern says.
     ///
     /// # Errors
@@ -46,8 +66,14 @@ impl Concern {
         self,
         write: Write<T>,
     ) -> db_core::Result<(T, Acknowledgement)> {
+        if let Self::Within = self {
+            // It is worked out here and now, and may take a while: away from the async threads.
+            let tried = tokio::task::spawn_blocking(move || write.run()).await;
+            let failed = |_| db_core::Error::aborted("the call failed: this is a fault of the server");
+            return Ok((tried.map_err(failed)??, Acknowledgement::default()));
+        }
         let (result, receipt, confirmed) = match self {
-            Self::Local => {
+            Self::Local | Self::Within => {
                 let (result, receipt) = write.with_receipt().await?;
                 (result, receipt, false)
             }

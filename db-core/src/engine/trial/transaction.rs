@@ -90,8 +90,8 @@ impl Draft {
         self.view.snapshot()
     }
 
-    /// Tries a write on what the transaction sees, and keeps what it changes. After an error the transaction can only be
-    /// aborted.
+    /// Tries a write on what the transaction sees, and keeps what it changes. After an error, or if a part of it is rejected, the
+    /// transaction can only be aborted.
     ///
     /// # Errors
     /// Those of the call; `OperationNotSupportedInTransaction` (263) for what does not write documents;
@@ -116,7 +116,9 @@ impl Draft {
         let tried = trial.run(&mut view, request);
         self.recorder = trial.recorder.take().unwrap_or_default();
         let Tried { operations, reply, .. } = tried?;
-        self.take_noted(operations)?;
+        if reply.outcome.rejected.is_empty() {
+            self.take_noted(operations)?;
+        }
         Ok(reply)
     }
 
