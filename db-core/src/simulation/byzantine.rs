@@ -1,11 +1,15 @@
 //! Members without manners: they know the key and sign, and what they hand over is not in order.
 
-use super::node::{document, forge};
+use super::node::{document, forge, writer};
 use super::world::World;
 use crate::engine::IngestError;
 use crate::entry::VerifiedRun;
 use crate::ids::EntryHash;
 use crate::linearizer::IllegalEntry;
+use crate::log_reader::LogReader;
+
+/// The number of the peer whose log is forked where an indexer's is.
+const INDEXER: usize = 1;
 
 /// The number of a writer that has no machine of its own.
 pub(super) const OUTLAW: usize = 1_000;
@@ -20,6 +24,7 @@ pub(super) fn act(world: &mut World, at: usize) {
         1 => false_wave(world, at),
         2 => withheld(world, at),
         3 => wrong_past(world, at),
+        4 if world.options.forks_indexers => fork_indexer(world, at),
         _ => fork(world, at),
     }
 }
@@ -35,8 +40,7 @@ fn false_wave(world: &mut World, at: usize) {
     let engine = world.nodes[at].engine.as_ref().unwrap();
     let indexers = engine.indexers().to_vec();
     let count = world.nodes.len();
-    let Some(author) = (0..count).find(|one| *one != at && indexers.contains(&super::node::writer(*one)))
-    else {
+    let Some(author) = (0..count).find(|one| *one != at && indexers.contains(&writer(*one))) else {
         return;
     };
     if indexers.len() < 2 {
@@ -75,6 +79,30 @@ fn must_be_refused(world: &mut World, at: usize, run: &VerifiedRun) {
     assert!(taken.is_err(), "peer {at} takes an entry that breaks a rule");
     assert_eq!(world.nodes[at].engine.as_ref().unwrap().end(), before, "nothing of it is stored");
     world.report.refused += 1;
+}
+
+/// An entry by an indexer that works on another machine at the same time, from a copy of its store.
+fn fork_indexer(world: &mut World, at: usize) {
+    let author = INDEXER;
+    let engine = world.nodes[at].engine.as_ref().unwrap();
+    let epoch = engine.status().unwrap().epoch;
+    if at == author || engine.indexers().len() < 3 || !engine.indexers().contains(&writer(author)) {
+        return;
+    }
+    let log = world.nodes[at].log();
+    let tips = log.tips().unwrap().into_iter().filter(|tip| tip.writer == writer(author));
+    let Some(tip) = tips.max_by_key(|tip| tip.length) else { return };
+    let number = log.number_of(&tip.head).unwrap().unwrap();
+    let before = log.record(number).unwrap().unwrap().header;
+    let wave = if before.epoch == epoch { before.wave } else { 0 } + world.chance.below(2);
+    let number = world.chance.below(1_000);
+    let run = forge(&world.nodes[at], author, &document(7_000 + number), world.now_ms, |header| {
+        (header.epoch, header.wave) = (epoch, wave);
+    });
+    // Where the wave is none that it may carry yet, it is refused like anybody's.
+    if let Some(Ok(())) = world.nodes[at].run(|batch| batch.ingest(&run)) {
+        world.report.outlawed += 1;
+    }
 }
 
 /// An entry of a writer that works on several machines at once and forks its log whenever they have not met. It is in order,

@@ -4,8 +4,8 @@
 //! **What happens.** Peers write, connect, part, order what has come now or later, ack, restart, lose power at any write to
 //! the disk (what was not synced is kept, lost or torn), leave and come back; new ones join. The network delays frames,
 //! loses, doubles and swaps them, is parted or goes one way only. Clocks are wrong and jump. The founder changes members.
-//! Members without manners fork their logs, carry false waves, withhold entries and send garbage. In the end all faults
-//! end.
+//! Members without manners fork their logs, carry false waves, withhold entries and send garbage; in runs that are asked for
+//! it, an indexer forks its log. In the end all faults end.
 //!
 //! **What is checked** of every peer that a step has touched: confirmed orders are prefixes of one another and never shrink;
 //! equal sets of entries give equal views, orders and confirmations; index entries and counts are those that the documents
@@ -44,11 +44,14 @@ pub struct Options {
     pub changes_indexers: bool,
     /// Whether there are members without manners.
     pub has_outlaws: bool,
+    /// Whether an indexer forks its log. Then what was confirmed may be taken back, which is what the alarm is for, and it is
+    /// not held against the peers; all else is. Goes with indexers that are not changed.
+    pub forks_indexers: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { steps: 400, changes_indexers: true, has_outlaws: true }
+        Self { steps: 400, changes_indexers: true, has_outlaws: true, forks_indexers: false }
     }
 }
 
@@ -74,6 +77,8 @@ pub struct Report {
     pub refused: u64,
     /// How many entries were stored that somebody without manners has signed, on whatever branch of its log.
     pub outlawed: u64,
+    /// How many indexers all peers name in the end that have forked their logs.
+    pub forked_indexers: u64,
     /// A hash of all that happened: the same for the same seed.
     pub trace: [u8; 32],
 }

@@ -32,7 +32,7 @@ pub(super) struct World {
     /// The indexers that the founder has appointed last.
     indexers: usize,
     documents: u64,
-    options: Options,
+    pub(super) options: Options,
     trace: blake3::Hasher,
     pub(super) report: Report,
 }
@@ -57,7 +57,7 @@ impl World {
             now_ms: 1_000_000,
             nodes: Vec::new(),
             links: Vec::new(),
-            knowledge: Knowledge::default(),
+            knowledge: Knowledge::new(options.forks_indexers),
             weather,
             partition: None,
             indexers,
@@ -539,5 +539,9 @@ impl World {
             assert_eq!(node.sum, self.nodes[0].sum, "peer {at} has not got all that others have");
             assert!(!engine.has_unconfirmed_writes(), "peer {at}: something stays unconfirmed for ever");
         }
+        let alarms = |node: &Node| node.engine.as_ref().unwrap().forked_indexers();
+        let first = alarms(&self.nodes[0]);
+        assert!(self.nodes.iter().all(|node| alarms(node) == first), "not all name the same indexers");
+        self.report.forked_indexers = first.len() as u64;
     }
 }
