@@ -70,7 +70,7 @@ pub(super) enum Before {
 pub(super) fn before(table: &OverwrittenSnapshot, key: &[u8]) -> Result<Before> {
     match table.range::<(&[u8], u64)>((key, 0)..=(key, u64::MAX))?.next().transpose()? {
         None => Ok(Before::Unchanged),
-        Some((_, row)) => Ok(Before::Changed(read_row(row.value())?)),
+        Some((_, row)) => Ok(Before::Changed(read_row(row)?)),
     }
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct ConfirmedRange<'a> {
     rows: Range<'a, OverwrittenKey, &'static [u8]>,
     /// The next of each, once it is known.
     latest_head: Option<Item<'a>>,
-    changed_head: Option<Changed>,
+    changed_head: Option<Changed<'a>>,
     /// The row that has been read and belongs to the key after the head's.
     ahead: Option<Row<'a>>,
 }
@@ -88,9 +88,9 @@ pub(crate) struct ConfirmedRange<'a> {
 type Row<'a> = (AccessGuard<'a, OverwrittenKey>, AccessGuard<'a, &'static [u8]>);
 
 /// A key that the tail has changed, and what stood there before.
-struct Changed {
-    key: Vec<u8>,
-    before: Option<Stored<'static>>,
+struct Changed<'a> {
+    key: AccessGuard<'a, OverwrittenKey>,
+    before: Option<Stored<'a>>,
 }
 
 /// From which end.
@@ -146,37 +146,34 @@ impl<'a> ConfirmedRange<'a> {
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (Some((key, _)), Some(changed)) => match end {
-                    End::Front => key.value().cmp(&changed.key),
-                    End::Back => changed.key.as_slice().cmp(key.value()),
+                    End::Front => key.value().cmp(changed.key.value().0),
+                    End::Back => changed.key.value().0.cmp(key.value()),
                 },
             };
             if order == Ordering::Less {
                 return Ok(self.latest_head.take());
             }
-            if order == Ordering::Equal {
-                self.latest_head = None;
-            }
+            let latest = self.latest_head.take_if(|_| order == Ordering::Equal);
             if let Some(Changed { key, before: Some(before) }) = self.changed_head.take() {
-                return Ok(Some((Stored::Before(key), before)));
+                let key = latest.map_or_else(|| Stored::Before(key.value().0.to_vec()), |(key, _)| key);
+                return Ok(Some((key, before)));
             }
         }
     }
 
     /// The next key that the tail has changed, with what stands in the first of its rows.
-    fn next_changed(&mut self, end: End) -> Result<Option<Changed>> {
-        let Some(first) = self.next_row(end)? else { return Ok(None) };
-        let key = first.0.value().0.to_vec();
-        let mut oldest = first;
+    fn next_changed(&mut self, end: End) -> Result<Option<Changed<'a>>> {
+        let Some((key, mut oldest)) = self.next_row(end)? else { return Ok(None) };
         while let Some(row) = self.next_row(end)? {
-            if row.0.value().0 != key {
+            if row.0.value().0 != key.value().0 {
                 self.ahead = Some(row);
                 break;
             }
             if let End::Back = end {
-                oldest = row;
+                oldest = row.1;
             }
         }
-        let before = read_row(oldest.1.value())?;
+        let before = read_row(oldest)?;
         Ok(Some(Changed { key, before }))
     }
 
@@ -196,10 +193,10 @@ fn row_of(before: Option<&[u8]>) -> Vec<u8> {
     before.map_or_else(Vec::new, |before| [&[PRESENT], before].concat())
 }
 
-fn read_row(row: &[u8]) -> Result<Option<Stored<'static>>> {
-    match row.split_first() {
+fn read_row<'a>(row: AccessGuard<'a, &'static [u8]>) -> Result<Option<Stored<'a>>> {
+    match row.value().first() {
         None => Ok(None),
-        Some((&PRESENT, before)) => Ok(Some(Stored::Before(before.to_vec()))),
+        Some(&PRESENT) => Ok(Some(Stored::Row(row))),
         Some(_) => Err(Error::data("a note of what the tail has overwritten is damaged")),
     }
 }

@@ -10,6 +10,8 @@ use crate::error::Result;
 pub(crate) enum Stored<'a> {
     /// Borrowed from the page it lies on.
     Page(AccessGuard<'a, &'static [u8]>),
+    /// Borrowed from the page that a row of [`super::confirmed`] lies on, whose first byte is the row's own.
+    Row(AccessGuard<'a, &'static [u8]>),
     /// A copy: of what stood there before the tail, or of what a transaction has put there.
     Before(Vec<u8>),
 }
@@ -19,6 +21,7 @@ impl Stored<'_> {
     pub(crate) fn value(&self) -> &[u8] {
         match self {
             Self::Page(page) => page.value(),
+            Self::Row(row) => row.value().get(1..).unwrap_or_default(),
             Self::Before(bytes) => bytes,
         }
     }
