@@ -59,6 +59,7 @@ impl Shared {
             tracing::error!(database = self.name, "the database's thread has panicked");
         }
         self.published.view.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.published.feed.close();
         self.file.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
@@ -330,6 +331,11 @@ impl Database {
         self.shared.published.expiry_interval_ms.store(millis, Ordering::Relaxed);
         // Where the queue is full the thread is awake, and plans anew when it is done.
         let _ = self.shared.commands.try_send(Command::Wake);
+    }
+
+    /// What the database's thread lets others see.
+    pub(crate) fn published(&self) -> &Arc<Published> {
+        &self.shared.published
     }
 
     /// Tells of each commit.

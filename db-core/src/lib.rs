@@ -33,6 +33,7 @@ mod sync;
 mod ticket;
 mod transaction;
 mod view;
+mod watch;
 mod write;
 
 pub use apply::IndexBuild;
@@ -67,4 +68,8 @@ pub use sync::{
 pub use ticket::{TICKET_ADDRESSES_MAX, TICKET_NAME_BYTES_MAX, TICKET_TEXT_MAX, Ticket, TicketError};
 pub use transaction::{MajorityTransaction, RunTransaction, Transaction, TransactionOptions};
 pub use view::policy::{ConflictPolicy, DeletePolicy, PathPolicy};
+pub use watch::{
+    ChangeNamespace, ChangeStream, ChangeStreamEvent, FullDocumentBeforeChangeType, FullDocumentType,
+    OperationType, ResumeToken, UpdateDescription, Watch,
+};
 pub use write::{MajorityWrite, Write};

@@ -104,6 +104,27 @@ pub const LOG_PAGE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// How many operations of an entry the log shows, and how many rejected parts of each.
 pub const LOG_PARTS_MAX: usize = 20;
 
+/// How many documents that one commit has changed are noted by their keys for streams; beyond that collections are compared
+/// as a whole.
+pub const TOUCHED_KEYS_MAX: usize = 100_000;
+
+/// How many commits a local stream may fall behind, and how many changed documents, the last commit not counted. A stream
+/// that falls further behind is told so and ended, since it keeps old pages in the file.
+pub const STREAM_COMMITS_MAX: usize = if cfg!(test) { 200 } else { 16_384 };
+
+/// See [`STREAM_COMMITS_MAX`].
+pub const STREAM_KEYS_MAX: usize = 262_144;
+
+/// How many bytes of what confirmed entries have changed are kept for streams to resume from, unless a database is told
+/// otherwise.
+pub const CHANGES_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How many bytes of kept changes are read at once.
+pub const CHANGES_CHUNK_BYTES: usize = if cfg!(test) { 4 * 1024 } else { 1024 * 1024 };
+
+/// How many bytes of documents the result of a live query may have.
+pub const LIVE_QUERY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 const _: () = {
     assert!(PEERS_QUEUE_BYTES_MAX <= u32::MAX as usize);
     assert!(PAYLOAD_BYTES_MAX < RUN_BYTES_MAX);

@@ -87,7 +87,7 @@ fn array<D: ToRawDocument>(documents: impl IntoIterator<Item = D>) -> Result<Raw
 }
 
 /// The stages of an aggregation from a caller, checked.
-pub(super) fn checked_pipeline<D: ToRawDocument>(stages: impl IntoIterator<Item = D>) -> Result<RawArrayBuf> {
+pub(crate) fn checked_pipeline<D: ToRawDocument>(stages: impl IntoIterator<Item = D>) -> Result<RawArrayBuf> {
     let stages = array(stages)?;
     check_document(stages.as_bytes())?;
     Ok(stages)
@@ -122,7 +122,7 @@ pub(super) fn to_insert(value: &impl Serialize) -> Result<RawDocumentBuf> {
     Ok(with_id_in_front(serialized(value)?, ObjectId::new()))
 }
 
-pub(super) fn not_bson(error: bson::error::Error) -> Error {
+pub(crate) fn not_bson(error: bson::error::Error) -> Error {
     Error::new(ErrorKind::Invalid, format!("the value cannot be read or written as BSON: {error}"))
         .with_source(error)
 }

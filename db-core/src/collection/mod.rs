@@ -3,7 +3,7 @@
 mod aggregate;
 mod alter;
 mod bulk;
-mod documents;
+pub(crate) mod documents;
 mod find;
 mod find_and_modify;
 mod indexes;
@@ -96,6 +96,11 @@ impl<T> Collection<T> {
             Some((view, meta)) => Statistics::of(&view, meta.id).map(|statistics| statistics.documents.count),
             None => Ok(0),
         }
+    }
+
+    /// The database that it is in.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
     }
 
     /// The names of database and collection, as MongoDB joins them.

@@ -3,6 +3,7 @@
 
 mod acking;
 mod connection;
+pub(crate) mod feed;
 mod link;
 mod monitor;
 mod peers;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::acking::Acking;
+use super::feed::Feed;
 use super::link::{PeerInput, PeerOutput};
 use super::peers::{PeerId, PeerStatus, Peers};
 use super::settling::{Settling, Source};
@@ -49,6 +50,10 @@ pub(crate) struct Published {
     pub(crate) status: watch::Sender<EngineStatus>,
     /// What readers see of the view; none once the database is closed.
     pub(crate) view: RwLock<Option<ViewSnapshot>>,
+    /// Where the published views differ, for those who watch.
+    pub(crate) feed: Feed,
+    /// How many bytes of confirmed changes to keep; others may change it.
+    pub(crate) changes_bytes: AtomicU64,
     pub(crate) peers: Mutex<Vec<PeerStatus>>,
     /// The index that is being built, if there is one.
     pub(crate) index_build: watch::Sender<Option<IndexBuild>>,
@@ -61,6 +66,8 @@ impl Published {
         Self {
             status: watch::Sender::new(status),
             view: RwLock::new(Some(view)),
+            feed: Feed::new(),
+            changes_bytes: AtomicU64::new(limits::CHANGES_BYTES),
             peers: Mutex::default(),
             index_build: watch::Sender::new(None),
             expiry_interval_ms: AtomicU64::new(EXPIRY_INTERVAL_MS),
@@ -280,6 +287,8 @@ impl Worker {
         moment: &Moment,
         ack: bool,
     ) -> Result<Committed> {
+        let changes_bytes = self.published.changes_bytes.load(Ordering::Relaxed);
+        self.engine.set_watching(self.published.feed.is_watched(), changes_bytes);
         let peers_are_sending = self.peers.are_sending();
         let wants_ack = ack && self.engine.wants_ack(&moment.gone);
         let serve = |batch: &mut Batch<'_, '_>, requests: Vec<Request>, settles: bool| {
@@ -380,11 +389,13 @@ impl Worker {
     }
 
     /// Shows readers the view as it is committed now.
-    fn publish_view(&self) -> Result<()> {
+    fn publish_view(&mut self) -> Result<()> {
         let view = self.engine.view()?;
+        let touched = self.engine.take_touched();
         let mut published = self.published.view.write().unwrap_or_else(PoisonError::into_inner);
         if published.is_some() {
             *published = Some(view); // a database that is being closed has none any more
+            self.published.feed.push(touched);
         }
         Ok(())
     }

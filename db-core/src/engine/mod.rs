@@ -5,6 +5,7 @@
 
 mod append;
 mod backlog;
+mod changes;
 mod ingest;
 #[cfg(any(test, feature = "simulation"))]
 mod inspect;
@@ -284,6 +285,7 @@ impl Batch<'_, '_> {
     fn finish(&mut self) -> Result<()> {
         self.sign_run()?;
         self.store_fresh_undo()?;
+        self.flush_changes()?;
         self.state.keep(&mut self.tables)
     }
 }

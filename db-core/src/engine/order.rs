@@ -131,6 +131,7 @@ impl Batch<'_, '_> {
         let count = part.entries.len();
         for (position, number) in (self.state.base..).zip(&part.entries) {
             let fresh = self.take_fresh_undo(number.0);
+            self.keep_changes(position, number.0, fresh.as_ref())?;
             self.unlist(number.0, position)?;
             if fresh.is_none() {
                 self.tables.remove_undo(number.0)?;
@@ -186,6 +187,7 @@ impl Batch<'_, '_> {
         self.state.applied.push_back(number);
         self.tables.put_ordered(position, number.0)?;
         self.state.unlisted.insert(number.0, position);
+        self.note_touched(number.0, undo.as_ref())?;
         if let Some(undo) = undo {
             self.state.fresh_undo_bytes += undo.bytes();
             self.state.fresh_undo.insert(number.0, undo);
@@ -210,6 +212,7 @@ impl Batch<'_, '_> {
         while self.state.applied.len() > kept && bytes <= bytes_max {
             let Some(number) = self.state.applied.pop_back() else { break };
             let fresh = self.take_fresh_undo(number.0);
+            self.note_touched(number.0, fresh.as_ref())?;
             self.unlist(number.0, self.state.base + self.state.applied.len() as u64)?;
             let nobody = self.nobody();
             let undone = self.with_view(number.0, &nobody, |view, _| view.undo_entry(fresh.as_ref()))?;

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::backlog::Backlog;
+use super::changes::Watching;
 use super::kept_set::KeptSet;
 use crate::apply::EntryToApply;
 use crate::bytes::{Put, Reader};
@@ -52,6 +53,8 @@ pub(crate) struct State {
     pub(super) at_hand: BTreeMap<u64, (EntryToApply, usize)>,
     /// Whether ordering what is stored has been interrupted, so that the applied tail is neither the old nor the new.
     pub(super) is_settling: bool,
+    /// What those who watch are told of.
+    pub(super) watching: Watching,
     /// Catalog records as the view holds them.
     pub(super) catalog: CatalogCache,
     /// The end of our own log, if a peer has shown that it is beyond what is here: nothing is signed until it has come.
@@ -102,6 +105,7 @@ impl State {
             unlisted: BTreeMap::new(),
             at_hand: BTreeMap::new(),
             is_settling: false,
+            watching: Watching::default(),
             catalog: CatalogCache::default(),
             missing_head: None,
             open_run: None,
@@ -126,6 +130,7 @@ impl State {
         self.membership.clear();
         self.stored_snapshot = kept.stored_snapshot;
         (self.stored_before, self.applied_before) = (kept.stored_before, kept.applied_before);
+        self.watching = kept.watching.rebuilt();
         self.open_run = kept.open_run;
         self.missing_head = kept.missing_head;
         self.applied_count = kept.applied_count;
@@ -231,6 +236,7 @@ impl State {
         state.stored_snapshot = snapshot;
         (state.stored_before, state.applied_before) = (base, state.applied.len() as u64);
         state.missing_head = tables.missing_head()?;
+        state.watching = Watching::restored(tables.changes_kept()?, base);
         let past = StoredPast::new(tables);
         let backlog = state.reckon_backlog(&past);
         past.checked(backlog)?;

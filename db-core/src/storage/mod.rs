@@ -2,11 +2,13 @@
 //!
 //! Logs, order, view and undo change in one redb transaction, so a crash at any point leaves no half-applied state.
 
+mod changes;
 mod clocks;
 mod logs;
 mod sets;
 mod tables;
 
+pub(crate) use changes::{ChangesKept, ChangesSnapshot, read_row as read_changes};
 pub(crate) use clocks::LogPlace;
 pub(crate) use logs::{EntryRecord, LogSnapshot};
 pub(crate) use tables::{OrderSnapshot, Tables, engine_state_snapshot, order_snapshot, view_snapshot};

@@ -13,6 +13,7 @@
 //! undo       entry number, part       -> what the part of the entry overwrote, for the tail only
 //! overwritten  key of the view, position -> what stood there before the entry of the tail at this position
 //! view       key                      -> value
+//! changes    position, part           -> what a confirmed entry changed (see `changes`)
 //! ```
 
 use redb::{
@@ -20,6 +21,7 @@ use redb::{
     WriteTransaction,
 };
 
+use super::changes::{self, Changes, ChangesKept};
 use super::clocks::Clocks;
 use super::sets::{Sets, UNORDERED};
 use crate::error::Result;
@@ -65,6 +67,7 @@ pub(crate) struct Tables<'txn> {
     pub(crate) clocks: Clocks<'txn>,
     pub(crate) undo: UndoTable<'txn>,
     overwritten: OverwrittenTable<'txn>,
+    pub(crate) changes: Changes<'txn>,
     pub(crate) view: BytesTable<'txn>,
 }
 
@@ -83,6 +86,7 @@ impl<'txn> Tables<'txn> {
             clocks: Clocks::open(transaction)?,
             undo: transaction.open_table(UNDO)?,
             overwritten: transaction.open_table(OVERWRITTEN)?,
+            changes: Changes::open(transaction)?,
             view: transaction.open_table(VIEW)?,
         })
     }
@@ -157,6 +161,7 @@ impl<'txn> Tables<'txn> {
         self.order.retain(|_, _| false)?;
         self.undo.retain(|_, _| false)?;
         self.overwritten.retain(|_, _| false)?;
+        self.changes.clear()?;
         self.view.retain(|_, _| false)?;
         Ok(())
     }
@@ -186,6 +191,24 @@ impl<'txn> Tables<'txn> {
             confirmed::forget(&mut self.overwritten, position, &Undo::decode(part?.1.value())?)?;
         }
         Ok(())
+    }
+
+    /// Hands the parts of the entry's undo record that are stored to `take`, the first first.
+    pub(crate) fn undo_parts(&self, number: u64, mut take: impl FnMut(&Undo) -> Result<()>) -> Result<()> {
+        for part in self.undo.range((number, 0)..=(number, u32::MAX))? {
+            take(&Undo::decode(part?.1.value())?)?;
+        }
+        Ok(())
+    }
+
+    /// Notes how much is kept of what confirmed entries have changed.
+    pub(crate) fn put_changes_kept(&mut self, kept: ChangesKept) -> Result<()> {
+        self.put_meta(changes::KEPT, &kept.encode())
+    }
+
+    pub(crate) fn changes_kept(&self) -> Result<Option<ChangesKept>> {
+        let stored = self.meta.get(changes::KEPT)?;
+        stored.map(|kept| ChangesKept::decode(kept.value())).transpose()
     }
 
     /// Forgets the undo record of an entry.

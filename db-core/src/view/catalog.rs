@@ -113,7 +113,7 @@ impl CollectionMeta {
 
     /// Reads a record.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        Self::read(bytes).ok_or_else(|| Error::data("a catalog record is damaged"))
+        Self::read(bytes).ok_or_else(damaged)
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -226,6 +226,28 @@ pub(crate) fn collection_names(view: &impl ReadView) -> Result<Vec<String>> {
         names.push(String::from_utf8_lossy(name).into_owned());
     }
     Ok(names)
+}
+
+/// The numbers of all collections, by name.
+pub(crate) fn collection_ids(view: &impl ReadView) -> Result<BTreeMap<String, u32>> {
+    let mut ids = BTreeMap::new();
+    for item in view.range(keyspace::prefix_bounds(keyspace::COLLECTIONS))? {
+        let (key, record) = item?;
+        let name = keyspace::split_collection(key.value()).ok_or_else(damaged)?;
+        ids.insert(name.to_owned(), collection_id(record.value())?);
+    }
+    Ok(ids)
+}
+
+/// The number of the collection with this record.
+pub(crate) fn collection_id(record: &[u8]) -> Result<u32> {
+    let record = RawDocument::from_bytes(record).ok();
+    let id = record.and_then(|record| record.get_i64("id").ok());
+    id.and_then(|id| u32::try_from(id).ok()).ok_or_else(damaged)
+}
+
+fn damaged() -> Error {
+    Error::data("a catalog record is damaged")
 }
 
 /// Which id to take.

@@ -332,6 +332,34 @@ impl Undo {
         self.before.iter().map(|(key, before)| (key.as_slice(), before.as_deref()))
     }
 
+    /// Each document that was changed, by its key, and what it was before.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.within(keyspace::all_documents())
+    }
+
+    /// Each collection's record that was changed, by its key, and what it was before.
+    pub(crate) fn collections(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.within(keyspace::prefix_bounds(keyspace::COLLECTIONS))
+    }
+
+    /// The collections of which documents were changed.
+    pub(crate) fn collection_ids(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = Vec::new();
+        let (mut low, high) = keyspace::all_documents();
+        loop {
+            let next = self.before.range((low, high.clone())).next();
+            let Some((id, _)) = next.and_then(|(key, _)| keyspace::split_document(key)) else { return ids };
+            ids.push(id);
+            let (_, end) = keyspace::prefix_bounds(&keyspace::documents(id));
+            let Bound::Excluded(end) = end else { return ids };
+            low = Bound::Included(end);
+        }
+    }
+
+    fn within(&self, bounds: KeyBounds) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.before.range(bounds).map(|(key, before)| (key.as_slice(), before.as_deref()))
+    }
+
     /// About how much memory it takes.
     pub(crate) fn bytes(&self) -> usize {
         let fresh: usize = self.fresh.iter().map(|prefix| bytes_of(prefix, None)).sum();

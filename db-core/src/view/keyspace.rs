@@ -76,6 +76,22 @@ pub(crate) fn document(collection_id: u32, id_key: &[u8]) -> Vec<u8> {
     key
 }
 
+/// The bounds of the documents of all collections.
+pub(crate) fn all_documents() -> KeyBounds {
+    prefix_bounds(&[DOCUMENTS])
+}
+
+/// The collection and the key of the `_id` in the key of a document; none of other keys.
+pub(crate) fn split_document(key: &[u8]) -> Option<(u32, &[u8])> {
+    let (id, id_key) = key.strip_prefix(&[DOCUMENTS])?.split_first_chunk()?;
+    Some((u32::from_be_bytes(*id), id_key))
+}
+
+/// The name in the key of a collection's catalog record; none of other keys.
+pub(crate) fn split_collection(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.strip_prefix(COLLECTIONS)?).ok()
+}
+
 /// The prefix of the histories of a collection's documents.
 pub(crate) fn histories(collection_id: u32) -> Vec<u8> {
     let mut key = Vec::with_capacity(32);

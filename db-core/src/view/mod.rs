@@ -15,6 +15,7 @@ pub(crate) mod settled;
 pub(crate) mod shared_catalog;
 pub(crate) mod statistics;
 mod stored;
+pub(crate) mod touched;
 pub(crate) mod work;
 
 use std::collections::BTreeMap;

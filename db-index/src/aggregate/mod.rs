@@ -139,6 +139,18 @@ impl Pipeline {
         self.run_with(input, outside, &Variables::default())
     }
 
+    /// Runs the whole pipeline on documents that are at hand, the leading find included.
+    ///
+    /// # Errors
+    /// Those of putting values into the leading find's filter.
+    pub fn run_over<O: Outside>(
+        &self,
+        input: Rows<O::Error>,
+        outside: &Arc<O>,
+    ) -> Result<Rows<O::Error>, QueryError> {
+        self.run_on(input, outside, &Variables::default())
+    }
+
     /// Runs the pipeline as part of another one, whose variables come with their present values.
     fn run_with<O: Outside>(
         &self,
