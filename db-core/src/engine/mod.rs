@@ -29,7 +29,7 @@ pub(crate) use backlog::Backlog;
 pub(crate) use ingest::IngestError;
 pub use request::Resolution;
 pub(crate) use request::{DeleteRequest, MergeRequest, Reply, Request, Returning, UpdateRequest};
-pub(crate) use state::read_confirmed;
+pub(crate) use state::{read_base, read_confirmed};
 pub(crate) use trial::{Draft, at_hand, unfinished_out, with_id_in_front, write_conflict};
 
 use crate::apply::{Applier, Author, Observer};

@@ -251,6 +251,11 @@ struct Kept {
     forked: BTreeSet<WriterKey>,
 }
 
+/// Of a kept state: how many entries are confirmed.
+pub(crate) fn read_base(stored: &[u8]) -> Result<u64> {
+    Ok(Kept::read(stored)?.base)
+}
+
 impl Kept {
     fn read(stored: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(stored);

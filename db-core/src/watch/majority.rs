@@ -14,7 +14,7 @@ use super::target::Target;
 use super::token::{Place, ResumeToken, refused};
 use crate::database::{Database, no_view};
 use crate::driver::feed::HISTORY_LOST;
-use crate::engine::read_confirmed;
+use crate::engine::read_base;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{self, ChangesSnapshot, LogSnapshot};
 use crate::view::{ViewSnapshot, catalog, keyspace};
@@ -85,8 +85,8 @@ impl MajoritySource {
         let (mut place, mut skip) = (None, 0);
         let position = match start {
             Start::Now => {
-                let state = storage::engine_state_snapshot(&database.begin_read()?)?.ok_or_else(no_view)?;
-                read_confirmed(&state)?.0
+                let stored = storage::engine_state_snapshot(&database.begin_read()?)?;
+                read_base(&stored.ok_or_else(no_view)?.0)?
             }
             Start::At(position) => *position,
             Start::After(token) => {
