@@ -7,7 +7,8 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
+    "combdb/v1/changes.proto",
     "combdb/v1/collections.proto",
     "combdb/v1/conflicts.proto",
     "combdb/v1/databases.proto",

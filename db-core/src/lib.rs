@@ -70,6 +70,6 @@ pub use transaction::{MajorityTransaction, RunTransaction, Transaction, Transact
 pub use view::policy::{ConflictPolicy, DeletePolicy, PathPolicy};
 pub use watch::{
     ChangeNamespace, ChangeStream, ChangeStreamEvent, FullDocumentBeforeChangeType, FullDocumentType,
-    OperationType, ResumeToken, UpdateDescription, Watch,
+    LiveChange, LiveQuery, OperationType, ResumeToken, UpdateDescription, Watch,
 };
 pub use write::{MajorityWrite, Write};

@@ -10,12 +10,13 @@ use serde::de::DeserializeOwned;
 
 use super::Collection;
 use super::documents::{ToRawDocument, checked, not_bson};
-use super::reading::{ReadOptions, takes_read_options};
-use crate::error::Result;
+use super::reading::{ReadConcern, ReadOptions, takes_read_options};
+use crate::error::{Error, Result};
 use crate::query::witness::Aspect;
 use crate::query::{self, Execution, Explanation, FindOptions, Hint, Purpose};
 use crate::view::ViewSnapshot;
 use crate::view::catalog::CollectionMeta;
+use crate::watch::LiveQuery;
 
 impl<T> Collection<T> {
     /// The documents that match; run it to get a cursor.
@@ -121,6 +122,33 @@ impl<T> Find<T> {
             Some((view, meta)) => RawCursor::new(Execution::new(view, &meta, compiled)?),
             None => RawCursor::new(std::iter::empty()),
         })
+    }
+
+    /// The result of the find, kept current: what is written from now on, here or by peers, changes it. Without a sort, a skip
+    /// and a limit it is in the order of `_id`s.
+    ///
+    /// ```
+    /// use bson::{Document, doc};
+    ///
+    /// let store = db_core::Store::in_memory()?;
+    /// let films = store.create_database("demo")?.collection::<Document>("films");
+    /// let mut best = films.find(doc! {}).sort(doc! { "rating": -1 }).limit(2).watch()?;
+    /// let mut result = best.result()?;
+    /// films.insert_many((0..5).map(|n| doc! { "_id": n, "rating": n })).run()?;
+    /// best.next_if_any()?.into_iter().for_each(|change| change.apply(&mut result));
+    /// assert_eq!(result, [doc! { "_id": 4, "rating": 4 }, doc! { "_id": 3, "rating": 3 }]);
+    /// # Ok::<(), db_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Find::run`]; `QueryExceededMemoryLimitNoDiskUseAllowed` (292) for a result that is too large to be kept;
+    /// `InvalidOptions` (72) with the concern majority, and for a projection of a text search's score.
+    pub fn watch(self) -> Result<LiveQuery<T>> {
+        if self.options.concern() == ReadConcern::Majority {
+            let message = "a live query shows what this peer holds: its concern is local";
+            return Err(Error::invalid(message).with_code(72));
+        }
+        LiveQuery::begin(self.collection, self.asked?, self.options)
     }
 
     /// How the find is run, in the shape of MongoDB's `explain` with `executionStats`: it is run to its end.

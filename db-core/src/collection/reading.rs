@@ -73,7 +73,7 @@ impl ReadOptions {
     }
 
     /// Puts the options into those of a find in a collection with this collation; the time that it may take begins.
-    pub(super) fn begin(self, find: &mut FindOptions, collation: Option<&RawDocument>) -> Result<()> {
+    pub(crate) fn begin(self, find: &mut FindOptions, collation: Option<&RawDocument>) -> Result<()> {
         find.context = self.context(collation)?;
         find.stop = self.stop();
         find.hint = self.hint;

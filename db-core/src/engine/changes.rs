@@ -50,6 +50,9 @@ impl Watching {
     }
 }
 
+/// Keys, and what stood there before.
+type Changed = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
 impl Engine {
     /// Whether to note key by key where the view changes, and how many bytes of confirmed changes to keep.
     pub(crate) fn set_watching(&mut self, by_key: bool, bytes_max: u64) {
@@ -91,34 +94,42 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Of an entry that has changed much: its undo record consists of several parts, of which an earlier one is what stood
-    /// there before. The documents of a collection that it has dropped are left out.
+    /// Of an entry whose undo record may consist of several parts, of which an earlier one is what stood there before.
+    ///
+    /// Where that is more than may be kept altogether because collections were dropped, their documents are left out, and what
+    /// is kept begins with this entry: without them nobody could tell what earlier entries have left.
     fn keep_stored_changes(&mut self, position: u64, number: u64) -> Result<u64> {
-        let dropped = self.dropped_by(number)?;
-        let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        let (mut bytes, bytes_max, mut is_whole) = (0, self.state.watching.bytes_max, true);
+        let mut changes = self.stored_changes(number, &BTreeSet::new())?;
+        if changes.is_none() {
+            let dropped = self.dropped_by(number)?;
+            changes = self.stored_changes(number, &dropped)?.filter(|_| !dropped.is_empty());
+            let next = position.saturating_add(1);
+            let watching = &mut self.state.watching;
+            watching.kept.front = if changes.is_some() { position } else { next };
+            (watching.kept.whole_from, watching.kept.bytes, watching.is_changed) = (next, 0, true);
+            self.tables.changes.clear()?;
+        }
+        let changes = changes.unwrap_or_default();
+        let changes = changes.iter().map(|(key, before)| (key.as_slice(), before.as_deref()));
+        self.tables.changes.put(position, changes)
+    }
+
+    /// What the entry has changed, but for documents of collections that are left out; none if that is more than may be kept.
+    fn stored_changes(&self, number: u64, left_out: &BTreeSet<u32>) -> Result<Option<Changed>> {
+        let is_left_out =
+            |key: &[u8]| keyspace::split_document(key).is_some_and(|(id, _)| left_out.contains(&id));
+        let (mut changes, mut bytes) = (Changed::new(), 0);
+        let bytes_max = self.state.watching.bytes_max;
         self.tables.undo_parts(number, |part| {
             for (key, before) in part.collections().chain(part.documents()) {
-                if keyspace::split_document(key).is_some_and(|(id, _)| dropped.contains(&id)) {
-                    is_whole = false;
-                } else if bytes <= bytes_max && !changes.contains_key(key) {
+                if bytes <= bytes_max && !is_left_out(key) && !changes.contains_key(key) {
                     bytes += (key.len() + before.map_or(0, <[u8]>::len)) as u64;
                     changes.insert(key.to_vec(), before.map(<[u8]>::to_vec));
                 }
             }
             Ok(())
         })?;
-        let next = position.saturating_add(1);
-        if !is_whole {
-            self.state.watching.kept.whole_from = next;
-        }
-        if bytes > bytes_max {
-            // More than may be kept altogether: what is kept begins after it.
-            (self.state.watching.kept.front, self.state.watching.is_changed) = (next, true);
-            return Ok(0);
-        }
-        let changes = changes.iter().map(|(key, before)| (key.as_slice(), before.as_deref()));
-        self.tables.changes.put(position, changes)
+        Ok(Some(changes).filter(|_| bytes <= bytes_max))
     }
 
     /// The collections that the entry has dropped.

@@ -10,7 +10,9 @@
 
 use std::ops::ControlFlow;
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
+};
 
 use crate::bytes::{Malformed, Put, Reader};
 use crate::error::{Error, Result};
@@ -100,7 +102,7 @@ impl<'txn> Changes<'txn> {
     }
 
     /// Forgets everything.
-    pub(super) fn clear(&mut self) -> Result<()> {
+    pub(crate) fn clear(&mut self) -> Result<()> {
         Ok(self.0.retain(|_, _| false)?)
     }
 }

@@ -217,7 +217,8 @@ impl EventMaker<'_> {
 }
 
 fn read(bytes: &[u8]) -> Result<&RawDocument> {
-    RawDocument::from_bytes(bytes).map_err(|error| Error::data("a stored document is damaged").with_source(error))
+    RawDocument::from_bytes(bytes)
+        .map_err(|error| Error::data("a stored document is damaged").with_source(error))
 }
 
 /// How `after` differs from `before`, if a list of fields can say it.
@@ -270,7 +271,8 @@ mod tests {
 
     #[test]
     fn an_event_says_what_became_of_a_document() {
-        let (one, two) = (doc! { "_id": 1, "a": { "b": 1, "c": 2 }, "x": 1 }, doc! { "_id": 1, "a": { "b": 3 } });
+        let (one, two) =
+            (doc! { "_id": 1, "a": { "b": 1, "c": 2 }, "x": 1 }, doc! { "_id": 1, "a": { "b": 3 } });
         let inserted = event(None, Some(&one)).unwrap();
         assert_eq!(inserted.operation_type, OperationType::Insert);
         assert_eq!(inserted.full_document, Some(one.clone()));
@@ -282,14 +284,21 @@ mod tests {
         assert_eq!(description.removed_fields, ["a.c", "x"]);
         assert_eq!((updated.full_document, updated.full_document_before_change), (None, Some(one.clone())));
         let deleted = event(Some(&two), None).unwrap();
-        assert_eq!((deleted.operation_type, deleted.document_key), (OperationType::Delete, Some(doc! { "_id": 1 })));
+        assert_eq!(
+            (deleted.operation_type, deleted.document_key),
+            (OperationType::Delete, Some(doc! { "_id": 1 }))
+        );
         assert_eq!(event(Some(&one), Some(&one)), None);
     }
 
     #[test]
     fn what_fields_cannot_say_is_a_replacement() {
         let before = doc! { "_id": 1, "a": 1, "b": 2 };
-        for after in [doc! { "_id": 1, "b": 2, "a": 1 }, doc! { "_id": 1, "a.b": 1 }, doc! { "_id": 1, "$set": { "a": 2 } }] {
+        for after in [
+            doc! { "_id": 1, "b": 2, "a": 1 },
+            doc! { "_id": 1, "a.b": 1 },
+            doc! { "_id": 1, "$set": { "a": 2 } },
+        ] {
             let replaced = event(Some(&before), Some(&after)).unwrap();
             assert_eq!(replaced.operation_type, OperationType::Replace, "{after}");
             assert_eq!(replaced.full_document, Some(after));

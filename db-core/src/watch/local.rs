@@ -17,7 +17,7 @@ use crate::database::Database;
 use crate::driver::feed::{Follower, Window};
 use crate::error::Result;
 use crate::view::touched::TouchedKeys;
-use crate::view::{KeyRange, ReadView, ViewSnapshot, catalog, keyspace};
+use crate::view::{KeyRange, ReadView, Stored, ViewSnapshot, catalog, keyspace};
 
 /// How many bytes of events are made at once.
 const EVENT_BYTES: usize = 256 * 1024;
@@ -42,12 +42,24 @@ pub(super) struct LocalSource {
 
 enum Work {
     Dropped(String),
-    Renamed { from: String, to: String },
+    Renamed {
+        from: String,
+        to: String,
+    },
     Invalidated,
     /// Compare these documents.
-    Keys { name: String, id: u32, keys: std::collections::btree_set::IntoIter<Vec<u8>> },
+    Keys {
+        name: String,
+        id: u32,
+        keys: std::collections::btree_set::IntoIter<Vec<u8>>,
+    },
     /// Compare all documents after this key; a collection that is not there has none.
-    All { name: String, old: Option<u32>, new: Option<u32>, after: Option<Vec<u8>> },
+    All {
+        name: String,
+        old: Option<u32>,
+        new: Option<u32>,
+        after: Option<Vec<u8>>,
+    },
 }
 
 impl LocalSource {
@@ -123,8 +135,7 @@ impl LocalSource {
     /// Finds out what to compare.
     fn plan(&mut self, window: &Window) -> Result<()> {
         let touches_catalog = window.touched.iter().any(|touched| touched.touches_catalog());
-        let ids =
-            if touches_catalog { self.target.collections(&window.new)? } else { self.ids.clone() };
+        let ids = if touches_catalog { self.target.collections(&window.new)? } else { self.ids.clone() };
         let before = std::mem::replace(&mut self.ids, ids);
         // The old numbers of collections by their new names.
         let mut renamed = BTreeMap::new();
@@ -184,8 +195,7 @@ impl LocalSource {
                     let Some(key) = keys.next() else { return Ok(()) };
                     let key = keyspace::document(id, &key);
                     let (before, after) = (old.get(&key)?, new.get(&key)?);
-                    let (before, after) = (before.as_ref(), after.as_ref());
-                    let [before, after] = [before, after].map(|stored| stored.map(|stored| stored.value()));
+                    let [before, after] = [&before, &after].map(|stored| stored.as_ref().map(Stored::value));
                     self.tell(|maker, token| maker.document(token, &name, before, after))?;
                 }
                 self.work.push_front(Work::Keys { name, id, keys });

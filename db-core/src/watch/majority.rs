@@ -168,7 +168,8 @@ impl MajoritySource {
             self.next = Next::at(confirmed);
             self.skip = 0;
         }
-        let last = confirmed.checked_sub(1).filter(|last| self.place.is_none_or(|place| place.position < *last));
+        let last =
+            confirmed.checked_sub(1).filter(|last| self.place.is_none_or(|place| place.position < *last));
         if let Some(last) = last.filter(|last| *last < self.next.position)
             && let Some(source) = reading.source(last)?
         {
@@ -267,7 +268,8 @@ impl MajoritySource {
         let Some(source) = source else { return Ok(()) };
         for (id, from) in &gone {
             let to = come.get(id).cloned();
-            let concerns = self.target.includes(from) || to.as_ref().is_some_and(|to| self.target.includes(to));
+            let concerns =
+                self.target.includes(from) || to.as_ref().is_some_and(|to| self.target.includes(to));
             if !concerns {
                 continue;
             }
@@ -323,12 +325,18 @@ impl MajoritySource {
     /// What was confirmed is not what it was, or never was what the token says.
     fn broken(&self) -> Error {
         if self.database.status().forked.is_empty() {
-            return refused("the resume token names an entry that does not stand there in the confirmed order");
+            return refused(
+                "the resume token names an entry that does not stand there in the confirmed order",
+            );
         }
-        let message = "an indexer has signed two entries with one seq and broken the confirmed order: watch anew";
+        let message =
+            "an indexer has signed two entries with one seq and broken the confirmed order: watch anew";
         Error::new(ErrorKind::Data, message).with_code(280)
     }
 }
+
+/// The name of a collection, and the number under it before and after an entry.
+type ChangedCollection = (String, Option<u32>, Option<u32>);
 
 impl Reading {
     /// The entry at this position of the order, if there is one.
@@ -341,7 +349,7 @@ impl Reading {
 
     /// The collections whose records the entry at this position has changed: their names, and their numbers before and
     /// after.
-    fn changed_collections(&self, position: u64) -> Result<Vec<(String, Option<u32>, Option<u32>)>> {
+    fn changed_collections(&self, position: u64) -> Result<Vec<ChangedCollection>> {
         let mut befores: BTreeMap<String, Option<u32>> = BTreeMap::new();
         self.changes.rows_from((position, 0), |(at, _), row| {
             let mut is_done = at != position;

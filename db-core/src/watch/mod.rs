@@ -5,6 +5,7 @@
 
 mod event;
 mod history;
+mod live;
 mod local;
 mod majority;
 mod stages;
@@ -23,6 +24,7 @@ pub use event::{
     ChangeNamespace, ChangeStreamEvent, FullDocumentBeforeChangeType, FullDocumentType, OperationType,
     UpdateDescription,
 };
+pub use live::{LiveChange, LiveQuery};
 pub use stream::ChangeStream;
 pub use token::ResumeToken;
 
@@ -40,7 +42,8 @@ use crate::view::catalog;
 impl<T> Collection<T> {
     /// Watches the documents of the collection, which need not exist: see [`Watch`].
     pub fn watch(&self) -> Watch<T> {
-        let target = catalog::check_name_to_read(self.name()).map(|()| Target::Collection(self.name().to_owned()));
+        let target =
+            catalog::check_name_to_read(self.name()).map(|()| Target::Collection(self.name().to_owned()));
         Watch::new(self.database(), target)
     }
 }
@@ -105,6 +108,12 @@ impl<T> Watch<T> {
             with_present: false,
             documents: PhantomData,
         }
+    }
+
+    /// The same with documents of another type.
+    pub fn with_type<U>(self) -> Watch<U> {
+        let Self { database, target, pipeline, showing, concern, start, with_present, .. } = self;
+        Watch { database, target, pipeline, showing, concern, start, with_present, documents: PhantomData }
     }
 
     /// Only the events that these stages let through, as they make them over: `$match`, `$project`, `$addFields`, `$set`,

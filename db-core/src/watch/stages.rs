@@ -48,7 +48,8 @@ impl Stages {
                 return Err(QueryError::new(ILLEGAL_OPERATION, message).into());
             }
         }
-        let settings = PipelineSettings { collection: String::new(), context: here_and_now() };
+        // The stages stand for themselves; the parser wants to know a collection all the same.
+        let settings = PipelineSettings { collection: "system.changes".to_owned(), context: here_and_now() };
         Ok(Some(Self(Pipeline::parse(stages, &settings)?)))
     }
 

@@ -39,11 +39,7 @@ impl<T> ChangeStream<T> {
         Self::new(Source::Local(source), stages)
     }
 
-    pub(super) fn of_majority(
-        source: MajoritySource,
-        stages: Option<Stages>,
-        database: &Database,
-    ) -> Self {
+    pub(super) fn of_majority(source: MajoritySource, stages: Option<Stages>, database: &Database) -> Self {
         let mut commits = database.commits();
         commits.mark_changed(); // something may have been confirmed since the source was begun
         Self::new(Source::Majority { source, commits, database: database.clone() }, stages)

@@ -13,7 +13,9 @@ type Documents = BTreeMap<String, Document>;
 
 /// What a client makes of an event.
 fn follow(documents: &mut Documents, event: ChangeStreamEvent<Document>) {
-    let Some(id) = event.document_key.as_ref().and_then(|key| key.get("_id")).map(Bson::to_string) else { return };
+    let Some(id) = event.document_key.as_ref().and_then(|key| key.get("_id")).map(Bson::to_string) else {
+        return;
+    };
     match event.operation_type {
         OperationType::Insert => assert_eq!(documents.insert(id, event.full_document.unwrap()), None),
         OperationType::Delete => assert!(documents.remove(&id).is_some()),
@@ -136,6 +138,57 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever is written, a live query's changes lead to what its find gives.
+    #[test]
+    fn a_live_query_is_what_its_find_gives(calls in calls(), asked in proptest::collection::vec(any::<bool>(), 12)) {
+        let store = Store::in_memory().unwrap();
+        let collection = store.create_database("demo").unwrap().collection::<Document>("c");
+        let finds = || {
+            let of_k = || collection.find(doc! { "k": { "$lte": 2 } });
+            let none = collection.find(doc! { "_id": { "$gte": 5 } }).projection(doc! { "padding": 0 });
+            let sorted = of_k().sort(doc! { "count": -1, "_id": 1 });
+            let limited = of_k().sort(doc! { "round": -1, "_id": -1 }).limit(7);
+            let skipped = of_k().sort(doc! { "_id": 1 }).skip(3).limit(5).projection(doc! { "count": 1 });
+            [none, sorted, limited, skipped]
+        };
+        let mut live: Vec<_> = finds().into_iter().map(|find| find.watch().unwrap()).collect();
+        let mut results: Vec<Vec<Document>> = live.iter().map(|live| live.result().unwrap()).collect();
+        for (round, call) in calls.iter().enumerate() {
+            carry_out(&collection, call, round);
+            if asked[round] {
+                for ((live, find), result) in live.iter_mut().zip(finds()).zip(&mut results) {
+                    live.next_if_any().unwrap().into_iter().for_each(|change| change.apply(result));
+                    let found: Vec<Document> = find.run().unwrap().map(Result::unwrap).collect();
+                    prop_assert_eq!(&*result, &found);
+                    prop_assert_eq!(&*result, &live.result().unwrap());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_result_that_is_too_large_to_be_kept_is_refused_by_name() {
+    let store = Store::in_memory().unwrap();
+    let collection = store.create_database("demo").unwrap().collection::<Document>("c");
+    let mut live = collection.find(doc! {}).watch().unwrap();
+    let large = "x".repeat(limits::LIVE_QUERY_BYTES_MAX / 3);
+    for n in 0..2 {
+        collection.insert_one(doc! { "_id": n, "a": &large }).run().unwrap();
+        assert_eq!(live.next_if_any().unwrap().len(), 1);
+    }
+    collection.insert_one(doc! { "_id": 2, "a": &large }).run().unwrap();
+    assert_eq!(live.next_if_any().unwrap_err().code(), Some(292));
+    assert!(live.next_if_any().unwrap().is_empty());
+    assert_eq!(collection.find(doc! {}).watch().unwrap_err().code(), Some(292));
+    assert!(collection.find(doc! {}).projection(doc! { "a": 0 }).watch().is_ok());
+    let majority = collection.find(doc! {}).read_concern(ReadConcern::Majority).watch();
+    assert_eq!(majority.unwrap_err().code(), Some(72));
+}
+
 #[test]
 fn who_falls_too_far_behind_is_told_and_the_others_go_on() {
     let store = Store::in_memory().unwrap();
@@ -206,4 +259,28 @@ fn an_entry_with_a_large_undo_is_told_of_in_full() {
         assert_eq!(events.next_if_any().unwrap().unwrap().operation_type, kind);
     }
     assert!(!events.is_alive());
+}
+
+#[test]
+fn dropping_a_collection_that_is_larger_than_what_is_kept_is_told_to_who_keeps_up() {
+    let store = Store::in_memory().unwrap();
+    let database = store.create_database("demo").unwrap();
+    let collection = database.collection::<Document>("c");
+    for n in 0..40 {
+        collection.insert_one(doc! { "_id": n, "a": "x".repeat(200_000) }).run().unwrap();
+    }
+    database.set_change_history(1_000_000);
+    let begin = database.status().confirmed;
+    collection.insert_one(doc! { "_id": 100 }).run().unwrap();
+    let confirmed = || database.watch().read_concern(ReadConcern::Majority);
+    let mut events = confirmed().start_at(begin).run().unwrap();
+    let mut next =
+        move || events.next_if_any().unwrap().map(|event| (event.operation_type, event.full_document));
+    assert_eq!(next(), Some((OperationType::Insert, Some(doc! { "_id": 100 }))));
+    collection.drop().run().unwrap();
+    database.collection::<Document>("d").insert_one(doc! { "_id": 1 }).run().unwrap();
+    assert_eq!(confirmed().start_at(begin).run().unwrap_err().code(), Some(286));
+    assert_eq!(next(), Some((OperationType::Drop, None)));
+    assert_eq!(next(), Some((OperationType::Insert, Some(doc! { "_id": 1 }))));
+    assert_eq!(next(), None);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proto::v1::changes_client::ChangesClient;
 use proto::v1::collections_client::CollectionsClient;
 use proto::v1::conflicts_client::ConflictsClient;
 use proto::v1::databases_client::DatabasesClient;
@@ -77,6 +78,11 @@ impl Client {
     /// The service of that name.
     pub(crate) fn documents(&self) -> DocumentsClient<Channel> {
         DocumentsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// The service of that name.
+    pub(crate) fn changes(&self) -> ChangesClient<Channel> {
+        ChangesClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// The service of that name.

@@ -9,6 +9,7 @@ use super::client::{Client, json, text};
 use super::documents::explain;
 use super::options::ReadArguments;
 use super::output::Output;
+use super::watch::keep_current;
 use crate::error::CliError;
 
 /// What to find, and what to print of it.
@@ -18,6 +19,7 @@ use crate::error::CliError;
   combdb find restaurants '{\"type_of_food\": \"Thai\"}' --sort '{\"rating\": -1}' --projection '{\"name\": 1}'
   combdb find restaurants '{\"rating\": {\"$gte\": 5}}' --explain
   combdb find restaurants '{\"name\": \"aarthi\"}' --collation '{\"locale\": \"en\", \"strength\": 1}'
+  combdb find restaurants '{\"rating\": {\"$gte\": 5}}' --watch
   combdb find restaurants --count")]
 pub(crate) struct Find {
     /// The collection
@@ -42,6 +44,9 @@ pub(crate) struct Find {
     /// Print how many documents match instead of the documents
     #[arg(long, conflicts_with_all = ["sort", "projection"])]
     count: bool,
+    /// Print the result and then how it changes, until stopped: reset, added, changed, moved, removed, with positions from 0
+    #[arg(long, conflicts_with_all = ["count", "explain"])]
+    watch: bool,
     #[command(flatten)]
     read: ReadArguments,
 }
@@ -70,10 +75,13 @@ impl Find {
             output.line(documents.count(request).await?.into_inner().count)?;
             return output.flush();
         }
-        let explains = self.explain;
+        let (explains, watches) = (self.explain, self.watch);
         let find = self.request(database);
         if explains {
             return explain(&client, Call::Find(find)).await;
+        }
+        if watches {
+            return keep_current(&client, find, &mut output).await;
         }
         let mut batches = documents.find(find).await?.into_inner();
         while let Some(batch) = batches.message().await? {

@@ -23,6 +23,7 @@ mod rejections;
 mod serve;
 mod status;
 mod transaction;
+mod watch;
 mod write_model;
 mod writers;
 
@@ -79,6 +80,8 @@ enum Command {
     Import(import::Import),
     /// Finds documents and prints them, one JSON object a line
     Find(find::Find),
+    /// Prints changes as they happen, one JSON object a line
+    Watch(watch::Watch),
     /// Runs an aggregation pipeline and prints its results, one JSON object a line
     Aggregate(aggregate::Aggregate),
     /// Counts documents
@@ -148,6 +151,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Serve(command) => command.run().await,
         Command::Import(command) => command.run(common).await,
         Command::Find(command) => command.run(common).await,
+        Command::Watch(command) => command.run(common).await,
         Command::Aggregate(command) => command.run(common).await,
         Command::Count(command) => command.run(common).await,
         Command::Distinct(command) => command.run(common).await,

@@ -16,10 +16,12 @@ mod peers;
 mod receipts;
 mod rejections;
 mod stream;
+mod streams;
 mod tickets;
 mod transactions;
 mod writers;
 
+use proto::v1::changes_server::ChangesServer;
 use proto::v1::collections_server::CollectionsServer;
 use proto::v1::conflicts_server::ConflictsServer;
 use proto::v1::databases_server::DatabasesServer;
@@ -57,6 +59,7 @@ pub(crate) async fn routes(node: Node) -> Result<Routes, tonic_reflection::serve
     };
     Ok(Routes::new(service!(DatabasesServer, databases::Service))
         .add_service(service!(CollectionsServer, collections::Service))
+        .add_service(service!(ChangesServer, streams::Service))
         .add_service(service!(ConflictsServer, conflicts::Service))
         .add_service(service!(DocumentsServer, documents::Service))
         .add_service(service!(WritersServer, writers::Service))
