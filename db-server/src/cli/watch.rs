@@ -23,6 +23,7 @@ use crate::error::CliError;
 Events are MongoDB's. Without --majority they say how what the peer holds has changed since the last one, and correct
 what a merge has ordered otherwise. With it, they are what a majority of the indexers has confirmed: each change once, in
 the confirmed order, never taken back; the `_id` of an event is where to resume.")]
+#[allow(clippy::struct_excessive_bools)] // switches, each with its name
 pub(crate) struct Watch {
     /// The collection; left out: all of the database
     collection: Option<String>,
