@@ -142,7 +142,11 @@ async fn counts_and_distinct_values() {
     let (_peer, calls) = films().await;
     assert_eq!(calls.count("t", "films", r#"{"stock": {"$gt": 0}}"#).await.unwrap(), 5);
     assert_eq!(calls.count("t", "none", "{}").await.unwrap(), 0);
-    let request = EstimatedCountRequest { database: "t".into(), collection: "films".into(), ..EstimatedCountRequest::default() };
+    let request = EstimatedCountRequest {
+        database: "t".into(),
+        collection: "films".into(),
+        ..EstimatedCountRequest::default()
+    };
     assert_eq!(calls.documents.clone().estimated_count(request).await.unwrap().into_inner().count, 6);
     let request = DistinctRequest {
         database: "t".into(),
