@@ -40,9 +40,9 @@ pub use apply::IndexBuild;
 pub use bytes::Malformed;
 pub use collection::{
     Aggregate, BulkWriteResult, Collection, CollectionOptions, Count, Cursor, DeleteResult, Distinct, Find,
-    FindOne, IndexChange, IndexModel, IndexOptions, InsertManyResult, InsertOneResult, RawCursor,
-    ReadConcern, ReadOptions, ReturnDocument, ToRawDocument, ToUpdate, UpdateResult, WriteModel,
-    WriteOptions,
+    FindOne, IndexChange, IndexModel, IndexOptions, InsertManyResult, InsertOneResult, QuarantineCursor,
+    Quarantined, RawCursor, ReadConcern, ReadOptions, ReturnDocument, ToRawDocument, ToUpdate, UpdateResult,
+    WriteModel, WriteOptions,
 };
 pub use conflicts::{Conflict, ConflictSide, ConflictStream};
 pub use database::{Database, Role, Status, WriterInfo};

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use db_core::{
-    ConnectionMonitor, Database, IndexModel, LogRange, Outcome, Receipt, RejectionId, Role, Settled, Store,
-    run_connection,
+    ConnectionMonitor, Database, IndexModel, LogRange, Outcome, Quarantined, Receipt, RejectionId, Role,
+    Settled, Store, run_connection,
 };
 
 const LONG: Option<Duration> = Some(Duration::from_mins(1));
@@ -181,4 +181,82 @@ async fn a_receipt_tells_applied_from_merged_and_superseded() {
     assert_eq!(outcome(&replaced).await, Outcome::Merged);
     let second = of_b.find_one(doc! { "_id": 2 }).run().unwrap().unwrap();
     assert_eq!(second, doc! { "_id": 2, "n": 2, "t": "a", "u": "new", "count": 2 });
+}
+
+/// What is in quarantine: by `_id`.
+fn quarantined(database: &Database) -> Vec<Bson> {
+    let quarantined = database.collection::<Document>("notes").quarantined().unwrap();
+    let read = |read: Quarantined| Document::try_from(read.document).unwrap().remove("_id").unwrap();
+    quarantined.map(|quarantined| read(quarantined.unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_duplicate_that_was_made_apart_is_kept_in_quarantine_where_the_index_says_so() {
+    let (a, b) = parted().await;
+    let (of_a, of_b) = (a.collection::<Document>("notes"), b.collection::<Document>("notes"));
+    let index = IndexModel::new(doc! { "email": 1 }).unique(true).option("onDuplicate", "quarantine");
+    let index = index.partial_filter_expression(doc! { "email": { "$exists": true } });
+    of_a.create_index(index.clone()).await.unwrap();
+    assert!(of_a.list_indexes().unwrap().iter().any(|listed| listed.options.others == index.options.others));
+    meet(&a, &b).await;
+    let insert = of_b.insert_one(doc! { "_id": "b", "n": 20, "email": "x" });
+    let (_, receipt) = insert.with_receipt().await.unwrap();
+    of_b.update_one(doc! { "_id": "b" }, doc! { "$set": { "name": "B" } }).await.unwrap();
+    of_a.insert_one(doc! { "_id": "a", "n": 21, "email": "x" }).await.unwrap();
+    meet(&a, &b).await;
+    assert_eq!(outcome(&receipt).await, Outcome::Merged);
+    for peer in [&a, &b] {
+        assert_eq!(quarantined(peer), ["b".into()]);
+        let notes = peer.collection::<Document>("notes");
+        assert_eq!(notes.count_documents(doc! { "email": "x" }).run().unwrap(), 2, "queries find both");
+        let kept = notes.find_one(doc! { "_id": "b" }).run().unwrap().unwrap();
+        assert_eq!(kept.get_str("name").unwrap(), "B", "what its author did to it later is not lost");
+    }
+    assert_eq!(a.view_digest().unwrap(), b.view_digest().unwrap());
+    // Whoever can be told at once is told, and a document in quarantine holds no key.
+    let taken = of_b.insert_one(doc! { "_id": "c", "n": 22, "email": "x" }).await.unwrap_err();
+    assert_eq!(taken.code(), Some(11_000));
+    let taken = of_b.update_one(doc! { "_id": 1 }, doc! { "$set": { "email": "x" } }).await.unwrap_err();
+    assert_eq!(taken.code(), Some(11_000));
+    of_b.update_one(doc! { "_id": "b" }, doc! { "$set": { "name": "b" } }).await.unwrap();
+    assert_eq!(quarantined(&b), ["b".into()], "the key is still held by another");
+    // Once nobody holds the key, a write of the document gives it the key.
+    of_b.update_one(doc! { "_id": "a" }, doc! { "$set": { "email": "y" } }).await.unwrap();
+    assert_eq!(quarantined(&b), ["b".into()]);
+    of_b.update_one(doc! { "_id": "b" }, doc! { "$set": { "name": "B" } }).await.unwrap();
+    assert_eq!(quarantined(&b), []);
+    let taken = of_b.update_one(doc! { "_id": "a" }, doc! { "$set": { "email": "x" } }).await.unwrap_err();
+    assert_eq!(taken.code(), Some(11_000));
+    meet(&a, &b).await;
+    assert_eq!(quarantined(&a), []);
+    for (field, wrong) in [("onDuplicate", Bson::from("keep")), ("onDuplicate", 1.into())] {
+        let index = IndexModel::new(doc! { "z": 1 }).unique(true).option(field, wrong);
+        assert_eq!(of_a.create_index(index).await.unwrap_err().code(), Some(67));
+    }
+    let plain = IndexModel::new(doc! { "z": 1 }).option("onDuplicate", "quarantine");
+    assert_eq!(of_a.create_index(plain).await.unwrap_err().code(), Some(67));
+}
+
+#[tokio::test]
+async fn what_is_in_quarantine_leaves_it_with_the_document_or_the_index() {
+    let (a, b) = parted().await;
+    let (of_a, of_b) = (a.collection::<Document>("notes"), b.collection::<Document>("notes"));
+    let index = IndexModel::new(doc! { "tags": 1 }).unique(true).sparse(true);
+    of_a.create_index(index.option("onDuplicate", "quarantine")).await.unwrap();
+    meet(&a, &b).await;
+    let document = |id: &str, n: i32, tags: [&str; 2]| doc! { "_id": id, "n": n, "tags": tags.to_vec() };
+    of_b.insert_many([document("p", 30, ["x", "y"]), document("q", 31, ["z", "o"])]).await.unwrap();
+    of_a.insert_many([document("r", 32, ["x", "y"]), document("s", 33, ["z", "u"])]).await.unwrap();
+    meet(&a, &b).await;
+    assert_eq!(quarantined(&b), ["p".into(), "p".into(), "q".into()], "once for each key");
+    of_b.delete_one(doc! { "_id": "q" }).await.unwrap();
+    assert_eq!(quarantined(&b), ["p".into(), "p".into()]);
+    of_b.update_one(doc! { "_id": "p" }, doc! { "$pull": { "tags": "x" } }).await.unwrap();
+    assert_eq!(quarantined(&b), ["p".into()]);
+    meet(&a, &b).await;
+    assert_eq!((quarantined(&a).len(), a.view_digest().unwrap()), (1, b.view_digest().unwrap()));
+    of_a.drop_index("tags_1").await.unwrap();
+    assert_eq!(quarantined(&a), []);
+    meet(&a, &b).await;
+    assert_eq!(a.view_digest().unwrap(), b.view_digest().unwrap());
 }

@@ -33,7 +33,7 @@ pub use entries::{IndexEntries, IndexEntry, MultikeyFields};
 pub use field::{FieldKind, IndexField};
 pub(crate) use wildcard::Reach;
 
-use options::{Options, cannot_create, invalid_option};
+use options::{OnDuplicate, Options, cannot_create, invalid_option};
 
 /// The name of the index that every collection has on `_id`.
 pub const ID_INDEX_NAME: &str = "_id_";
@@ -156,6 +156,12 @@ impl IndexDefinition {
         self.options.unique
     }
 
+    /// Whether a document that was written apart from another of the same key is kept beside it, without holding the key;
+    /// else it is rejected. The option `onDuplicate: "quarantine"`, which MongoDB does not have.
+    pub fn quarantines(&self) -> bool {
+        self.options.on_duplicate == OnDuplicate::Quarantine
+    }
+
     /// Whether it leaves out what has none of the fields.
     pub fn is_sparse(&self) -> bool {
         self.options.sparse
@@ -260,6 +266,7 @@ impl IndexDefinition {
     fn check_id_options(&mut self) -> Result<(), QueryError> {
         let refused = [
             ("sparse", self.options.sparse),
+            ("onDuplicate", self.quarantines()),
             ("hidden", self.options.hidden),
             ("partialFilterExpression", self.options.partial.is_some()),
             ("expireAfterSeconds", self.options.expire_after_seconds.is_some()),

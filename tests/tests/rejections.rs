@@ -101,3 +101,36 @@ fn the_command_line_lists_and_discards() {
     assert_eq!(peers[0].command(&["rejections", "list"]), "");
     assert!(!peers[0].try_command(&["rejections", "discard", name]).status.success());
 }
+
+#[test]
+fn a_duplicate_in_quarantine_is_kept_and_listed() {
+    let topic = PeerOptions::topic("t");
+    let peers = [Peer::start(COMBDB, &topic), Peer::start(COMBDB, &topic)];
+    let options = r#"{"onDuplicate": "quarantine"}"#;
+    peers[0].command(&["indexes", "create", "people", r#"{"email": 1}"#, "--unique", "--options", options]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let connect = |from: &Peer, to: &Peer| {
+        let addresses = from.command(&["peers", "list"]);
+        let address = addresses.lines().find_map(|line| line.strip_prefix("own address")).unwrap().trim();
+        to.command(&["peers", "add", address]);
+    };
+    // A third peer has the index as well, and writes before it meets the first again.
+    connect(&peers[0], &peers[1]);
+    runtime.block_on(eventually("the index is there", || async {
+        peers[1].command(&["indexes", "list", "people"]).contains("quarantine")
+    }));
+    let apart = Peer::start(COMBDB, &topic);
+    apart.command(&["insert", "people", r#"{"_id": "b", "email": "x"}"#]);
+    peers[1].command(&["insert", "people", r#"{"_id": "a", "email": "x"}"#]);
+    connect(&peers[0], &apart);
+    let listed = |peer: &Peer| {
+        let found = peer.try_command(&["indexes", "quarantined", "people"]);
+        String::from_utf8(found.stdout).unwrap()
+    };
+    runtime.block_on(eventually("one of the two is in quarantine everywhere", || async {
+        [&peers[0], &peers[1], &apart].iter().all(|peer| listed(peer).lines().count() == 1)
+    }));
+    let line = listed(&apart);
+    assert!(line.starts_with("email_1  {\"_id\":\""), "{line}");
+    assert_eq!(peers[0].command(&["count", "people", r#"{"email": "x"}"#]).trim(), "2");
+}

@@ -133,7 +133,7 @@ impl Applier<'_> {
             return Ok(outcome);
         }
         for index in &meta.indexes {
-            delete_prefix(view, &keyspace::entries(index.id))?;
+            delete_index(view, index.id)?;
         }
         delete_prefix(view, &keyspace::documents(meta.id))?;
         delete_prefix(view, &keyspace::histories(meta.id))?;
@@ -203,7 +203,7 @@ impl Applier<'_> {
             outcome.reject(mode, 0, too_much);
             return Ok(outcome);
         }
-        delete_prefix(view, &keyspace::entries(index.id))?;
+        delete_index(view, index.id)?;
         let mut statistics = Statistics::of(view, meta.id)?;
         statistics.remove_index(index.id);
         statistics.store(view, meta.id)?;
@@ -338,6 +338,12 @@ fn check_index_name(name: &str) -> Result<(), QueryError> {
 }
 
 /// Deletes every key that begins with `prefix`, in batches of bounded memory.
+fn delete_index(view: &mut ViewWriter<'_, '_>, id: u32) -> Result<()> {
+    let entries = keyspace::entries(id);
+    delete_prefix(view, &entries)?;
+    delete_prefix(view, &keyspace::mark(&entries))
+}
+
 fn delete_prefix(view: &mut ViewWriter<'_, '_>, prefix: &[u8]) -> Result<()> {
     loop {
         let mut keys = Vec::new();

@@ -11,7 +11,7 @@ use super::settle::{Deleted, Part};
 use super::{Applier, Mode, Outcome};
 use crate::error::Result;
 use crate::operation::UpdateOperation;
-use crate::view::catalog::{CollectionMeta, id_of};
+use crate::view::catalog::{CatalogCache, CollectionMeta, id_of};
 use crate::view::documents::{ChangeError, CollectionWriter, id_key};
 use crate::view::journal::ViewWriter;
 use crate::view::settled::Settled;
@@ -44,7 +44,7 @@ impl Applier<'_> {
         let Some(meta) = self.collection_to_insert(view, collection, mode, &mut outcome)? else {
             return Ok(outcome);
         };
-        let mut writer = CollectionWriter::new(collection, meta);
+        let mut writer = CollectionWriter::new(collection, meta).quarantining(mode == Mode::Replay);
         let has_history = writer.has_history(view)?;
         try_parts(view, documents, mode, &mut outcome, |view, _, document, outcome| {
             let key = insert_one(&mut writer, view, document)?;
@@ -54,7 +54,7 @@ impl Applier<'_> {
             }
             Ok(())
         })?;
-        writer.finish(view, self.catalog)?;
+        finish(writer, view, self.catalog, &mut outcome)?;
         Ok(outcome)
     }
 
@@ -77,7 +77,7 @@ impl Applier<'_> {
             outcome.reject(mode, 0, gone());
             return Ok(outcome);
         };
-        let mut writer = CollectionWriter::new(collection, meta);
+        let mut writer = CollectionWriter::new(collection, meta).quarantining(mode == Mode::Replay);
         let mut conflicts = Conflicts::default();
         try_parts(view, ids, mode, &mut outcome, |view, position, id, outcome| {
             view.work().add(edits.bytes);
@@ -86,7 +86,7 @@ impl Applier<'_> {
             edited.add_to(outcome);
             Ok(self.list_conflicts(view, &mut conflicts, outcome, false)?)
         })?;
-        writer.finish(view, self.catalog)?;
+        finish(writer, view, self.catalog, &mut outcome)?;
         self.list_conflicts(view, &mut conflicts, &mut outcome, true)?;
         Ok(outcome)
     }
@@ -110,7 +110,7 @@ impl Applier<'_> {
         let Some(meta) = self.collection_to_insert(view, collection, mode, &mut outcome)? else {
             return Ok(outcome);
         };
-        let mut writer = CollectionWriter::new(collection, meta);
+        let mut writer = CollectionWriter::new(collection, meta).quarantining(mode == Mode::Replay);
         let exists = match id_of(id) {
             Some(id) => writer.document(view, &id_key(id))?.is_some(),
             None => false,
@@ -129,7 +129,7 @@ impl Applier<'_> {
             edited.add_to(outcome);
             Ok(())
         })?;
-        writer.finish(view, self.catalog)?;
+        finish(writer, view, self.catalog, &mut outcome)?;
         self.list_conflicts(view, &mut conflicts, &mut outcome, true)?;
         Ok(outcome)
     }
@@ -164,7 +164,7 @@ impl Applier<'_> {
             outcome.settled = Some(Settled::of_both(outcome.settled, settled));
             Ok(self.list_conflicts(view, &mut conflicts, outcome, false)?)
         })?;
-        writer.finish(view, self.catalog)?;
+        finish(writer, view, self.catalog, &mut outcome)?;
         self.list_conflicts(view, &mut conflicts, &mut outcome, true)?;
         Ok(outcome)
     }
@@ -214,6 +214,19 @@ fn try_parts<T>(
         }
     }
     Ok(())
+}
+
+/// Writes what the writer holds back.
+fn finish(
+    writer: CollectionWriter,
+    view: &mut ViewWriter<'_, '_>,
+    catalog: &mut CatalogCache,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    if writer.has_quarantined() {
+        outcome.settled = Some(Settled::Merged);
+    }
+    writer.finish(view, catalog)
 }
 
 /// Inserts a document; gives the key of its `_id`.

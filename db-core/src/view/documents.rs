@@ -13,7 +13,7 @@ use super::catalog::{CatalogCache, CollectionMeta, IndexMeta};
 use super::journal::ViewWriter;
 use super::policy::ConflictPolicy;
 use super::statistics::{Change, Difference, Statistics};
-use super::{ReadView, keyspace};
+use super::{ReadView, keyspace, quarantine};
 use crate::error::{Error, Result};
 
 /// Why a change of one document does not hold at its place, or why it could not be tried.
@@ -51,13 +51,42 @@ pub(crate) struct CollectionWriter {
     /// Fields that have newly met an array, by position of the index.
     multikey: Vec<MultikeyFields>,
     difference: Difference,
+    quarantines: bool,
+    quarantined: bool,
 }
 
 impl CollectionWriter {
     pub(crate) fn new(name: &str, meta: Arc<CollectionMeta>) -> Self {
         let multikey = vec![MultikeyFields::default(); meta.indexes.len()];
         let difference = Difference::of_indexes(meta.indexes.len());
-        Self { name: name.to_owned(), meta, pending: BTreeMap::new(), pending_bytes: 0, multikey, difference }
+        Self {
+            name: name.to_owned(),
+            meta,
+            pending: BTreeMap::new(),
+            pending_bytes: 0,
+            multikey,
+            difference,
+            quarantines: false,
+            quarantined: false,
+        }
+    }
+
+    /// The same, at an operation's place in the order: what comes second under a key is kept where the index says so.
+    pub(crate) fn quarantining(self, quarantines: bool) -> Self {
+        Self { quarantines, ..self }
+    }
+
+    pub(super) fn quarantines(&self) -> bool {
+        self.quarantines
+    }
+
+    pub(super) fn indexes(&self) -> &[IndexMeta] {
+        &self.meta.indexes
+    }
+
+    /// Whether a document was newly put into quarantine, which happens only where it meets what its author had not seen.
+    pub(crate) fn has_quarantined(&self) -> bool {
+        self.quarantined
     }
 
     /// The collection's number.
@@ -92,7 +121,8 @@ impl CollectionWriter {
         }
         view.work().add(document.as_bytes().len());
         let entries = self.entries(view, id_key, document)?;
-        self.check_unique(view, id_key, &entries)?;
+        let duplicates = self.duplicates(view, id_key, &entries)?;
+        self.quarantined |= quarantine::mark(view, &quarantine::keys_to_mark(&entries), &duplicates)?;
         self.difference.indexes.iter_mut().zip(&entries).for_each(|(change, added)| added.add_to(change));
         self.put_entries(view, entries)?;
         view.put(&key, document.as_bytes())?;
@@ -111,13 +141,15 @@ impl CollectionWriter {
         view.work().add(new.as_bytes().len());
         let mut removed = self.entries(view, id_key, old)?;
         let mut added = self.entries(view, id_key, new)?;
+        let mut to_mark = quarantine::keys_to_mark(&removed);
+        to_mark.extend(quarantine::keys_to_mark(&added));
         let mut difference = self.difference.clone();
         for ((removed, added), change) in removed.iter_mut().zip(&mut added).zip(&mut difference.indexes) {
             removed.take_from(change);
             added.add_to(change);
-            // What stays is neither deleted nor written again.
+            // What stays is neither deleted nor written again; of quarantine it is to be asked whether that still holds.
             removed.entries.retain(|key, types| match added.entries.get(key) {
-                Some(same) if same == types => {
+                Some(same) if same == types && !added.quarantines => {
                     added.entries.remove(key);
                     false
                 }
@@ -125,7 +157,8 @@ impl CollectionWriter {
                 None => true,
             });
         }
-        self.check_unique(view, id_key, &added)?;
+        let duplicates = self.duplicates(view, id_key, &added)?;
+        self.quarantined |= quarantine::mark(view, &to_mark, &duplicates)?;
         self.delete_entries(view, removed)?;
         self.put_entries(view, added)?;
         view.put(&keyspace::document(self.meta.id, id_key), new.as_bytes())?;
@@ -143,6 +176,7 @@ impl CollectionWriter {
         old: &RawDocument,
     ) -> Result<(), ChangeError> {
         let removed = self.entries(view, id_key, old)?;
+        quarantine::mark(view, &quarantine::keys_to_mark(&removed), &[])?;
         self.difference.indexes.iter_mut().zip(&removed).for_each(|(change, gone)| gone.take_from(change));
         self.delete_entries(view, removed)?;
         view.delete(&keyspace::document(self.meta.id, id_key))?;
@@ -212,30 +246,6 @@ impl CollectionWriter {
         Ok(())
     }
 
-    /// Fails with `DuplicateKey` if another document holds one of the keys in a unique index.
-    fn check_unique(
-        &self,
-        view: &impl ReadView,
-        id_key: &[u8],
-        entries: &[EntriesOfIndex],
-    ) -> Result<(), ChangeError> {
-        for (index, entries) in self.meta.indexes.iter().zip(entries) {
-            if !index.definition.is_unique() {
-                continue;
-            }
-            for key in entries.entries.keys() {
-                let values = key.get(..key.len() - id_key.len()).unwrap_or_default();
-                for item in view.range(keyspace::prefix_bounds(values))? {
-                    let (stored, _) = item?;
-                    if stored.value() != key.as_slice() {
-                        return Err(duplicate(index.definition.name(), "").into());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn put_entries(&mut self, view: &mut ViewWriter<'_, '_>, entries: Vec<EntriesOfIndex>) -> Result<()> {
         for (position, entries) in entries.into_iter().enumerate() {
             if let Some(multikey) = self.multikey.get_mut(position) {
@@ -268,7 +278,9 @@ impl CollectionWriter {
 
 /// The entries that one document has in one index: full key to types.
 pub(crate) struct EntriesOfIndex {
-    unique: bool,
+    pub(super) unique: bool,
+    /// Whether what comes second under a key is kept.
+    pub(super) quarantines: bool,
     /// The fields that met an array in this document.
     pub(crate) multikey: MultikeyFields,
     pub(crate) entries: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -299,7 +311,9 @@ pub(crate) fn entries_of_index(
     let multikey = each_entry(index, id_key, id_types, document, |key, types| {
         entries.insert(key.to_vec(), types.to_vec());
     })?;
-    Ok(EntriesOfIndex { unique: index.definition.is_unique(), multikey, entries })
+    let definition = &index.definition;
+    let (unique, quarantines) = (definition.is_unique(), definition.quarantines());
+    Ok(EntriesOfIndex { unique, quarantines, multikey, entries })
 }
 
 /// Hands key and types of each entry of a document in an index to `take`, by ascending keys; gives the fields that met an array.
@@ -346,7 +360,7 @@ pub(crate) fn id_types(document: &RawDocument) -> Vec<u8> {
     types
 }
 
-fn duplicate(index: &str, value: &str) -> QueryError {
+pub(super) fn duplicate(index: &str, value: &str) -> QueryError {
     let value: String = value.chars().take(100).collect();
     QueryError::new(
         ErrorCode::DUPLICATE_KEY,

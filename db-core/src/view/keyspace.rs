@@ -11,6 +11,7 @@
 //! 03 <index id> <values> <_id>       an index entry; its value restores the exact types of the key's values
 //! 04 <collection id> <_id>           the history of a document
 //! 05 <entry>                         what concurrent changes have left of an entry (u8)
+//! 06 <index id> <values> <_id>       a mark: the document of this index entry is in quarantine
 //! ```
 //!
 //! Ids are big-endian u32, so that a collection's documents and an index's entries are one range each. `<_id>` and
@@ -27,6 +28,7 @@ const DOCUMENTS: u8 = 2;
 const ENTRIES: u8 = 3;
 const HISTORIES: u8 = 4;
 const SETTLED: u8 = 5;
+const MARKS: u8 = 6;
 
 const CATALOG_COLLECTION: u8 = 1;
 const CATALOG_STATISTICS: u8 = 2;
@@ -105,6 +107,11 @@ pub(crate) fn history(collection_id: u32, id_key: &[u8]) -> Vec<u8> {
     let mut key = histories(collection_id);
     key.extend_from_slice(id_key);
     key
+}
+
+/// The key of the mark of an index entry; the prefix of an index's marks of [`entries`].
+pub(crate) fn mark(entry: &[u8]) -> Vec<u8> {
+    [&[MARKS], entry.get(1..).unwrap_or_default()].concat()
 }
 
 /// The key of what concurrent changes have left of an entry.

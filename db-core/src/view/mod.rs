@@ -11,6 +11,7 @@ pub(crate) mod keyspace;
 pub(crate) mod members;
 pub(crate) mod overlay;
 pub(crate) mod policy;
+pub(crate) mod quarantine;
 pub(crate) mod settled;
 pub(crate) mod shared_catalog;
 pub(crate) mod statistics;

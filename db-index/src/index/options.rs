@@ -19,6 +19,7 @@ use crate::{
 pub(super) struct Options {
     pub(super) name: Option<String>,
     pub(super) unique: bool,
+    pub(super) on_duplicate: OnDuplicate,
     pub(super) sparse: bool,
     pub(super) hidden: bool,
     pub(super) partial: Option<PartialFilter>,
@@ -29,6 +30,15 @@ pub(super) struct Options {
     pub(super) text: Option<Arc<TextSettings>>,
     /// The grid of a flat geospatial index.
     pub(super) grid: Grid,
+}
+
+/// What becomes of a document that was written apart from another of the same key in a unique index, and comes second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum OnDuplicate {
+    #[default]
+    Reject,
+    /// It is kept, without holding the key.
+    Quarantine,
 }
 
 impl Options {
@@ -47,6 +57,9 @@ impl Options {
             options.partial = Some(PartialFilter::parse(filter, options.collation.as_ref())?);
         }
         options.grid.check()?;
+        if options.on_duplicate == OnDuplicate::Quarantine && !options.unique {
+            return Err(cannot_create("\"onDuplicate\" is an option of unique indexes"));
+        }
         if options.sparse && options.partial.is_some() {
             return Err(cannot_create("cannot mix \"partialFilterExpression\" and \"sparse\" options"));
         }
@@ -57,6 +70,9 @@ impl Options {
     pub(super) fn write(&self, document: &mut RawDocumentBuf) {
         if self.unique {
             document.append(cstr!("unique"), true);
+        }
+        if self.on_duplicate == OnDuplicate::Quarantine {
+            document.append(cstr!("onDuplicate"), "quarantine");
         }
         if self.sparse {
             document.append(cstr!("sparse"), true);
@@ -94,7 +110,9 @@ impl Options {
 
     /// Whether such an index is also kept in the same way. Whether it is hidden does not count.
     pub(super) fn is_equal(&self, other: &Self) -> bool {
-        self.is_same_index(other) && self.expire_after_seconds == other.expire_after_seconds
+        self.is_same_index(other)
+            && self.expire_after_seconds == other.expire_after_seconds
+            && self.on_duplicate == other.on_duplicate
     }
 
     fn read(&mut self, option: &str, value: RawBsonRef<'_>) -> Result<(), QueryError> {
@@ -107,6 +125,11 @@ impl Options {
                 _ => return Err(wrong_type(option, "a string")),
             },
             "unique" => self.unique = flag(option, value)?,
+            "onDuplicate" => match value {
+                RawBsonRef::String("quarantine") => self.on_duplicate = OnDuplicate::Quarantine,
+                RawBsonRef::String("reject") => self.on_duplicate = OnDuplicate::Reject,
+                _ => return Err(cannot_create("\"onDuplicate\" must be \"reject\" or \"quarantine\"")),
+            },
             "sparse" => self.sparse = flag(option, value)?,
             "hidden" => match value {
                 RawBsonRef::Boolean(hidden) => self.hidden = hidden,

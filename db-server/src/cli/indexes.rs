@@ -4,7 +4,7 @@ use clap::Subcommand;
 use proto::v1::collections_client::CollectionsClient;
 use proto::v1::{
     ChangeIndexRequest, CreateIndexRequest, DocumentFormat, DropIndexRequest, Index, ListIndexesRequest,
-    ListIndexesResponse, WatchIndexBuildsRequest, WatchIndexBuildsResponse,
+    ListIndexesResponse, ListQuarantinedRequest, WatchIndexBuildsRequest, WatchIndexBuildsResponse,
 };
 use tonic::Response;
 use tonic::transport::Channel;
@@ -28,6 +28,7 @@ pub(crate) enum Indexes {
   combdb indexes create restaurants '{\"type_of_food\": 1, \"rating\": -1}'
   combdb indexes create restaurants '{\"name\": \"text\", \"address\": \"text\"}' --options '{\"weights\": {\"name\": 3}}'
   combdb indexes create restaurants '{\"place\": \"2dsphere\"}'
+  combdb indexes create people '{\"email\": 1}' --unique --options '{\"onDuplicate\": \"quarantine\"}'
   combdb indexes create sessions '{\"seen\": 1}' --options '{\"expireAfterSeconds\": 3600}'")]
     Create {
         /// The collection
@@ -37,12 +38,22 @@ pub(crate) enum Indexes {
         /// No two documents may share a key
         #[arg(long)]
         unique: bool,
-        /// Other options by MongoDB's names: sparse, partialFilterExpression, expireAfterSeconds, hidden, collation, weights, ...
+        /// Other options by MongoDB's names: sparse, partialFilterExpression, onDuplicate, expireAfterSeconds, hidden, collation, weights, ...
         #[arg(long, value_name = "OPTIONS")]
         options: Option<String>,
         /// Its name; left out: made from the keys
         #[arg(long)]
         name: Option<String>,
+    },
+    /// Prints the documents that came second under a key of a unique index and are kept in quarantine
+    #[command(
+        after_help = "A document that was written apart from another of the same key is rejected where they meet; under an
+index with the option '{\"onDuplicate\": \"quarantine\"}' it is kept, and listed here until it is given another key, is
+deleted, or is written while nobody holds its key any more."
+    )]
+    Quarantined {
+        /// The collection
+        collection: String,
     },
     /// Hides an index from queries, shows it again, renames it, or changes when documents expire by it
     #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
@@ -116,6 +127,14 @@ impl Indexes {
                 };
                 collections.change_index(request).await?;
                 output.line("changed")?;
+            }
+            Self::Quarantined { collection } => {
+                let format = DocumentFormat::ExtendedJson.into();
+                let request = ListQuarantinedRequest { database, collection, format };
+                let mut listed = collections.list_quarantined(request).await?.into_inner();
+                while let Some(quarantined) = listed.message().await? {
+                    output.line(format_args!("{}  {}", quarantined.index, text(quarantined.document)))?;
+                }
             }
             Self::Drop { collection, name } => {
                 let request = DropIndexRequest { database, collection, name, keys: None };

@@ -1,14 +1,19 @@
 //! `combdb.v1.Collections`.
 
+use std::pin::Pin;
+
 use bson::{Document, RawDocumentBuf};
-use db_core::{CollectionOptions, Database, IndexBuild, IndexChange, IndexModel};
+use db_core::{CollectionOptions, Database, IndexBuild, IndexChange, IndexModel, Quarantined};
 use proto::v1::collections_server::Collections;
 use proto::v1::{
     ChangeIndexRequest, ChangeIndexResponse, CreateCollectionRequest, CreateCollectionResponse,
     CreateIndexRequest, CreateIndexResponse, DropCollectionRequest, DropCollectionResponse, DropIndexRequest,
     DropIndexResponse, Index, ListCollectionsRequest, ListCollectionsResponse, ListIndexesRequest,
-    ListIndexesResponse, RenameCollectionRequest, RenameCollectionResponse, WatchIndexBuildsRequest,
+    ListIndexesResponse, ListQuarantinedRequest, QuarantinedDocument, RenameCollectionRequest,
+    RenameCollectionResponse, WatchIndexBuildsRequest,
 };
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::builds::{self, Builds};
@@ -22,6 +27,7 @@ pub(super) struct Service(pub(super) Node);
 #[tonic::async_trait]
 impl Collections for Service {
     type WatchIndexBuildsStream = Builds;
+    type ListQuarantinedStream = Told;
 
     async fn create(
         &self,
@@ -143,12 +149,49 @@ impl Collections for Service {
         Ok(Response::new(ListIndexesResponse { indexes, building }))
     }
 
+    async fn list_quarantined(
+        &self,
+        request: Request<ListQuarantinedRequest>,
+    ) -> Result<Response<Told>, Status> {
+        let ListQuarantinedRequest { database, collection, format } = request.into_inner();
+        let form = Form::of(format, None)?;
+        let permit = self.0.cursor_permit()?;
+        let collection = self.0.collection(database, &collection).await?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::task::spawn_blocking(move || {
+            let _held = permit;
+            let cursor = match collection.quarantined() {
+                Ok(cursor) => cursor,
+                Err(error) => {
+                    let _ = sender.blocking_send(Err(from_engine(error))); // nobody to tell is no fault
+                    return;
+                }
+            };
+            for read in cursor {
+                if sender.blocking_send(describe_quarantined(read, form)).is_err() {
+                    return; // the client is gone
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
     async fn watch_index_builds(
         &self,
         request: Request<WatchIndexBuildsRequest>,
     ) -> Result<Response<Builds>, Status> {
         builds::watch(&self.0, request.into_inner()).await.map(Response::new)
     }
+}
+
+type Told = Pin<Box<dyn Stream<Item = Result<QuarantinedDocument, Status>> + Send>>;
+
+fn describe_quarantined(
+    read: db_core::Result<Quarantined>,
+    form: Form,
+) -> Result<QuarantinedDocument, Status> {
+    let Quarantined { index, document, .. } = read.map_err(from_engine)?;
+    Ok(QuarantinedDocument { index, document: Some(convert::document(document, form)?) })
 }
 
 /// The index that a client describes.

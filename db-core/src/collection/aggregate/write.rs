@@ -53,7 +53,7 @@ fn check_fields(merge: &MergeTarget, meta: Option<&CollectionMeta>) -> Result<()
     let is_unique = |index: &db_index::IndexDefinition| {
         let mut fields: Vec<&str> = index.fields().iter().map(db_index::IndexField::path).collect();
         fields.sort_unstable();
-        index.is_unique() && index.partial_filter().is_none() && fields == on
+        index.is_unique() && !index.quarantines() && index.partial_filter().is_none() && fields == on
     };
     let indexes = meta.map(|meta| meta.indexes.as_slice()).unwrap_or_default();
     if on == ["_id"] || indexes.iter().any(|index| is_unique(&index.definition)) {
