@@ -17,13 +17,11 @@ use crate::entry::Genesis;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 use crate::limits;
-use crate::log_reader::LogReader;
-use crate::operation::Roles;
 use crate::peer_address::PeerAddress;
 use crate::storage::{self, Identity, LogSnapshot};
 use crate::ticket::Ticket;
 use crate::view::shared_catalog::SharedCatalog;
-use crate::view::{ViewSnapshot, catalog, digest, members};
+use crate::view::{ViewSnapshot, catalog, digest};
 use crate::write::Write;
 
 /// A replicated database. Cheap to clone; all clones are one database.
@@ -39,7 +37,6 @@ struct Shared {
     name: String,
     id: DatabaseId,
     identity: Identity,
-    writer: WriterKey,
     /// None once the database is closed.
     file: RwLock<Option<Arc<redb::Database>>>,
     commands: mpsc::Sender<Command>,
@@ -62,37 +59,6 @@ impl Shared {
         self.published.feed.close();
         self.file.write().unwrap_or_else(PoisonError::into_inner).take();
     }
-}
-
-/// What a writer may do. Each role includes writing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Role {
-    /// Writes documents, collections and indexes.
-    Writer,
-    /// And votes on the order.
-    Indexer,
-    /// And adds and removes writers.
-    Admin,
-}
-
-/// A writer as the database knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-#[allow(clippy::struct_excessive_bools)] // four independent facts, each with its name
-pub struct WriterInfo {
-    /// Its key.
-    pub writer: WriterKey,
-    /// Whether it may write.
-    pub is_writer: bool,
-    /// Whether it votes on the order.
-    pub is_indexer: bool,
-    /// Whether it adds and removes writers.
-    pub is_admin: bool,
-    /// How many entries of its log are stored here.
-    pub length: u64,
-    /// Whether it has signed two entries for one place of its log.
-    pub is_forked: bool,
 }
 
 /// How far a database has come on this peer.
@@ -118,8 +84,13 @@ pub struct Status {
     /// How many times an entry was undone since the database was opened.
     pub undone: u64,
     /// Whether a peer has shown that this device has written entries which its store does not hold: it was restored from a
-    /// backup, or copied. Writes are refused until they have been fetched.
+    /// backup, or copied. Writes are refused until they have been fetched, or the device goes on with another key.
     pub misses_own_entries: bool,
+    /// Indexers that were found to have forked their logs, ascending: what they have confirmed may be confirmed otherwise
+    /// elsewhere. An alarm, which stays after their votes have been taken from them.
+    pub alarms: Vec<WriterKey>,
+    /// The key of the log that this device appends to.
+    pub writer: WriterKey,
 }
 
 impl From<EngineStatus> for Status {
@@ -135,6 +106,8 @@ impl From<EngineStatus> for Status {
             applied: status.applied,
             undone: status.undone,
             misses_own_entries: status.misses_own_entries,
+            alarms: status.alarms,
+            writer: status.writer,
         }
     }
 }
@@ -167,7 +140,6 @@ impl Database {
                 name,
                 id,
                 identity,
-                writer,
                 file,
                 commands,
                 published,
@@ -203,9 +175,9 @@ impl Database {
         self.key().topic()
     }
 
-    /// The key of this device's log.
+    /// The key of this device's log: the present one, see [`Database::rotate_key`].
     pub fn writer(&self) -> WriterKey {
-        self.shared.writer
+        self.shared.published.status.borrow().writer
     }
 
     /// A ticket that lets its holder read and replicate, with peers to begin with.
@@ -238,65 +210,6 @@ impl Database {
             collection: name.to_owned(),
             options: catalog::CollectionOptions::default(),
         })
-    }
-
-    /// The writers that the database knows: those about whom something was decided, and the authors of entries.
-    ///
-    /// # Errors
-    /// If the storage fails.
-    pub fn writers(&self) -> Result<Vec<WriterInfo>> {
-        let transaction = self.begin_read()?;
-        let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
-        let log = LogSnapshot::open(&transaction, self.id())?;
-        let mut lengths = std::collections::BTreeMap::new();
-        for tip in log.tips()? {
-            let (length, branches) = lengths.entry(tip.writer).or_insert((0, 0));
-            *length = tip.length.max(*length);
-            *branches += 1;
-        }
-        for (writer, _) in members::all(&view)? {
-            lengths.entry(writer).or_insert((0, 0));
-        }
-        let info = |(writer, (length, branches)): (WriterKey, (u64, u64))| {
-            let roles = members::roles(&view, self.genesis(), &writer)?;
-            Ok(WriterInfo {
-                writer,
-                is_writer: roles.has(Roles::WRITER),
-                is_indexer: roles.has(Roles::INDEXER),
-                is_admin: roles.has(Roles::ADMIN),
-                length,
-                is_forked: branches > 1,
-            })
-        };
-        lengths.into_iter().map(info).collect()
-    }
-
-    /// Admits a writer, or changes what it may do. Only an admin may.
-    pub fn add_writer(&self, writer: WriterKey, role: Role) -> Write<()> {
-        let roles = match role {
-            Role::Writer => Roles::WRITER,
-            Role::Indexer => Roles::INDEXER,
-            Role::Admin => Roles::ADMIN,
-        };
-        self.plain_write(Request::SetRoles { writer, roles })
-    }
-
-    /// Takes every role from a writer: its entries after that place of the order are skipped. Only an admin may.
-    pub fn remove_writer(&self, writer: WriterKey) -> Write<()> {
-        self.plain_write(Request::RemoveWriter { writer })
-    }
-
-    /// Makes exactly these writers the indexers. Only an admin may; in an open database that nobody has founded yet anybody
-    /// may, and these writers become its admins too. Found it once only: two foundings are a fork.
-    pub fn set_indexers(&self, writers: Vec<WriterKey>) -> Write<()> {
-        self.plain_write(Request::SetIndexers { writers })
-    }
-
-    /// Goes on writing without the entries that this device has written and its store does not hold (see
-    /// [`Status::misses_own_entries`]). If a peer holds them all the same, this device's log is forked from then on: only
-    /// for when they are lost for good.
-    pub fn give_up_own_entries(&self) -> Write<()> {
-        self.plain_write(Request::GiveUpOwnEntries)
     }
 
     /// How far the database has come on this peer.
@@ -460,7 +373,7 @@ impl Database {
         Write::new(self.clone(), request, finish)
     }
 
-    fn plain_write(&self, request: Request) -> Write<()> {
+    pub(crate) fn plain_write(&self, request: Request) -> Write<()> {
         self.write(Ok(request), |_| Ok(()))
     }
 }

@@ -17,6 +17,7 @@ pub mod linearizer;
 mod listed;
 mod log;
 mod log_reader;
+mod membership;
 mod operation;
 mod payload;
 mod peer_address;
@@ -45,7 +46,7 @@ pub use collection::{
     WriteModel, WriteOptions,
 };
 pub use conflicts::{Conflict, ConflictSide, ConflictStream};
-pub use database::{Database, Role, Status, WriterInfo};
+pub use database::{Database, Status};
 pub use driver::{
     ConnectionError, ConnectionMonitor, ConnectionOptions, EngineLink, PEER_FRAMES_MAX, PREAMBLE_BYTES,
     PeerFrame, PeerInput, PeerLink, PeerOutput, PeerStatus, Progress, Room, read_topic, refuse,
@@ -57,6 +58,7 @@ pub use error::{Error, ErrorKind, Result, TRANSIENT_TRANSACTION_ERROR, WriteFail
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 pub use log::{LogPage, LogRange, LoggedEntry, LoggedOperation, Place, RejectedOperation, Settled};
 pub use log_reader::{LogReader, StoredRun, Tip};
+pub use membership::{KeyRotation, Role, WriterInfo, WriterState};
 pub use peer_address::{EndpointKey, PeerAddress, PeerAddressError, SOCKETS_MAX};
 pub use query::Hint;
 pub use receipt::{Acknowledged, Outcome, Receipt, ReceiptState};

@@ -16,6 +16,15 @@ pub const RUN_ENTRIES_MAX: usize = 1_024;
 /// Format: the most bytes of a run as it is sent: room for one entry of the largest size, with its header.
 pub const RUN_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 128 * 1024;
 
+/// Format: the most bytes of the headers of one run, so that a fork can always be proved by headers alone.
+pub const RUN_HEADERS_BYTES_MAX: usize = 1024 * 1024 + 64 * 1024;
+
+/// Format: the most proofs of forks that one entry may hold.
+pub const FORK_PROOFS_MAX: usize = 16;
+
+/// Format: the longest name of a writer, in bytes.
+pub const WRITER_NAME_BYTES_MAX: usize = 128;
+
 /// Format: the most operations in one entry.
 pub const OPERATIONS_MAX: usize = 100_000;
 
@@ -67,6 +76,9 @@ pub const CONFLICTS_PER_DOCUMENT_MAX: usize = 1_000;
 
 /// Format: for how many paths a collection may say how concurrent assignments are settled.
 pub const POLICY_PATHS_MAX: usize = 256;
+
+/// How many writers' entries that are held back are remembered.
+pub const HELD_BACK_MAX: usize = 16_384;
 
 /// How many bytes of own entries share a signature at the most, unless a single one is longer.
 pub const OWN_RUN_BYTES_MAX: usize = 1024 * 1024;
@@ -128,6 +140,8 @@ pub const LIVE_QUERY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const _: () = {
     assert!(PEERS_QUEUE_BYTES_MAX <= u32::MAX as usize);
     assert!(PAYLOAD_BYTES_MAX < RUN_BYTES_MAX);
+    assert!(OWN_RUN_BYTES_MAX + PARENTS_MAX * 32 + 1_024 <= RUN_HEADERS_BYTES_MAX);
+    assert!(2 * RUN_HEADERS_BYTES_MAX < PAYLOAD_BYTES_MAX);
     assert!(PAYLOAD_BYTES_MAX <= u32::MAX as usize);
     assert!(PARENTS_MAX * 32 < RUN_BYTES_MAX - PAYLOAD_BYTES_MAX);
     assert!(ENTRY_SCANS_MAX as usize > INDEXES_MAX);

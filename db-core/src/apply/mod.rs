@@ -9,6 +9,7 @@ mod collections;
 mod conflicts;
 mod edits;
 pub(crate) mod expiry;
+mod membership;
 mod settle;
 mod transaction;
 mod writes;
@@ -20,12 +21,11 @@ use std::collections::BTreeMap;
 use bson::{Binary, RawDocumentBuf, rawdoc, spec::BinarySubtype};
 use db_index::{ErrorCode, QueryError};
 
-use crate::entry::{Admission, Genesis};
+use crate::entry::Genesis;
 use crate::error::{Error, Result};
-use crate::ids::{EntryHash, WriterKey};
+use crate::ids::{DatabaseId, EntryHash, WriterKey};
 use crate::operation::{Operation, Roles};
 use crate::payload::Unreadable;
-use crate::view::ReadView;
 use crate::view::catalog::{CatalogCache, REJECTED, check_collection_name};
 use crate::view::documents::{ChangeError, CollectionWriter, id_key};
 use crate::view::journal::ViewWriter;
@@ -103,10 +103,13 @@ impl Observer for () {}
 
 /// What applying needs to know beside the operation.
 pub(crate) struct Applier<'a> {
+    pub(crate) database: &'a DatabaseId,
     pub(crate) genesis: &'a Genesis,
     pub(crate) catalog: &'a mut CatalogCache,
     pub(crate) author: Author<'a>,
     pub(crate) observer: &'a dyn Observer,
+    /// Whether the entry was skipped because its author may not write at its place.
+    pub(crate) skipped: bool,
 }
 
 /// Why application cannot go on at all.
@@ -211,42 +214,14 @@ impl Applier<'_> {
             Operation::Expire { collection, index, now_ms, ids } => {
                 self.expire(view, collection, index, *now_ms, ids)
             }
-            Operation::SetRoles { writer, roles } => {
-                Ok(outcome_of(mode, members::set_roles(view, writer, *roles)?))
-            }
-            Operation::RemoveWriter { writer } => {
-                Ok(outcome_of(mode, members::set_roles(view, writer, Roles::NONE)?))
-            }
-            Operation::SetIndexers { writers } => {
-                let founding = !members::is_founded(view)?;
-                Ok(outcome_of(mode, members::set_indexers(view, self.genesis, writers, founding)?))
-            }
+            Operation::SetRoles { .. }
+            | Operation::RemoveWriter { .. }
+            | Operation::SetIndexers { .. }
+            | Operation::ForkProof(_)
+            | Operation::Rotate { .. }
+            | Operation::Replace { .. }
+            | Operation::NameWriter { .. } => self.change_members(view, writer, operation, mode),
         }
-    }
-
-    /// Whether `writer` may do this at this place.
-    fn authorise(
-        &self,
-        view: &impl ReadView,
-        writer: &WriterKey,
-        operation: &Operation,
-    ) -> Result<Result<(), members::Refusal>> {
-        let founds = matches!(operation, Operation::SetIndexers { .. })
-            && self.genesis.admission == Admission::Open
-            && *writer == self.genesis.founder
-            && !members::is_founded(view)?;
-        if founds {
-            return Ok(Ok(()));
-        }
-        let roles = members::roles(view, self.genesis, writer)?;
-        let needed = if operation.touches_membership() { Roles::ADMIN } else { Roles::WRITER };
-        Ok(if roles.has(needed) {
-            Ok(())
-        } else if needed == Roles::ADMIN {
-            Err("only an admin may change members")
-        } else {
-            Err("the writer is not admitted")
-        })
     }
 
     /// Lists what did not hold, so that nothing is lost silently. Only codes and fixed words go into the view: messages
@@ -260,6 +235,7 @@ impl Applier<'_> {
     ) -> Result<()> {
         // An entry of a writer that is not admitted is skipped without a trace in the view, or strangers could fill it.
         if !members::roles(view, self.genesis, &entry.writer)?.has(Roles::WRITER) {
+            self.skipped = self.skipped || operation == 0;
             return Ok(());
         }
         let document = rejection_document(entry, operation, rejected);
@@ -319,13 +295,5 @@ pub(crate) fn read_with_size(payload: &[u8]) -> (Result<Vec<Operation>, Unreadab
 fn refused(mode: Mode, code: ErrorCode, refusal: members::Refusal) -> Outcome {
     let mut outcome = Outcome::default();
     outcome.reject(mode, 0, QueryError::new(code, refusal));
-    outcome
-}
-
-fn outcome_of(mode: Mode, changed: Result<(), members::Refusal>) -> Outcome {
-    let mut outcome = Outcome::default();
-    if let Err(refusal) = changed {
-        outcome.reject(mode, 0, QueryError::new(ErrorCode::BAD_VALUE, refusal));
-    }
     outcome
 }

@@ -8,6 +8,7 @@ mod link;
 mod monitor;
 mod peers;
 mod preamble;
+mod proving;
 mod room;
 mod settling;
 pub(crate) mod worker;

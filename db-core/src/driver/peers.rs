@@ -10,8 +10,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::link::PeerOutput;
 use crate::entry::VerifiedRun;
 use crate::error::Result;
-use crate::ids::{DatabaseId, DatabaseKey, EntryHash, WriterKey};
+use crate::ids::{DatabaseId, DatabaseKey, WriterKey};
 use crate::limits;
+use crate::log_reader::Tip;
 use crate::storage::LogSnapshot;
 use crate::sync::{Session, SessionConfig, SessionOutput, SessionStats, farewell};
 
@@ -41,7 +42,7 @@ pub(crate) struct Peers {
     connected: BTreeMap<PeerId, Peer>,
     next_id: u64,
     /// Ends of our own log that peers have shown and that are not here.
-    own_heads: Vec<EntryHash>,
+    own_heads: Vec<Tip>,
     /// Up to which entry number the sessions have been told of new entries.
     told: u64,
 }
@@ -105,12 +106,17 @@ impl Peers {
         id
     }
 
+    /// Under which writer this device introduces itself from now on.
+    pub(crate) fn set_own_writer(&mut self, writer: WriterKey) {
+        self.config.own_writer = writer;
+    }
+
     pub(crate) fn disconnect(&mut self, id: PeerId) {
         self.connected.remove(&id);
     }
 
     /// Takes the ends of our own log that peers have shown.
-    pub(crate) fn take_own_heads(&mut self) -> Vec<EntryHash> {
+    pub(crate) fn take_own_heads(&mut self) -> Vec<Tip> {
         std::mem::take(&mut self.own_heads)
     }
 
@@ -219,7 +225,7 @@ impl Peers {
                     peer.caught_up = true;
                     peer.backlog.push_back(PeerOutput::CaughtUp);
                 }
-                SessionOutput::OwnLogElsewhere(tip) => self.own_heads.push(tip.head),
+                SessionOutput::OwnLogElsewhere(tip) => self.own_heads.push(tip),
                 SessionOutput::Continue => peer.wants_more = true,
                 SessionOutput::Close(reason) => {
                     tracing::info!(peer = id.0, %reason, "a session with a peer ends");

@@ -12,13 +12,15 @@ use super::acking::Acking;
 use super::feed::Feed;
 use super::link::{PeerInput, PeerOutput};
 use super::peers::{PeerId, PeerStatus, Peers};
+use super::proving::Proving;
 use super::settling::{Settling, Source};
 use crate::apply::{IndexBuild, Observer};
 use crate::engine::{Batch, Engine, EngineStatus, Moment, Reply, Request};
 use crate::entry::{Entry, VerifiedRun};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{EntryHash, WriterKey};
+use crate::ids::WriterKey;
 use crate::limits;
+use crate::log_reader::Tip;
 use crate::view::ViewSnapshot;
 
 /// How long an indexer that is not connected is waited for after its last entry.
@@ -103,6 +105,7 @@ pub(crate) fn run(
         heard: std::collections::BTreeMap::new(),
         settling: Settling::default(),
         acking: Acking::default(),
+        proving: Proving::default(),
         expired_at: instant(),
         expires_more: false,
         stopping: false,
@@ -118,6 +121,7 @@ struct Worker {
     heard: std::collections::BTreeMap<WriterKey, Instant>,
     settling: Settling,
     acking: Acking,
+    proving: Proving,
     /// When it was last looked for what has expired, and whether there was more than one entry may delete.
     expired_at: Instant,
     expires_more: bool,
@@ -198,7 +202,8 @@ impl Worker {
         let order = self.settling.due_in(now, self.peers.are_sending(), &self.engine.backlog());
         let flush = self.peers.has_backlog().then_some(Duration::from_millis(10));
         let expiry = self.expires_in(now);
-        [ack, order, flush, expiry].into_iter().flatten().min()
+        let proof = self.proving.at().map(|at| at.saturating_duration_since(now));
+        [ack, order, flush, expiry, proof].into_iter().flatten().min()
     }
 
     /// Takes a command into the round; gives how many bytes it brings.
@@ -242,6 +247,9 @@ impl Worker {
         let moment = Moment { now_ms: now_ms(), gone: self.gone(now) };
         let Round { writes, ingests } = round;
         let (mut requests, replies): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
+        if self.proving.is_due(now) && self.wants_fork_proof() {
+            requests.push(Request::ProveForks); // it has no caller
+        }
         let expires = self.is_to_expire(now, &moment);
         if expires {
             requests.push(Request::Expire); // it has no caller: its reply is the last, and nobody's
@@ -283,7 +291,7 @@ impl Worker {
         &mut self,
         requests: Vec<Request>,
         ingests: &[(PeerId, Vec<VerifiedRun>)],
-        own_heads: &[EntryHash],
+        own_heads: &[Tip],
         moment: &Moment,
         ack: bool,
     ) -> Result<Committed> {
@@ -311,7 +319,7 @@ impl Worker {
         let settling = &self.settling;
         let (stored, mut replies, backlog, settles) = self.engine.run(|batch| {
             for head in own_heads {
-                batch.note_own_head(head)?;
+                batch.note_own_head(&head.writer, &head.head)?;
             }
             let mut stored = Vec::with_capacity(ingests.len());
             for (_, runs) in ingests {
@@ -358,7 +366,7 @@ impl Worker {
         &mut self,
         requests: Vec<Request>,
         ingests: &[(PeerId, Vec<VerifiedRun>)],
-        own_heads: &[EntryHash],
+        own_heads: &[Tip],
         moment: &Moment,
         ack: bool,
     ) -> Result<Committed> {
@@ -437,9 +445,24 @@ impl Worker {
             *peers = self.peers.statuses();
         }
         self.settling.note(now, self.engine.has_unordered());
+        self.peers.set_own_writer(self.engine.writer());
+        if self.engine.take_wants_anew() {
+            self.peers.close_all("entries that were held back count again: connect anew");
+        }
+        if self.proving.at().is_none() && self.wants_fork_proof() {
+            self.proving.plan(now, random);
+        }
         if self.acking.at().is_none() && self.engine.wants_ack(&self.gone(now)) {
             self.acking.plan(now, self.engine.indexers().len(), random);
         }
+    }
+
+    /// Whether there is a fork to prove. Where that cannot be read, nothing is proved.
+    fn wants_fork_proof(&self) -> bool {
+        self.engine.wants_fork_proof().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot look for forks that are not proved");
+            false
+        })
     }
 
     fn publish_status(&self) {
@@ -489,7 +512,7 @@ impl Worker {
     fn gone(&self, now: Instant) -> BTreeSet<WriterKey> {
         let connected = self.peers.writers();
         let is_there = |writer: &WriterKey| {
-            *writer == self.engine.writer()
+            self.engine.is_own(writer)
                 || connected.contains(writer)
                 || self.heard.get(writer).is_some_and(|at| now < *at + SILENCE)
         };

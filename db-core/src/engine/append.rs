@@ -89,11 +89,11 @@ impl Batch<'_, '_> {
 
     /// Appends an ack: an entry that only votes.
     pub(crate) fn append_ack(&mut self, moment: &Moment) -> Result<()> {
-        if !self.own_log_is_whole()? {
+        self.settle()?;
+        let author = self.state.acking_key(&moment.gone).unwrap_or_else(|| self.writer());
+        if !self.own_log_is_whole(&author)? {
             return Ok(());
         }
-        self.settle()?;
-        let author = self.writer();
         let Written { node, standing, .. } = self.write_entry(author, &Payload::default(), moment)?;
         self.add_to_order(&node, &standing)?;
         self.after_append(&node)?;

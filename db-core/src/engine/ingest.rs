@@ -8,9 +8,10 @@ use thiserror::Error;
 use super::Batch;
 use super::state::StoredPast;
 use crate::apply::{EntryToApply, read_operations, read_with_size};
-use crate::entry::{Admission, Entry, VerifiedRun, verifying_key};
+use crate::entry::{Admission, Entry, VerifiedRun, link_holds, verifying_key};
 use crate::error::{Error as StoreError, Result};
 use crate::ids::{EntryHash, WriterKey};
+use crate::limits;
 use crate::linearizer::{EntryNumber, Facts, IllegalEntry, Node, Past, Standing};
 use crate::operation::Operation;
 use crate::payload::Unreadable;
@@ -43,6 +44,9 @@ pub(crate) enum IngestError {
     /// Only the founding entry may stand in the founder's log of an open database: one that holds.
     #[error("an open database's founder writes one entry only, which appoints indexers: entry={}", .0.short())]
     FounderLog(EntryHash),
+    /// The entry accuses a writer of a fork and does not prove it, or accuses more of them than one entry may.
+    #[error("a proof of a fork does not hold: entry={}", .0.short())]
+    FalseProof(EntryHash),
     /// The entry holds what only a later version of this program understands.
     #[error("upgrade needed: {0}")]
     UpgradeNeeded(&'static str),
@@ -74,12 +78,22 @@ impl Batch<'_, '_> {
         }
         let new: Vec<&Entry> = entries.iter().skip(stored).collect();
         let Some(first) = new.first() else { return Ok(Ok(())) };
-        if let Err(refused) = self.admit(&first.header.writer)? {
-            return Ok(Err(refused));
+        if let Err(refused) = self.admit(first)? {
+            // It may have been admitted by somebody whose entries are held back: then it has no more effect than those.
+            let is_dropped = self.state.held_back.is_any() && self.state.held_back.note(&first.header.writer);
+            return Ok(if is_dropped { Ok(()) } else { Err(refused) });
+        }
+        if self.holds_back(&first.header.writer)? {
+            return Ok(Ok(()));
         }
         let checked = match self.check(&new)? {
             Ok(checked) => checked,
-            Err(refused) => return Ok(Err(refused)),
+            Err(refused) => {
+                if matches!(refused, IngestError::AbsentParent(_) | IngestError::AbsentPrev(_)) {
+                    self.state.held_back.note_absent();
+                }
+                return Ok(Err(refused));
+            }
         };
         self.sign_run()?;
         if self.state.unordered.is_empty() {
@@ -108,8 +122,8 @@ impl Batch<'_, '_> {
             self.take_parts()?;
         }
         self.state.at_hand.clear();
-        if first.header.writer == self.writer() {
-            self.own_log_is_whole()?; // what was missing of it may have come
+        if self.state.keys.secret_of(&first.header.writer).is_some() {
+            self.own_log_is_whole(&first.header.writer)?; // what was missing of it may have come
         }
         Ok(Ok(()))
     }
@@ -137,10 +151,20 @@ impl Batch<'_, '_> {
         if node.is_fork && self.state.forked.insert(node.writer) {
             tracing::warn!(writer = %node.writer.short(), seq = node.seq, "a writer has signed two entries with one seq");
         }
+        if node.is_fork
+            && self.state.linearizer.indexers().contains(&node.writer)
+            && self.state.alarms.insert(node.writer)
+        {
+            tracing::error!(
+                indexer = %node.writer,
+                "ALARM: an indexer has forked its log: what it has confirmed may be confirmed otherwise elsewhere"
+            );
+        }
         if touches_membership {
             self.state.membership.insert(node.number);
             for operation in read_operations(payload).unwrap_or_default() {
                 for writer in operation.named_writers() {
+                    self.state.held_back.note_named(writer);
                     self.tables.put_named(writer)?;
                 }
             }
@@ -148,15 +172,29 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Whether entries of `writer` are stored at all. In a closed database a stranger's are not, or anybody with the key
+    /// Whether entries of a run's writer are stored at all. In a closed database a stranger's are not, or anybody with the key
     /// could fill the disk. Whoever stands in a stored entry that gives or takes roles is none, whether that entry is in
     /// force or not: the order may yet void it, and a peer that stored a newcomer's entries before must not be cut off for them.
-    fn admit(&self, writer: &WriterKey) -> Result<Result<(), IngestError>> {
+    /// Nor is who begins its log by showing, signed, that it goes on for one of those.
+    fn admit(&self, first: &Entry) -> Result<Result<(), IngestError>> {
         let genesis = &self.engine.identity.genesis;
-        let is_known = genesis.admission == Admission::Open
-            || *writer == genesis.founder
-            || self.tables.is_named(writer)?;
-        Ok(if is_known { Ok(()) } else { Err(IngestError::Denied(*writer)) })
+        let writer = &first.header.writer;
+        let is_stored = |writer: &WriterKey| -> Result<bool> {
+            Ok(*writer == genesis.founder || self.tables.is_named(writer)?)
+        };
+        if genesis.admission == Admission::Open || is_stored(writer)? {
+            return Ok(Ok(()));
+        }
+        if first.header.seq == 0
+            && let Ok([Operation::Rotate { from, to, signature }, ..]) =
+                read_operations(&first.payload).as_deref()
+            && to == writer
+            && is_stored(from)?
+            && link_holds(&self.engine.id, from, to, from, signature)
+        {
+            return Ok(Ok(()));
+        }
+        Ok(Err(IngestError::Denied(*writer)))
     }
 
     /// Checks consecutive entries of one log before any of them is stored.
@@ -180,12 +218,27 @@ impl Batch<'_, '_> {
                 Err(Unreadable::Malformed(_)) => false,
                 Err(Unreadable::UpgradeNeeded(what)) => return Ok(Err(IngestError::UpgradeNeeded(what))),
             };
+            if let Ok(operations) = &operations
+                && !self.proofs_hold(operations)
+            {
+                return Ok(Err(IngestError::FalseProof(entry.hash)));
+            }
             held_bytes = held_bytes.saturating_add(plain_bytes);
             let operations = (held_bytes <= HELD_BYTES_MAX).then_some(operations);
             past.of_run.borrow_mut().insert(node.number, (standing.clone(), node.parents.clone()));
             checked.push(Checked { entry, node, standing, touches_membership, operations });
         }
         Ok(Ok(checked))
+    }
+
+    /// Whether all that is said of forks is proved. Whoever accuses falsely is no honest program, so its entry is not stored.
+    fn proofs_hold(&self, operations: &[Operation]) -> bool {
+        let proofs = operations.iter().filter_map(|operation| match operation {
+            Operation::ForkProof(proof) => Some(proof),
+            _ => None,
+        });
+        proofs.clone().count() <= limits::FORK_PROOFS_MAX
+            && proofs.into_iter().all(|proof| proof.verify(&self.engine.id).is_ok())
     }
 
     /// The node of an entry that is about to be stored after `before`, the entries of its run.

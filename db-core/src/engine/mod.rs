@@ -6,13 +6,17 @@
 mod append;
 mod backlog;
 mod changes;
+mod forks;
+mod held_back;
 mod ingest;
 #[cfg(any(test, feature = "simulation"))]
 mod inspect;
 mod kept_set;
+mod keys;
 mod order;
 mod own_log;
 mod request;
+mod rotation;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -42,6 +46,7 @@ use crate::storage::{Identity, LogPlace, Tables, view_snapshot};
 use crate::view::history::Stamp;
 use crate::view::journal::ViewWriter;
 use crate::view::{ViewSnapshot, members};
+use keys::OwnKeys;
 use state::{State, StoredPast};
 
 /// One database: its file, this device's writer, and what is kept in memory of the order.
@@ -49,7 +54,9 @@ pub(crate) struct Engine {
     database: Arc<Database>,
     identity: Identity,
     id: DatabaseId,
+    /// The secret of this device's first key here, from which those of later ones follow.
     secret: SigningKey,
+    /// The key of the log that calls are appended to, as of the last commit.
     writer: WriterKey,
     observer: Arc<dyn Observer>,
     /// None after a failed transaction: memory may be ahead of the disk, so everything is refused until reopened.
@@ -78,6 +85,10 @@ pub(crate) struct EngineStatus {
     pub(crate) undone: u64,
     /// Whether a peer has shown that our own log goes further than what is here.
     pub(crate) misses_own_entries: bool,
+    /// The key of the log that calls are appended to.
+    pub(crate) writer: WriterKey,
+    /// Indexers that were found to have forked their logs, ascending.
+    pub(crate) alarms: Vec<WriterKey>,
 }
 
 impl Engine {
@@ -90,17 +101,19 @@ impl Engine {
         let transaction = engine.begin()?;
         let state = {
             let mut tables = Tables::open(&transaction)?;
-            if let Some(state) = State::restore(&tables)? {
+            let keys = OwnKeys::restore(engine.secret.clone(), tables.own_key_seeds()?);
+            if let Some(state) = State::restore(&tables, keys.clone())? {
                 state
             } else {
                 let mut view = ViewWriter::new(&mut tables.view, &mut tables.undo, order::NO_ENTRY);
                 members::found(&mut view, &engine.identity.genesis)?;
-                let mut state = State::new(&engine.identity.genesis);
+                let mut state = State::new(&engine.identity.genesis, keys);
                 state.keep(&mut tables)?;
                 state
             }
         };
         transaction.commit()?;
+        engine.writer = state.keys.writer();
         engine.state = Some(state);
         // What was stored and not yet ordered when the process ended is ordered now.
         while !engine.run(|batch| batch.settle_within(limits::SETTLE_BYTES_MAX))? {}
@@ -129,6 +142,7 @@ impl Engine {
             done
         };
         transaction.commit()?;
+        self.writer = state.keys.writer();
         self.state = Some(state);
         Ok(done)
     }
@@ -141,10 +155,14 @@ impl Engine {
         }
         let restored = self.begin().and_then(|transaction| {
             let tables = Tables::open(&transaction)?;
-            State::restore(&tables)?.ok_or_else(|| Error::data("the engine's state is missing"))
+            let keys = OwnKeys::restore(self.secret.clone(), tables.own_key_seeds()?);
+            State::restore(&tables, keys)?.ok_or_else(|| Error::data("the engine's state is missing"))
         });
         match restored {
-            Ok(state) => self.state = Some(state),
+            Ok(state) => {
+                self.writer = state.keys.writer();
+                self.state = Some(state);
+            }
             Err(error) => tracing::error!(%error, "the engine's state cannot be read again"),
         }
         self.state.is_some()
@@ -188,9 +206,12 @@ impl Engine {
 
     /// Whether an ack of this device would help to confirm what is not; `gone` are the indexers not to wait for.
     pub(crate) fn wants_ack(&self, gone: &std::collections::BTreeSet<WriterKey>) -> bool {
-        let wants =
-            |state: &State| state.missing_head.is_none() && state.linearizer.wants_ack(&self.writer, gone);
-        self.state.as_ref().is_some_and(wants)
+        self.state.as_ref().is_some_and(|state| state.acking_key(gone).is_some())
+    }
+
+    /// Whether a log is this device's, by its present key or an earlier one.
+    pub(crate) fn is_own(&self, writer: &WriterKey) -> bool {
+        self.state.as_ref().is_some_and(|state| state.keys.secret_of(writer).is_some())
     }
 
     fn begin(&self) -> Result<WriteTransaction> {
@@ -235,18 +256,18 @@ impl Batch<'_, '_> {
 
     /// Whose log this device appends to.
     fn writer(&self) -> WriterKey {
-        self.engine.writer
+        self.state.keys.writer()
     }
 
     /// This device as it reads, or changes what no entry asks for.
     fn nobody(&self) -> By {
-        By::Origin(Stamp { writer: self.engine.writer, seq: 0, time: 0 })
+        By::Origin(Stamp { writer: self.writer(), seq: 0, time: 0 })
     }
 
-    /// The secret that signs `writer`'s entries, if this device has it: its own, or an open database's founder's.
+    /// The secret that signs `writer`'s entries, if this device has it: one of its own, or an open database's founder's.
     fn secret_of(&self, writer: &WriterKey) -> Option<SigningKey> {
-        if *writer == self.engine.writer {
-            return Some(self.engine.secret.clone());
+        if let Some(secret) = self.state.keys.secret_of(writer) {
+            return Some(secret.clone());
         }
         let is_open = self.engine.identity.genesis.admission == crate::entry::Admission::Open;
         (is_open && *writer == self.engine.identity.genesis.founder)
@@ -272,10 +293,12 @@ impl Batch<'_, '_> {
             By::Origin(stamp) => Author::at_origin(*stamp),
         };
         let mut applier = Applier {
+            database: &self.engine.id,
             genesis: &self.engine.identity.genesis,
             catalog: &mut self.state.catalog,
             author,
             observer: &*self.engine.observer,
+            skipped: false,
         };
         let mut view = ViewWriter::new(&mut self.tables.view, &mut self.tables.undo, entry);
         work(&mut view, &mut applier)

@@ -154,14 +154,15 @@ impl Batch<'_, '_> {
         };
         let place = LogPlace { writer: entry.writer, seq: entry.seq, number: number.0 };
         let by = By::Entry { place, time: entry.time };
-        let undo =
+        let (undo, is_skipped) =
             self.with_view(number.0, &by, |view, applier| match applier.apply_entry(view, &entry) {
-                Ok(()) => view.take_undo(),
+                Ok(()) => Ok((view.take_undo()?, applier.skipped)),
                 Err(Stop::Storage(error)) => Err(error),
                 Err(Stop::UpgradeNeeded(what)) => Err(Error::data(format!("upgrade needed: {what}"))),
             })?;
         let bytes = payload_bytes + undo.as_ref().map_or(STORED_UNDO_BYTES, Undo::bytes) + ENTRY_BYTES;
         self.state.applied_heads = None;
+        self.tables.note_skipped(number.0, is_skipped)?;
         self.push_applied(number, undo)?;
         Ok(bytes)
     }

@@ -6,6 +6,7 @@ use bson::{RawBson, RawDocumentBuf, oid::ObjectId};
 use db_index::MergeTarget;
 
 use crate::apply::Outcome;
+use crate::entry::ForkProof;
 use crate::ids::{EntryHash, WriterKey};
 use crate::operation::{Operation, Roles, Step};
 use crate::query::Hint;
@@ -104,6 +105,33 @@ pub(crate) enum Request {
     },
     SetIndexers {
         writers: Vec<WriterKey>,
+    },
+    /// Logs proofs of the forks that are known here and not proved yet.
+    ProveForks,
+    /// What that comes to.
+    ForkProofs {
+        proofs: Vec<ForkProof>,
+    },
+    /// Goes on with the key that follows from this seed, which is chance.
+    RotateKey {
+        seed: [u8; 32],
+    },
+    /// What that comes to.
+    Rotate {
+        from: WriterKey,
+        to: WriterKey,
+        signature: [u8; 64],
+    },
+    /// Lets `to` go on for `from`.
+    Replace {
+        from: WriterKey,
+        to: WriterKey,
+        roles: Option<Roles>,
+    },
+    /// Names a writer: this device's own if there is none; an empty name takes its name away.
+    NameWriter {
+        writer: Option<WriterKey>,
+        name: String,
     },
 }
 

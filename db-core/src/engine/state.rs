@@ -1,6 +1,7 @@
 //! What the engine keeps in memory between transactions, and how it is kept on the disk.
 //!
-//! Layout of the kept state: next number (u64), base (u64), forked writers (u32 and 32 bytes each). The linearizer's snapshot
+//! Layout of the kept state: next number (u64), base (u64), forked writers, and those of
+//! them that were indexers (u32 and 32 bytes each). The linearizer's snapshot
 //! stands beside it, the applied tail in the table `order`, and sets of entries in tables of their own. A commit writes of
 //! all that what has changed.
 
@@ -9,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::backlog::Backlog;
 use super::changes::Watching;
+use super::held_back::HeldBack;
 use super::kept_set::KeptSet;
+use super::keys::OwnKeys;
+use super::own_log::MissingEnd;
 use crate::apply::EntryToApply;
 use crate::bytes::{Put, Reader};
 use crate::engine::EngineStatus;
@@ -43,6 +47,12 @@ pub(crate) struct State {
     /// Of the entries that are not confirmed, those that change members.
     pub(super) membership: KeptSet,
     pub(super) forked: BTreeSet<WriterKey>,
+    /// Those of them that were indexers when that was found.
+    pub(super) alarms: BTreeSet<WriterKey>,
+    /// This device's secrets.
+    pub(super) keys: OwnKeys,
+    /// Whose entries are not taken in.
+    pub(super) held_back: HeldBack,
     /// Undo records of this transaction, by entry number; written at its end if they are still needed, and before if they
     /// grow too large together.
     pub(super) fresh_undo: BTreeMap<u64, Undo>,
@@ -57,8 +67,8 @@ pub(crate) struct State {
     pub(super) watching: Watching,
     /// Catalog records as the view holds them.
     pub(super) catalog: CatalogCache,
-    /// The end of our own log, if a peer has shown that it is beyond what is here: nothing is signed until it has come.
-    pub(super) missing_head: Option<EntryHash>,
+    /// The end of a log of our own, if a peer has shown that it is beyond what is here: nothing is signed until it has come.
+    pub(super) missing_end: Option<MissingEnd>,
     /// The run being appended.
     pub(super) open_run: Option<OpenRun>,
     pub(super) applied_count: u64,
@@ -84,12 +94,15 @@ pub(super) struct OpenRun {
 }
 
 impl State {
-    pub(super) fn new(genesis: &Genesis) -> Self {
-        Self::with(Linearizer::new(vec![genesis.founder]))
+    pub(super) fn new(genesis: &Genesis, keys: OwnKeys) -> Self {
+        Self::with(Linearizer::new(vec![genesis.founder]), keys)
     }
 
-    fn with(linearizer: Linearizer) -> Self {
+    fn with(linearizer: Linearizer, keys: OwnKeys) -> Self {
         Self {
+            keys,
+            alarms: BTreeSet::new(),
+            held_back: HeldBack::default(),
             linearizer,
             next_number: 0,
             base: 0,
@@ -107,7 +120,7 @@ impl State {
             is_settling: false,
             watching: Watching::default(),
             catalog: CatalogCache::default(),
-            missing_head: None,
+            missing_end: None,
             open_run: None,
             applied_count: 0,
             undone_count: 0,
@@ -120,7 +133,9 @@ impl State {
 
     /// Forgets everything but what the logs hold, to build order and view anew.
     pub(super) fn reset_order(&mut self, genesis: &Genesis) {
-        let kept = std::mem::replace(self, Self::new(genesis));
+        let new = Self::new(genesis, self.keys.clone());
+        let kept = std::mem::replace(self, new);
+        (self.alarms, self.held_back) = (kept.alarms, kept.held_back);
         self.next_number = kept.next_number;
         self.heads = kept.heads;
         self.forked = kept.forked;
@@ -132,7 +147,7 @@ impl State {
         (self.stored_before, self.applied_before) = (kept.stored_before, kept.applied_before);
         self.watching = kept.watching.rebuilt();
         self.open_run = kept.open_run;
-        self.missing_head = kept.missing_head;
+        self.missing_end = kept.missing_end;
         self.applied_count = kept.applied_count;
         self.undone_count = kept.undone_count;
     }
@@ -184,8 +199,25 @@ impl State {
             forked: self.forked.iter().copied().collect(),
             applied: self.applied_count,
             undone: self.undone_count,
-            misses_own_entries: self.missing_head.is_some(),
+            misses_own_entries: self.missing_end.is_some_and(|end| end.writer == self.keys.writer()),
+            writer: self.keys.writer(),
+            alarms: self
+                .alarms
+                .iter()
+                .copied()
+                .chain(self.linearizer.forked_indexers())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
         }
+    }
+
+    /// Which of this device's keys would help by an ack to confirm what is not confirmed: mostly the present one; one that was
+    /// replaced goes on voting until the epoch in which it was an indexer ends.
+    pub(super) fn acking_key(&self, gone: &BTreeSet<WriterKey>) -> Option<WriterKey> {
+        let may_sign = |writer: &WriterKey| self.missing_end.is_none_or(|end| end.writer != *writer);
+        let mut keys = self.keys.writers();
+        keys.find(|writer| may_sign(writer) && self.linearizer.wants_ack(writer, gone))
     }
 
     /// Writes what the disk has to be told.
@@ -196,9 +228,11 @@ impl State {
         let mut bytes = Vec::new();
         bytes.put_u64(self.next_number);
         bytes.put_u64(self.base);
-        bytes.put_u32(self.forked.len() as u32);
-        for writer in &self.forked {
-            bytes.extend_from_slice(writer.as_bytes());
+        for writers in [&self.forked, &self.alarms] {
+            bytes.put_u32(writers.len() as u32);
+            for writer in writers {
+                bytes.extend_from_slice(writer.as_bytes());
+            }
         }
         tables.put_engine_state(&bytes)?;
         let snapshot = self.linearizer.snapshot();
@@ -213,9 +247,9 @@ impl State {
     }
 
     /// Reads what the tables hold of the state; none in a file that has just been made.
-    pub(super) fn restore(tables: &Tables<'_>) -> Result<Option<Self>> {
+    pub(super) fn restore(tables: &Tables<'_>, keys: OwnKeys) -> Result<Option<Self>> {
         let Some(stored) = tables.engine_state()? else { return Ok(None) };
-        let Kept { next_number, base, forked } = Kept::read(&stored)?;
+        let Kept { next_number, base, forked, alarms } = Kept::read(&stored)?;
         let snapshot = tables.linearizer()?.ok_or_else(damaged)?;
 
         let applied: Vec<EntryNumber> = tables.ordered_from(base)?.into_iter().map(EntryNumber).collect();
@@ -227,7 +261,8 @@ impl State {
         let linearizer = past
             .checked(restored)?
             .map_err(|error| Error::data("the kept order is damaged").with_source(error))?;
-        let mut state = Self::with(linearizer);
+        let mut state = Self::with(linearizer, keys);
+        state.alarms = alarms;
         (state.next_number, state.base, state.applied) = (next_number, base, applied.into());
         state.forked = forked;
         state.heads = KeptSet::restored(tables.sets.heads.all()?);
@@ -235,8 +270,8 @@ impl State {
         state.unordered = KeptSet::restored(unordered);
         state.stored_snapshot = snapshot;
         (state.stored_before, state.applied_before) = (base, state.applied.len() as u64);
-        state.missing_head = tables.missing_head()?;
         state.watching = Watching::restored(tables.changes_kept()?, base);
+        state.missing_end = tables.missing_end()?.map(|(writer, head)| MissingEnd { writer, head });
         let past = StoredPast::new(tables);
         let backlog = state.reckon_backlog(&past);
         past.checked(backlog)?;
@@ -249,6 +284,7 @@ struct Kept {
     next_number: u64,
     base: u64,
     forked: BTreeSet<WriterKey>,
+    alarms: BTreeSet<WriterKey>,
 }
 
 /// Of a kept state: how many entries are confirmed.
@@ -260,13 +296,16 @@ impl Kept {
     fn read(stored: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(stored);
         let (next_number, base) = (reader.u64()?, reader.u64()?);
-        let forked_count = reader.u32()?;
-        let forked = (0..forked_count)
-            .map(|_| reader.array().map(WriterKey::from_bytes))
-            .collect::<Result<BTreeSet<_>, _>>()?;
+        let (forked, alarms) = (take_writers(&mut reader)?, take_writers(&mut reader)?);
         reader.end()?;
-        Ok(Self { next_number, base, forked })
+        Ok(Self { next_number, base, forked, alarms })
     }
+}
+
+fn take_writers(reader: &mut Reader<'_>) -> Result<BTreeSet<WriterKey>> {
+    let count = reader.u32()?;
+    let writers = (0..count).map(|_| reader.array().map(WriterKey::from_bytes));
+    Ok(writers.collect::<Result<_, _>>()?)
 }
 
 /// Of a kept state and snapshot: how many entries are confirmed, and the linearizer without its tail.

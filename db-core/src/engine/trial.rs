@@ -25,7 +25,7 @@ use super::own_log::own_log_goes_further;
 use super::request::{DeleteRequest, IdSource, Reply, Request, Returning, UpdateRequest};
 use super::{Batch, By};
 use crate::apply::{Applier, Mode, Outcome};
-use crate::entry::Admission;
+use crate::entry::{Admission, ForkProof};
 use crate::error::{Error, ErrorKind, Result, WriteFailure};
 use crate::ids::WriterKey;
 use crate::limits;
@@ -51,10 +51,30 @@ impl Batch<'_, '_> {
             self.give_up_own_entries()?;
             return Ok(Ok(Reply::default()));
         }
-        if !self.own_log_is_whole()? {
-            return Ok(Err(own_log_goes_further()));
+        if let Request::RotateKey { seed } = request {
+            return self.rotate_key(seed, moment);
         }
         let me = self.writer();
+        if !self.own_log_is_whole(&me)? {
+            return Ok(Err(own_log_goes_further()));
+        }
+        let request = match request {
+            Request::ProveForks => {
+                self.settle()?;
+                Request::ForkProofs { proofs: self.fork_proofs()? }
+            }
+            request => request,
+        };
+        self.try_and_log(me, request, moment)
+    }
+
+    /// Tries a call of `me`, which is this device under one of its keys, and logs it if it holds.
+    pub(super) fn try_and_log(
+        &mut self,
+        me: WriterKey,
+        request: Request,
+        moment: &Moment,
+    ) -> Result<Result<Reply>> {
         if !self.may_append_to_applied(&me)? {
             self.settle()?;
         }
@@ -141,7 +161,6 @@ impl Trial<'_, '_> {
             }
             Request::Expire => self.expire(view),
             Request::DropLeftovers => self.drop_leftovers(view),
-            Request::GiveUpOwnEntries => Ok(self.nothing()), // it is done before anything is tried
             Request::ChangeCollection { collection, change } => {
                 let mut tried = self.whole(view, Operation::ChangeCollection { collection, change })?;
                 if tried.reply.outcome.modified == 0 {
@@ -179,7 +198,30 @@ impl Trial<'_, '_> {
                 }
                 self.whole(view, Operation::SetIndexers { writers })
             }
+            Request::ForkProofs { proofs } => self.prove_forks(view, proofs),
+            Request::Rotate { from, to, signature } => {
+                self.whole(view, Operation::Rotate { from, to, signature })
+            }
+            Request::Replace { from, to, roles } => self.whole(view, Operation::Replace { from, to, roles }),
+            Request::NameWriter { writer, name } => {
+                let writer = writer.unwrap_or(self.me);
+                self.whole(view, Operation::NameWriter { writer, name })
+            }
+            // These are done before anything is tried.
+            Request::GiveUpOwnEntries | Request::ProveForks | Request::RotateKey { .. } => Ok(self.nothing()),
         }
+    }
+
+    /// Logs those of the proofs that are still news.
+    fn prove_forks(&mut self, view: &mut ViewWriter<'_, '_>, proofs: Vec<ForkProof>) -> Result<Tried> {
+        let mut operations = Vec::new();
+        for proof in proofs {
+            let operation = Operation::ForkProof(Box::new(proof));
+            if self.apply(view, &operation, Mode::OriginOrdered)?.modified > 0 {
+                operations.push(operation);
+            }
+        }
+        Ok(self.logged(operations, Outcome::default()))
     }
 
     fn insert(

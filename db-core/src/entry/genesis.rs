@@ -4,7 +4,7 @@ use crate::bytes::{Malformed, Put, Reader};
 use crate::ids::{DatabaseId, DatabaseKey, WriterKey};
 
 /// The version of the rules by which operations are replayed; peers of one database share it for ever.
-pub(crate) const RULES_VERSION: u16 = 2;
+pub(crate) const RULES_VERSION: u16 = 3;
 
 /// Who may write to a database before anybody has said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,12 +4,18 @@
 //! on entries whose payload it cannot read. A *run* ([`Run`]) is a batch of entries of one log that were appended
 //! together: it needs one signature, on its last entry, since the `prev` chain holds the others.
 
+mod fork;
 mod genesis;
 mod header;
+mod link;
 mod run;
 
+#[cfg(test)]
+pub(crate) use fork::tests::proof as tests_proof;
+pub(crate) use fork::{Branch, ForkProof};
 pub(crate) use genesis::founder_secret;
 pub use genesis::{Admission, Genesis};
 pub use header::{Checkpoint, Header};
+pub(crate) use link::{link_holds, sign_link};
 pub use run::{Entry, InvalidRun, Run, VerifiedRun};
 pub(crate) use run::{verify_head, verifying_key};

@@ -85,8 +85,13 @@ impl Run {
             return Err(InvalidRun::Length(count));
         }
         let mut entries = Vec::with_capacity(count);
+        let mut headers_bytes = 0;
         for _ in 0..count {
             let header = reader.bytes(limits::RUN_BYTES_MAX)?;
+            headers_bytes += header.len();
+            if headers_bytes > limits::RUN_HEADERS_BYTES_MAX {
+                return Err(Malformed("headers of a run beyond their limit").into());
+            }
             let payload = reader.bytes(limits::PAYLOAD_BYTES_MAX)?;
             entries.push((header.to_vec(), payload.to_vec()));
         }
@@ -194,8 +199,12 @@ pub(crate) fn verify_head(
     Ok((header, head))
 }
 
-/// Checks a signature strictly, so that no two peers can disagree on it.
-fn verify_signature(writer: &WriterKey, hash: &EntryHash, signature: &[u8; 64]) -> Result<(), InvalidRun> {
+/// Checks the signature of a hash strictly, so that no two peers can disagree on it.
+pub(super) fn verify_signature(
+    writer: &WriterKey,
+    hash: &EntryHash,
+    signature: &[u8; 64],
+) -> Result<(), InvalidRun> {
     let key = verifying_key(writer).ok_or(InvalidRun::WriterKey(*writer))?;
     let signature = Signature::from_bytes(signature);
     key.verify_strict(hash.as_bytes(), &signature).map_err(|_| InvalidRun::Signature(*writer))

@@ -97,6 +97,8 @@ pub struct LoggedEntry {
     pub rejected: Vec<RejectedOperation>,
     /// What concurrent changes have left of it at its place.
     pub settled: Settled,
+    /// Whether it has no effect at all, its author having no right to write at its place.
+    pub skipped: bool,
 }
 
 impl LoggedEntry {

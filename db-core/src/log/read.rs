@@ -62,6 +62,7 @@ pub(super) fn page(database: &Database, range: &LogRange) -> Result<LogPage> {
         if place != Place::Unordered && !payload.is_empty() {
             entry.settled = settled::of(&view, &entry.hash)?;
         }
+        entry.skipped = order.is_skipped(found.number)?;
         entries.push(entry);
     }
     let stored = order.entries()?;
@@ -174,6 +175,7 @@ fn describe(
         operations_count: operations.len() as u64,
         operations: operations.iter().take(limits::LOG_PARTS_MAX).map(summary).collect(),
         unreadable,
+        skipped: false,
         rejected: if is_rejectable { rejections.of(&hash)? } else { Vec::new() },
         settled: Settled::Applied,
     })

@@ -43,6 +43,14 @@ pub(super) fn summary(operation: &Operation) -> LoggedOperation {
         Operation::SetIndexers { writers } => {
             ("setIndexers", writers.len(), list(writers.iter().map(crate::ids::WriterKey::short)))
         }
+        Operation::ForkProof(proof) => {
+            ("forkProof", 1, proof.accused().map(|accused| accused.short()).unwrap_or_default())
+        }
+        Operation::Rotate { from, to, .. } => ("rotate", 1, format!("{} to {}", from.short(), to.short())),
+        Operation::Replace { from, to, .. } => ("replace", 1, format!("{} by {}", from.short(), to.short())),
+        Operation::NameWriter { writer, name } => {
+            ("nameWriter", 1, format!("{} {:?}", writer.short(), clip(name)))
+        }
     };
     LoggedOperation { kind, collection: operation.collection().map(clip), count: count as u64, detail }
 }
@@ -50,7 +58,13 @@ pub(super) fn summary(operation: &Operation) -> LoggedOperation {
 fn words(roles: Roles) -> String {
     let named = [(Roles::ADMIN, "admin"), (Roles::INDEXER, "indexer"), (Roles::WRITER, "writer")];
     let words: Vec<&str> = named.iter().filter(|(role, _)| roles.has(*role)).map(|(_, word)| *word).collect();
-    if words.is_empty() { "none".to_owned() } else { words.join("+") }
+    if roles.has(Roles::READER) {
+        "reader".to_owned()
+    } else if words.is_empty() {
+        "none".to_owned()
+    } else {
+        words.join("+")
+    }
 }
 
 fn list(mut names: impl Iterator<Item = String>) -> String {

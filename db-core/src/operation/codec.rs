@@ -10,6 +10,7 @@ use db_index::check_document;
 
 use super::{Operation, Replaces, Roles, UpdateOperation, transaction};
 use crate::bytes::{Malformed, Put, Reader};
+use crate::entry::ForkProof;
 use crate::ids::WriterKey;
 use crate::limits;
 use crate::payload::Unreadable;
@@ -31,6 +32,13 @@ const EXPIRE: u8 = 14;
 const CHANGE_COLLECTION: u8 = 15;
 const DISMISS: u8 = 16;
 pub(super) const TRANSACTION: u8 = 17;
+const FORK_PROOF: u8 = 18;
+const ROTATE: u8 = 19;
+const REPLACE: u8 = 20;
+const NAME_WRITER: u8 = 21;
+
+/// Stands for the roles that a replaced key had.
+const ROLES_AS_BEFORE: u8 = u8::MAX;
 
 /// The plain bytes of an entry's operations.
 pub(crate) fn encode(operations: &[Operation]) -> Vec<u8> {
@@ -156,6 +164,27 @@ pub(super) fn put_operation(bytes: &mut Vec<u8>, operation: &Operation) {
                 bytes.extend_from_slice(writer.as_bytes());
             }
         }
+        Operation::ForkProof(proof) => {
+            bytes.put_u8(FORK_PROOF);
+            proof.put(bytes);
+        }
+        Operation::Rotate { from, to, signature } => {
+            bytes.put_u8(ROTATE);
+            bytes.extend_from_slice(from.as_bytes());
+            bytes.extend_from_slice(to.as_bytes());
+            bytes.extend_from_slice(signature);
+        }
+        Operation::Replace { from, to, roles } => {
+            bytes.put_u8(REPLACE);
+            bytes.extend_from_slice(from.as_bytes());
+            bytes.extend_from_slice(to.as_bytes());
+            bytes.put_u8(roles.map_or(ROLES_AS_BEFORE, Roles::bits));
+        }
+        Operation::NameWriter { writer, name } => {
+            bytes.put_u8(NAME_WRITER);
+            bytes.extend_from_slice(writer.as_bytes());
+            bytes.put_bytes(name.as_bytes());
+        }
     }
 }
 
@@ -228,6 +257,24 @@ pub(super) fn take_operation(reader: &mut Reader<'_>) -> Result<Operation, Unrea
             }
             Operation::SetIndexers { writers }
         }
+        FORK_PROOF => Operation::ForkProof(Box::new(ForkProof::take(reader)?)),
+        ROTATE => Operation::Rotate {
+            from: WriterKey::from_bytes(reader.array()?),
+            to: WriterKey::from_bytes(reader.array()?),
+            signature: reader.array()?,
+        },
+        REPLACE => Operation::Replace {
+            from: WriterKey::from_bytes(reader.array()?),
+            to: WriterKey::from_bytes(reader.array()?),
+            roles: match reader.u8()? {
+                ROLES_AS_BEFORE => None,
+                bits => Some(Roles::from_bits(bits).ok_or(Unreadable::UpgradeNeeded("an unknown role"))?),
+            },
+        },
+        NAME_WRITER => Operation::NameWriter {
+            writer: WriterKey::from_bytes(reader.array()?),
+            name: reader.text(limits::WRITER_NAME_BYTES_MAX)?.to_owned(),
+        },
         _ => return Err(Unreadable::UpgradeNeeded("an unknown operation")),
     })
 }
@@ -367,6 +414,23 @@ mod tests {
             Operation::SetIndexers {
                 writers: vec![WriterKey::from_bytes([1; 32]), WriterKey::from_bytes([2; 32])],
             },
+            Operation::ForkProof(Box::new(crate::entry::tests_proof())),
+            Operation::Rotate {
+                from: WriterKey::from_bytes([1; 32]),
+                to: WriterKey::from_bytes([2; 32]),
+                signature: [3; 64],
+            },
+            Operation::Replace {
+                from: WriterKey::from_bytes([1; 32]),
+                to: WriterKey::from_bytes([2; 32]),
+                roles: None,
+            },
+            Operation::Replace {
+                from: WriterKey::from_bytes([1; 32]),
+                to: WriterKey::from_bytes([2; 32]),
+                roles: Some(Roles::READER),
+            },
+            Operation::NameWriter { writer: WriterKey::from_bytes([1; 32]), name: "Ada".to_owned() },
         ]
     }
 

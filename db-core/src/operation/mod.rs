@@ -8,6 +8,7 @@ mod transaction;
 
 use bson::{RawDocument, RawDocumentBuf};
 
+use crate::entry::ForkProof;
 use crate::ids::WriterKey;
 
 pub(crate) use codec::{decode, encode};
@@ -68,6 +69,14 @@ pub(crate) enum Operation {
     RemoveWriter { writer: WriterKey },
     /// Makes exactly these writers the indexers; in an open database's founding entry they become its admins too.
     SetIndexers { writers: Vec<WriterKey> },
+    /// Proves that a writer has signed two entries with one `seq`: it is revoked.
+    ForkProof(Box<ForkProof>),
+    /// Passes a writer's roles and identity to a key of its own: in the log of either, signed with the other.
+    Rotate { from: WriterKey, to: WriterKey, signature: [u8; 64] },
+    /// Passes a writer's roles (or these) and its identity to a key that an admin vouches for.
+    Replace { from: WriterKey, to: WriterKey, roles: Option<Roles> },
+    /// Gives a writer a name; an empty one takes it away.
+    NameWriter { writer: WriterKey, name: String },
 }
 
 /// An update or replacement of documents chosen at the origin.
@@ -115,9 +124,11 @@ impl Roles {
     pub(crate) const INDEXER: Self = Self(1 | 2);
     /// May write, and add and remove writers.
     pub(crate) const ADMIN: Self = Self(1 | 4);
+    /// May not write, and is no stranger.
+    pub(crate) const READER: Self = Self(8);
 
     pub(crate) fn from_bits(bits: u8) -> Option<Self> {
-        (bits & !7 == 0).then_some(Self(bits))
+        (bits & !15 == 0).then_some(Self(bits))
     }
 
     pub(crate) fn bits(self) -> u8 {
@@ -130,6 +141,12 @@ impl Roles {
 
     pub(crate) fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What either of these allows.
+    pub(crate) fn joined_with(self, other: Self) -> Self {
+        let joined = self.with(other);
+        if joined.has(Self::WRITER) { Self(joined.0 & !Self::READER.0) } else { joined }
     }
 
     /// These roles less the vote.
@@ -158,7 +175,11 @@ impl Operation {
             | Self::Transaction { .. }
             | Self::SetRoles { .. }
             | Self::RemoveWriter { .. }
-            | Self::SetIndexers { .. } => None,
+            | Self::SetIndexers { .. }
+            | Self::ForkProof(_)
+            | Self::Rotate { .. }
+            | Self::Replace { .. }
+            | Self::NameWriter { .. } => None,
         }
     }
 
@@ -166,6 +187,7 @@ impl Operation {
     pub(crate) fn named_writers(&self) -> &[WriterKey] {
         match self {
             Self::SetRoles { writer, .. } | Self::RemoveWriter { writer } => std::slice::from_ref(writer),
+            Self::Rotate { to, .. } | Self::Replace { to, .. } => std::slice::from_ref(to),
             Self::SetIndexers { writers } => writers,
             _ => &[],
         }
@@ -173,6 +195,14 @@ impl Operation {
 
     /// Whether the operation may change who votes: such entries are applied before the linearizer goes on.
     pub(crate) fn touches_membership(&self) -> bool {
-        matches!(self, Self::SetRoles { .. } | Self::RemoveWriter { .. } | Self::SetIndexers { .. })
+        matches!(
+            self,
+            Self::SetRoles { .. }
+                | Self::RemoveWriter { .. }
+                | Self::SetIndexers { .. }
+                | Self::ForkProof(_)
+                | Self::Rotate { .. }
+                | Self::Replace { .. }
+        )
     }
 }

@@ -79,6 +79,8 @@ pub struct Report {
     pub outlawed: u64,
     /// How many indexers all peers name in the end that have forked their logs.
     pub forked_indexers: u64,
+    /// How many proofs of forks were logged.
+    pub proofs: u64,
     /// A hash of all that happened: the same for the same seed.
     pub trace: [u8; 32],
 }

@@ -15,6 +15,7 @@ use crate::ids::{DatabaseId, EntryHash, WriterKey};
 use crate::log_reader::LogReader;
 use crate::storage::{self, Identity, LogSnapshot, view_snapshot};
 use crate::view::ViewSnapshot;
+use crate::view::digest::digest;
 
 /// What redb may hold in memory.
 const CACHE_BYTES: usize = 1 << 20;
@@ -136,6 +137,11 @@ impl Node {
     pub(super) fn view(&self) -> ViewSnapshot {
         let engine = self.engine.as_ref().unwrap();
         view_snapshot(&engine.database().begin_read().unwrap()).unwrap().unwrap()
+    }
+
+    /// What tells the peer's view from another.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        digest(&self.view()).unwrap()
     }
 
     /// The hashes at these places of the order as it is applied.

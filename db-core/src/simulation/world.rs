@@ -15,6 +15,7 @@ use crate::ids::{DatabaseKey, WriterKey};
 use crate::operation::Roles;
 use crate::storage::Identity;
 use crate::sync::{Session, SessionConfig, SessionOutput};
+use crate::view::identities;
 
 /// The weather while all goes well.
 const CALM: Weather = Weather { one_bad_in: 0, delay_ms_max: 3 };
@@ -142,6 +143,7 @@ impl World {
             92 => self.leave_or_come_back(at),
             93 if self.nodes.len() < 8 && self.chance.one_in(2) => self.join_late(),
             93 => self.nodes[at].skew_ms = self.chance.below(200_000) as i64 - 100_000,
+            94 if self.chance.one_in(2) => drop(self.prove_forks(at)),
             94 => self.change_members(),
             95..97 => self.restart_those_that_are_off(),
             97 => self.check_undo(at),
@@ -191,9 +193,9 @@ impl World {
             let peer = self.links[at].ends[end].peer;
             for wish in wishes {
                 let done = match wish {
-                    Wish::OwnHead(head) => {
-                        self.nodes[peer].run(|batch| batch.note_own_head(&head)).map(|()| None)
-                    }
+                    Wish::OwnHead(end) => self.nodes[peer]
+                        .run(|batch| batch.note_own_head(&end.writer, &end.head))
+                        .map(|()| None),
                     Wish::Ingest(runs) => {
                         // Sometimes what has come is ordered in the same breath.
                         let orders = self.chance.below(4);
@@ -226,7 +228,10 @@ impl World {
 
     /// Lets the sessions of a peer send what has become durable.
     fn tell_sessions(&mut self, peer: usize, before: u64) {
-        let Some(engine) = &self.nodes[peer].engine else { return };
+        let Some(engine) = &mut self.nodes[peer].engine else { return };
+        if engine.take_wants_anew() {
+            return self.unplug(peer); // they begin anew when they next connect
+        }
         let is_new = engine.end() != before;
         let mut at = 0;
         while at < self.links.len() {
@@ -414,6 +419,17 @@ impl World {
         true
     }
 
+    /// Logs proofs of the forks that are known there; whether there was one to log.
+    fn prove_forks(&mut self, at: usize) -> bool {
+        let wants = |engine: &Engine| engine.wants_fork_proof().unwrap();
+        let wants = self.nodes[at].engine.as_ref().is_some_and(wants);
+        if wants {
+            self.call(at, Request::ProveForks);
+            self.report.proofs += 1;
+        }
+        wants
+    }
+
     /// The power goes now, or at one of the next writes to the disk.
     fn crash(&mut self, at: usize) {
         if !self.nodes[at].is_on() {
@@ -526,7 +542,8 @@ impl World {
                 self.order(at, true);
             }
             let acks = (0..self.nodes.len()).filter(|at| self.ack(*at)).count();
-            if acks == 0 && self.links.iter().all(|link| link.next_due().is_none()) {
+            let is_proving = (0..self.nodes.len()).any(|at| self.prove_forks(at));
+            if acks == 0 && !is_proving && self.links.iter().all(|link| link.next_due().is_none()) {
                 break;
             }
             assert!(round < 200, "it does not get quiet");
@@ -536,8 +553,17 @@ impl World {
             let node = &self.nodes[at];
             let engine = node.engine.as_ref().unwrap();
             assert!(engine.is_settled());
-            assert_eq!(node.sum, self.nodes[0].sum, "peer {at} has not got all that others have");
-            assert!(!engine.has_unconfirmed_writes(), "peer {at}: something stays unconfirmed for ever");
+            assert_eq!(node.digest(), self.nodes[0].digest(), "peer {at} has another view than others");
+            for writer in engine.status().unwrap().forked {
+                let is_founder = writer == self.identity.genesis.founder;
+                let is_revoked = identities::is_forked(&node.view(), &writer).unwrap();
+                assert!(is_revoked || is_founder, "peer {at}: a fork is not proved");
+            }
+            // What is held back somewhere stays with those who have it, and unconfirmed; it has no effect.
+            if !self.nodes.iter().any(|node| node.engine.as_ref().unwrap().holds_back_any()) {
+                assert_eq!(node.sum, self.nodes[0].sum, "peer {at} has not got all that others have");
+                assert!(!engine.has_unconfirmed_writes(), "peer {at}: something stays unconfirmed for ever");
+            }
         }
         let alarms = |node: &Node| node.engine.as_ref().unwrap().forked_indexers();
         let first = alarms(&self.nodes[0]);

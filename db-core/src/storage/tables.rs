@@ -10,6 +10,7 @@
 //! order      position                 -> entry number
 //! named      writer                   -> nothing     who stands in a stored change of members, in force or not
 //! (sets)     entry number             -> nothing     see `sets`
+//! skipped    entry number             -> nothing     applied without effect: its author may not write at its place
 //! undo       entry number, part       -> what the part of the entry overwrote, for the tail only
 //! overwritten  key of the view, position -> what stood there before the entry of the tail at this position
 //! view       key                      -> value
@@ -40,6 +41,7 @@ pub(super) const HASHES: TableDefinition<'_, [u8; 32], u64> = TableDefinition::n
 pub(super) const LOGS: TableDefinition<'_, WriterSeq, ()> = TableDefinition::new("logs");
 pub(super) const TIPS: TableDefinition<'_, WriterNumber, (u64, [u8; 32])> = TableDefinition::new("tips");
 const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
+const SKIPPED: TableDefinition<'_, u64, ()> = TableDefinition::new("skipped");
 const NAMED: TableDefinition<'_, [u8; 32], ()> = TableDefinition::new("named");
 const UNDO: TableDefinition<'_, (u64, u32), &'static [u8]> = TableDefinition::new("undo");
 const OVERWRITTEN: TableDefinition<'_, OverwrittenKey, &'static [u8]> = TableDefinition::new("overwritten");
@@ -50,8 +52,10 @@ pub(super) const IDENTITY: &str = "identity";
 /// Under which names of `meta` the engine's state and that of its linearizer stand.
 const ENGINE: &str = "engine";
 const LINEARIZER: &str = "linearizer";
-/// Under which name of `meta` the end of our own log stands that a peer has shown and that is not here.
-const MISSING_HEAD: &str = "missing head";
+/// Under which name of `meta` the end of a log of ours stands that a peer has shown and that is not here: its key and its hash.
+const MISSING_END: &str = "missing end";
+/// Under which name of `meta` the seeds of this device's later keys stand, 32 bytes each, the present one's last.
+const OWN_KEYS: &str = "own keys";
 
 /// All tables, open for writing in one transaction.
 pub(crate) struct Tables<'txn> {
@@ -64,6 +68,7 @@ pub(crate) struct Tables<'txn> {
     order: Table<'txn, u64, u64>,
     named: Table<'txn, [u8; 32], ()>,
     pub(crate) sets: Sets<'txn>,
+    skipped: Table<'txn, u64, ()>,
     pub(crate) clocks: Clocks<'txn>,
     pub(crate) undo: UndoTable<'txn>,
     overwritten: OverwrittenTable<'txn>,
@@ -83,6 +88,7 @@ impl<'txn> Tables<'txn> {
             order: transaction.open_table(ORDER)?,
             named: transaction.open_table(NAMED)?,
             sets: Sets::open(transaction)?,
+            skipped: transaction.open_table(SKIPPED)?,
             clocks: Clocks::open(transaction)?,
             undo: transaction.open_table(UNDO)?,
             overwritten: transaction.open_table(OVERWRITTEN)?,
@@ -116,18 +122,31 @@ impl<'txn> Tables<'txn> {
         Ok(self.meta.get(LINEARIZER)?.map(|snapshot| snapshot.value().to_vec()))
     }
 
-    /// Keeps the end of our own log that a peer has shown and that is not here.
-    pub(crate) fn put_missing_head(&mut self, head: Option<&EntryHash>) -> Result<()> {
-        if let Some(head) = head {
-            return self.put_meta(MISSING_HEAD, head.as_bytes());
+    /// Keeps the end of a log of ours that a peer has shown and that is not here.
+    pub(crate) fn put_missing_end(&mut self, end: Option<(&WriterKey, &EntryHash)>) -> Result<()> {
+        if let Some((writer, head)) = end {
+            return self.put_meta(MISSING_END, &[*writer.as_bytes(), *head.as_bytes()].concat());
         }
-        self.meta.remove(MISSING_HEAD)?;
+        self.meta.remove(MISSING_END)?;
         Ok(())
     }
 
-    pub(crate) fn missing_head(&self) -> Result<Option<EntryHash>> {
-        let stored = self.meta.get(MISSING_HEAD)?;
-        Ok(stored.and_then(|head| head.value().try_into().ok()).map(EntryHash::from_bytes))
+    pub(crate) fn missing_end(&self) -> Result<Option<(WriterKey, EntryHash)>> {
+        let stored = self.meta.get(MISSING_END)?;
+        Ok(stored.and_then(|stored| match stored.value().as_chunks::<32>() {
+            ([writer, head], []) => Some((WriterKey::from_bytes(*writer), EntryHash::from_bytes(*head))),
+            _ => None,
+        }))
+    }
+
+    /// Keeps the seeds of this device's later keys.
+    pub(crate) fn put_own_key_seeds(&mut self, seeds: &[[u8; 32]]) -> Result<()> {
+        self.put_meta(OWN_KEYS, &seeds.concat())
+    }
+
+    pub(crate) fn own_key_seeds(&self) -> Result<Vec<[u8; 32]>> {
+        let stored = self.meta.get(OWN_KEYS)?;
+        Ok(stored.map(|stored| stored.value().as_chunks::<32>().0.to_vec()).unwrap_or_default())
     }
 
     /// The entries at `position` of the order as it is applied, and all after it.
@@ -156,8 +175,19 @@ impl<'txn> Tables<'txn> {
         Ok(self.named.get(writer.as_bytes())?.is_some())
     }
 
+    /// Notes that an entry was applied without effect, or that it was not.
+    pub(crate) fn note_skipped(&mut self, number: u64, is_skipped: bool) -> Result<()> {
+        if is_skipped {
+            self.skipped.insert(number, ())?;
+        } else if !self.skipped.is_empty()? {
+            self.skipped.remove(number)?;
+        }
+        Ok(())
+    }
+
     /// Forgets everything that follows from the logs.
     pub(crate) fn clear_order_and_view(&mut self) -> Result<()> {
+        self.skipped.retain(|_, ()| false)?;
         self.order.retain(|_, _| false)?;
         self.undo.retain(|_, _| false)?;
         self.overwritten.retain(|_, _| false)?;
@@ -254,6 +284,7 @@ pub(crate) struct OrderSnapshot {
     order: redb::ReadOnlyTable<u64, u64>,
     unordered: redb::ReadOnlyTable<u64, ()>,
     undo: redb::ReadOnlyTable<(u64, u32), &'static [u8]>,
+    skipped: redb::ReadOnlyTable<u64, ()>,
     ordered: u64,
 }
 
@@ -262,7 +293,8 @@ impl OrderSnapshot {
         let order = transaction.open_table(ORDER)?;
         let ordered = order.last()?.map_or(0, |(position, _)| position.value() + 1);
         let (unordered, undo) = (transaction.open_table(UNORDERED)?, transaction.open_table(UNDO)?);
-        Ok(Self { order, unordered, undo, ordered })
+        let skipped = transaction.open_table(SKIPPED)?;
+        Ok(Self { order, unordered, undo, skipped, ordered })
     }
 
     /// How many entries have a place in the order.
@@ -278,6 +310,11 @@ impl OrderSnapshot {
     /// Whether this entry has no place in the order yet.
     pub(crate) fn is_unordered(&self, number: u64) -> Result<bool> {
         Ok(self.unordered.get(number)?.is_some())
+    }
+
+    /// Whether this entry has no effect because its author may not write at its place.
+    pub(crate) fn is_skipped(&self, number: u64) -> Result<bool> {
+        Ok(self.skipped.get(number)?.is_some())
     }
 
     /// Whether this entry is ordered and not confirmed: as long as it can be undone, there is a record to do so with.

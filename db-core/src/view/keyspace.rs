@@ -7,6 +7,10 @@
 //! 01 04 <writer>                     roles of a writer (u8)
 //! 01 05                              the indexers (32 bytes each, ascending)
 //! 01 06                              present once an open database is founded
+//! 01 07 <writer>                     present once its log is proved to be forked (u8: 1 if it was an indexer)
+//! 01 08 <writer>                     the name of the writer whose first key this is (UTF-8)
+//! 01 09 <writer>                     the first key of the writer that has this later one
+//! 01 0A <writer>                     the key that goes on for this one
 //! 02 <collection id> <_id>           a document (BSON)
 //! 03 <index id> <values> <_id>       an index entry; its value restores the exact types of the key's values
 //! 04 <collection id> <_id>           the history of a document
@@ -36,6 +40,10 @@ const CATALOG_NEXT_IDS: u8 = 3;
 const CATALOG_ROLES: u8 = 4;
 const CATALOG_INDEXERS: u8 = 5;
 const CATALOG_FOUNDED: u8 = 6;
+const CATALOG_FORKED: u8 = 7;
+const CATALOG_WRITER_NAME: u8 = 8;
+const CATALOG_IDENTITY: u8 = 9;
+const CATALOG_REPLACED: u8 = 10;
 
 /// Where the next ids to give out are kept.
 pub(crate) const NEXT_IDS: &[u8] = &[CATALOG, CATALOG_NEXT_IDS];
@@ -61,6 +69,26 @@ pub(crate) fn statistics(collection_id: u32) -> Vec<u8> {
 /// The key of a writer's roles.
 pub(crate) fn roles(writer: &WriterKey) -> Vec<u8> {
     [ROLES, writer.as_bytes()].concat()
+}
+
+/// The key of the mark of a writer whose log is forked.
+pub(crate) fn forked(writer: &WriterKey) -> Vec<u8> {
+    [&[CATALOG, CATALOG_FORKED][..], writer.as_bytes()].concat()
+}
+
+/// The key of the name of the writer whose first key this is.
+pub(crate) fn writer_name(first: &WriterKey) -> Vec<u8> {
+    [&[CATALOG, CATALOG_WRITER_NAME][..], first.as_bytes()].concat()
+}
+
+/// The key of the first key of the writer that has this later one.
+pub(crate) fn identity(writer: &WriterKey) -> Vec<u8> {
+    [&[CATALOG, CATALOG_IDENTITY][..], writer.as_bytes()].concat()
+}
+
+/// The key of the key that goes on for this one.
+pub(crate) fn replaced(writer: &WriterKey) -> Vec<u8> {
+    [&[CATALOG, CATALOG_REPLACED][..], writer.as_bytes()].concat()
 }
 
 /// The prefix of a collection's documents.

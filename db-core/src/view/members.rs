@@ -2,7 +2,7 @@
 //! the order.
 
 use super::journal::ViewWriter;
-use super::{ReadView, Stored, keyspace};
+use super::{ReadView, Stored, identities, keyspace};
 use crate::entry::{Admission, Genesis, verifying_key};
 use crate::error::Result;
 use crate::ids::WriterKey;
@@ -11,6 +11,9 @@ use crate::operation::Roles;
 
 /// Why a change of members does not hold. The text is part of the view, so it never changes.
 pub(crate) type Refusal = &'static str;
+
+/// Why a writer with a forked log gets no roles.
+const FORKED: Refusal = "the writer has forked its log: it can only go on with another key";
 
 /// Writes what the genesis says of members.
 pub(crate) fn found(view: &mut ViewWriter<'_, '_>, genesis: &Genesis) -> Result<()> {
@@ -29,13 +32,22 @@ pub(crate) fn is_founded(view: &impl ReadView) -> Result<bool> {
 
 /// What `writer` may do here.
 pub(crate) fn roles(view: &impl ReadView, genesis: &Genesis, writer: &WriterKey) -> Result<Roles> {
-    let stored = view.get(&keyspace::roles(writer))?;
-    let stored = stored.and_then(|roles| roles.value().first().copied()).and_then(Roles::from_bits);
-    Ok(match (stored, genesis.admission) {
+    Ok(match (stored_roles(view, writer)?, genesis.admission) {
         (Some(roles), _) => roles,
         (None, Admission::Open) if *writer != genesis.founder => Roles::WRITER,
         (None, _) => Roles::NONE,
     })
+}
+
+/// What was decided that `writer` may do.
+fn stored_roles(view: &impl ReadView, writer: &WriterKey) -> Result<Option<Roles>> {
+    let stored = view.get(&keyspace::roles(writer))?;
+    Ok(stored.and_then(|roles| roles.value().first().copied()).and_then(Roles::from_bits))
+}
+
+/// Whether `writer` is the founder of an open database: a key that everybody can derive, for one entry.
+pub(crate) fn is_founder_of_open(genesis: &Genesis, writer: &WriterKey) -> bool {
+    genesis.admission == Admission::Open && *writer == genesis.founder
 }
 
 /// Whether anything was ever decided about `writer`.
@@ -72,6 +84,9 @@ pub(crate) fn set_roles(
 ) -> Result<Result<(), Refusal>> {
     if verifying_key(writer).is_none() {
         return Ok(Err("weak or malformed writer key"));
+    }
+    if identities::is_forked(view, writer)? && !stored_roles(view, writer)?.unwrap_or_default().has(roles) {
+        return Ok(Err(FORKED));
     }
     let mut indexers = indexers(view)?;
     indexers.retain(|indexer| indexer != writer);
@@ -112,7 +127,13 @@ pub(crate) fn set_indexers(
     if chosen.iter().any(|writer| verifying_key(writer).is_none()) {
         return Ok(Err("weak or malformed writer key"));
     }
-    for writer in indexers(view)? {
+    let before = indexers(view)?;
+    for writer in chosen.iter().filter(|writer| !before.contains(writer)) {
+        if identities::is_forked(view, writer)? {
+            return Ok(Err(FORKED));
+        }
+    }
+    for writer in before {
         if !chosen.contains(&writer) && is_known(view, &writer)? {
             let roles = roles(view, genesis, &writer)?.without_vote();
             view.put(&keyspace::roles(&writer), &[roles.bits()])?;
@@ -130,12 +151,12 @@ pub(crate) fn set_indexers(
     Ok(Ok(()))
 }
 
-fn is_only_admin(view: &impl ReadView, writer: &WriterKey) -> Result<bool> {
+pub(super) fn is_only_admin(view: &impl ReadView, writer: &WriterKey) -> Result<bool> {
     let admins: Vec<_> = all(view)?.into_iter().filter(|(_, roles)| roles.has(Roles::ADMIN)).collect();
     Ok(matches!(&admins[..], [(only, _)] if only == writer))
 }
 
-fn store_indexers(view: &mut ViewWriter<'_, '_>, indexers: &[WriterKey]) -> Result<()> {
+pub(super) fn store_indexers(view: &mut ViewWriter<'_, '_>, indexers: &[WriterKey]) -> Result<()> {
     let bytes: Vec<u8> = indexers.iter().flat_map(|key| *key.as_bytes()).collect();
     view.put(keyspace::INDEXERS, &bytes)
 }

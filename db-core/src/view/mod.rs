@@ -6,6 +6,7 @@ pub(crate) mod confirmed;
 pub(crate) mod digest;
 pub(crate) mod documents;
 pub(crate) mod history;
+pub(crate) mod identities;
 pub(crate) mod journal;
 pub(crate) mod keyspace;
 pub(crate) mod members;

@@ -124,7 +124,7 @@ fn a_device_whose_store_lost_entries_writes_nothing_until_it_has_them_again() {
     let runs = newer.runs();
     let head = runs.last().unwrap().entries().last().unwrap().hash;
 
-    older.engine.run(|batch| batch.note_own_head(&head)).unwrap();
+    older.engine.run(|batch| batch.note_own_head(&writer_key(1), &head)).unwrap();
     assert_eq!(older.insert(rawdoc! { "_id": 4 }).unwrap_err().kind(), ErrorKind::Unavailable);
     let mut older = older.restart();
     assert!(older.engine.status().unwrap().misses_own_entries, "the mark outlives the process");
@@ -138,9 +138,9 @@ fn a_device_whose_store_lost_entries_writes_nothing_until_it_has_them_again() {
     assert!(newer.engine.status().unwrap().forked.is_empty());
 
     // What is here already is nothing missing; and what is lost for good can be given up.
-    older.engine.run(|batch| batch.note_own_head(&head)).unwrap();
+    older.engine.run(|batch| batch.note_own_head(&writer_key(1), &head)).unwrap();
     assert!(!older.engine.status().unwrap().misses_own_entries);
-    older.engine.run(|batch| batch.note_own_head(&EntryHash::from_bytes([7; 32]))).unwrap();
+    older.engine.run(|batch| batch.note_own_head(&writer_key(1), &EntryHash::from_bytes([7; 32]))).unwrap();
     assert!(older.insert(rawdoc! { "_id": 5 }).is_err());
     older.call(Request::GiveUpOwnEntries).unwrap();
     older.insert(rawdoc! { "_id": 5 }).unwrap();

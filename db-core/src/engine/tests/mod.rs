@@ -4,8 +4,10 @@ mod agreement;
 mod builds;
 mod catalog;
 mod edits;
+mod forks;
 mod hostile;
 mod levels;
+mod membership;
 mod power_cuts;
 mod tails;
 mod transactions;
@@ -189,6 +191,22 @@ impl Peer {
         let Self { engine, now_ms } = self;
         let Engine { database, identity, secret, .. } = engine;
         Self { engine: Engine::open(database, identity, secret).unwrap(), now_ms }
+    }
+}
+
+/// Everybody gets everything, and acks, until it is quiet.
+fn confirm(peers: &mut [&mut Peer]) {
+    loop {
+        let runs: Vec<Vec<VerifiedRun>> = peers.iter().map(|peer| peer.runs()).collect();
+        for peer in &mut *peers {
+            for runs in &runs {
+                peer.receive(runs);
+            }
+        }
+        let acks = peers.iter_mut().filter_map(|peer| peer.ack().then_some(())).count();
+        if acks == 0 {
+            return;
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use crate::error::Result;
 use crate::ids::WriterKey;
 use crate::operation::Operation;
 use crate::storage::view_snapshot;
-use crate::view::catalog::{self, IndexMeta};
+use crate::view::catalog;
 use crate::view::journal::ViewWriter;
-use crate::view::{ReadView, members};
+use crate::view::{ReadView, identities, members};
 use redb::ReadableDatabase;
 
 /// What one entry expires at the most: it is applied in one go, by every peer.
@@ -60,11 +60,14 @@ fn expired_here(
     if votes == Some(false) {
         return Ok(None);
     }
-    let is_mine = |index: &IndexMeta| votes.unwrap_or(index.by == *me);
+    let my_identity = identities::identity(view, me)?;
     let now_ms = moment.now_ms.cast_signed();
     for name in catalog::collection_names(view)? {
         let Some(meta) = catalog::collection(view, &name)? else { continue };
-        for index in meta.indexes.iter().filter(|index| is_mine(index)) {
+        for index in &meta.indexes {
+            if votes != Some(true) && identities::identity(view, &index.by)? != my_identity {
+                continue;
+            }
             let ids = expired(view, &meta, index, now_ms, limits)?;
             if !ids.is_empty() {
                 let index = index.definition.name().to_owned();

@@ -1,0 +1,96 @@
+//! Entries that are not taken in although they are in order: those of writers that may not write any more.
+//!
+//! Once it is confirmed that a writer has no rights, whatever comes of its log after that stands behind that place and has
+//! no effect, whoever holds it. So a peer drops it at the door; it names none of it as a parent and passes none of it on, and
+//! so that stops spreading. That is admission and changes no view. Three things end it: a change of members that is stored
+//! and not confirmed (nobody is held back meanwhile), rights that are given back, and an entry of somebody else's that
+//! has such an entry in its past: then those entries are needed. What was dropped then comes with the next session.
+
+use std::collections::BTreeSet;
+
+use super::Batch;
+use crate::error::Result;
+use crate::ids::WriterKey;
+use crate::limits;
+use crate::operation::Roles;
+use crate::view::{identities, members};
+
+/// Whose entries are dropped. Nothing of it outlives the process: with it end the sessions that have brought them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HeldBack {
+    /// Writers of whom entries were dropped.
+    writers: BTreeSet<WriterKey>,
+    /// Those of them whose entries others have in their pasts.
+    needed: BTreeSet<WriterKey>,
+    /// Whether sessions have to begin anew for what was dropped.
+    wants_anew: bool,
+}
+
+impl HeldBack {
+    /// Whether entries were dropped and may be missing.
+    pub(super) fn is_any(&self) -> bool {
+        !self.writers.is_empty()
+    }
+
+    /// Notes that entries of a writer are dropped; whether that could be remembered. Else they are not.
+    pub(super) fn note(&mut self, writer: &WriterKey) -> bool {
+        if self.writers.contains(writer) {
+            return true;
+        }
+        let has_room = self.writers.len() < limits::HELD_BACK_MAX;
+        if has_room && self.writers.insert(*writer) {
+            tracing::info!(writer = %writer.short(), "a writer without rights writes on: its entries are not taken in");
+        }
+        has_room
+    }
+
+    /// Notes that an entry which is in order has one in its past that is not here: it may be one that was dropped.
+    pub(super) fn note_absent(&mut self) {
+        self.needed.append(&mut self.writers);
+    }
+
+    /// Notes that something was decided about a writer.
+    pub(super) fn note_named(&mut self, writer: &WriterKey) {
+        self.wants_anew |= self.writers.remove(writer);
+    }
+
+    /// Whether sessions have to begin anew; asked once.
+    pub(super) fn take_wants_anew(&mut self) -> bool {
+        std::mem::take(&mut self.wants_anew)
+    }
+}
+
+impl super::Engine {
+    /// Whether sessions have to begin anew, for entries that were held back and count again; asked once.
+    pub(crate) fn take_wants_anew(&mut self) -> bool {
+        self.state.as_mut().is_some_and(|state| state.held_back.take_wants_anew())
+    }
+
+    /// Whether entries were held back since the database was opened.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn holds_back_any(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.held_back.is_any())
+    }
+}
+
+impl Batch<'_, '_> {
+    /// Whether a writer's new entries are dropped.
+    pub(super) fn holds_back(&mut self, writer: &WriterKey) -> Result<bool> {
+        let is_exempt = !self.state.membership.is_empty()
+            || self.state.is_settling
+            || self.state.held_back.needed.contains(writer)
+            || self.state.keys.secret_of(writer).is_some();
+        if is_exempt {
+            return Ok(false);
+        }
+        let nobody = self.nobody();
+        let is_revoked = self.with_view(super::order::NO_ENTRY, &nobody, |view, applier| {
+            let may_write = members::roles(view, applier.genesis, writer)?.has(Roles::WRITER);
+            // An indexer's other branch may be what shows that confirmation is broken.
+            Ok(!may_write
+                && members::is_known(view, writer)?
+                && !identities::is_forked_indexer(view, writer)?)
+        })?;
+        Ok(is_revoked && self.state.held_back.note(writer))
+    }
+}

@@ -1,0 +1,277 @@
+//! Roles, names, keys that take the place of others, and what becomes of entries of those who may not write any more.
+
+use bson::rawdoc;
+
+use super::*;
+use crate::entry::sign_link;
+use crate::view::{identities, members};
+
+impl Peer {
+    fn set_roles(&mut self, writer: WriterKey, roles: Roles) -> Result<Reply> {
+        self.call(Request::SetRoles { writer, roles })
+    }
+
+    fn name(&mut self, writer: WriterKey, name: &str) -> Result<Reply> {
+        self.call(Request::NameWriter { writer: Some(writer), name: name.to_owned() })
+    }
+
+    fn roles_of(&self, writer: &WriterKey) -> Roles {
+        members::roles(&self.engine.view().unwrap(), &self.engine.identity.genesis, writer).unwrap()
+    }
+
+    fn name_of(&self, writer: &WriterKey) -> Option<String> {
+        identities::name(&self.engine.view().unwrap(), writer).unwrap()
+    }
+
+    fn rotate(&mut self, seed: u8) -> Result<WriterKey> {
+        self.call(Request::RotateKey { seed: [seed; 32] })?;
+        Ok(self.engine.writer())
+    }
+}
+
+/// An entry of a second writer that holds these operations.
+fn run_of(peer: &Peer, author: &SigningKey, operations: &[Operation]) -> VerifiedRun {
+    forged_run_with(peer, author, crate::payload::pack(&crate::operation::encode(operations)), |_| {})
+}
+
+#[test]
+fn a_reader_writes_nothing_also_in_an_open_database() {
+    let (mut a, mut b) = (peer(1, &open()), peer(2, &open()));
+    a.call(Request::SetIndexers { writers: vec![writer_key(1)] }).unwrap();
+    a.set_roles(writer_key(2), Roles::READER).unwrap();
+    b.receive(&a.runs());
+    assert_eq!(b.insert(rawdoc! { "_id": 1 }).unwrap_err().kind(), ErrorKind::Denied);
+    a.set_roles(writer_key(2), Roles::WRITER).unwrap();
+    b.receive(&a.runs());
+    b.insert(rawdoc! { "_id": 1 }).unwrap();
+    // Neither the last indexer nor the last admin can be demoted.
+    assert_eq!(a.set_roles(writer_key(1), Roles::WRITER).unwrap_err().kind(), ErrorKind::Invalid);
+    a.set_roles(writer_key(2), Roles::INDEXER).unwrap();
+    assert_eq!(a.set_roles(writer_key(1), Roles::INDEXER).unwrap_err().kind(), ErrorKind::Invalid);
+    a.set_roles(writer_key(1), Roles::ADMIN).unwrap();
+    confirm(&mut [&mut a, &mut b]);
+    assert_eq!(b.engine.status().unwrap().indexers, vec![writer_key(2)]);
+}
+
+#[test]
+fn who_writes_names_itself_and_an_admin_anybody() {
+    let (mut a, mut b) = (peer(1, &closed(1)), peer(2, &closed(1)));
+    a.set_roles(writer_key(2), Roles::WRITER).unwrap();
+    b.receive(&a.runs());
+    b.name(writer_key(2), "Ben").unwrap();
+    assert_eq!(b.name(writer_key(1), "Not Ben").unwrap_err().kind(), ErrorKind::Denied);
+    for bad in ["a\nb", "\u{1b}[31mred", " x", "a\u{202E}b", &"x".repeat(129)] {
+        assert_eq!(b.name(writer_key(2), bad).unwrap_err().kind(), ErrorKind::Invalid, "{bad:?}");
+    }
+    // A program of its own making gets no further.
+    let bad = Operation::NameWriter { writer: writer_key(2), name: "\u{7}".to_owned() };
+    let run = run_of(&b, &secret(2), &[bad]);
+    b.receive(&[run]);
+    assert_eq!(b.name_of(&writer_key(2)).as_deref(), Some("Ben"));
+    a.receive(&b.runs());
+    a.name(writer_key(1), "Ada").unwrap();
+    a.name(writer_key(2), "Benjamin").unwrap();
+    b.receive(&a.runs());
+    let new = b.rotate(1).unwrap();
+    assert_eq!(b.name_of(&new).as_deref(), Some("Benjamin"), "the name is the writer's under all its keys");
+    b.name(writer_key(2), "").unwrap();
+    assert_eq!(b.name_of(&new), None);
+    confirm(&mut [&mut a, &mut b]);
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+}
+
+#[test]
+fn rights_and_vote_pass_to_the_new_key_and_the_old_one_has_none() {
+    let mut a = peer(1, &closed(1));
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    let mut copy = peer(1, &closed(1));
+    copy.receive(&a.runs());
+    let new = a.rotate(1).unwrap();
+    assert_ne!(new, writer_key(1));
+    a.insert(rawdoc! { "_id": 2 }).unwrap();
+    assert_eq!(a.engine.status().unwrap().indexers, vec![new], "it was the only one: confirmed at once");
+    assert_eq!(a.engine.status().unwrap().tail, 0);
+    assert_eq!(
+        (a.roles_of(&writer_key(1)), a.roles_of(&new)),
+        (Roles::NONE, Roles::ADMIN.with(Roles::INDEXER))
+    );
+    let mut a = a.restart();
+    assert_eq!(a.engine.writer(), new, "the key outlives the process");
+    a.insert(rawdoc! { "_id": 3 }).unwrap();
+    a.set_roles(writer_key(2), Roles::WRITER).unwrap();
+    // Who has kept the old key, and its store, gets nowhere with it.
+    copy.receive(&a.runs());
+    assert_eq!(copy.insert(rawdoc! { "_id": 4 }).unwrap_err().kind(), ErrorKind::Denied);
+    assert_eq!((copy.digest(), copy.order()), (a.digest(), a.order()));
+    let last = a.rotate(2).unwrap();
+    let identity = identities::identity(&a.engine.view().unwrap(), &last).unwrap();
+    assert_eq!(identity, writer_key(1));
+}
+
+#[test]
+fn two_indexers_go_on_confirming_while_one_of_them_changes_its_key() {
+    let (mut a, mut b) = (peer(1, &closed(1)), peer(2, &closed(1)));
+    a.set_roles(writer_key(2), Roles::INDEXER).unwrap();
+    confirm(&mut [&mut a, &mut b]);
+    let new = b.rotate(1).unwrap();
+    b.insert(rawdoc! { "_id": 1 }).unwrap();
+    confirm(&mut [&mut a, &mut b]);
+    for peer in [&a, &b] {
+        assert!(peer.engine.indexers().contains(&new) && peer.engine.indexers().len() == 2);
+        assert!(!peer.engine.has_unconfirmed_writes());
+    }
+    a.insert(rawdoc! { "_id": 2 }).unwrap();
+    confirm(&mut [&mut a, &mut b]);
+    assert!(!a.engine.has_unconfirmed_writes());
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+}
+
+#[test]
+fn a_restored_backup_goes_on_with_a_new_key_and_forks_nothing() {
+    let (mut a, mut b) = (peer(1, &closed(1)), peer(2, &closed(1)));
+    a.set_roles(writer_key(2), Roles::WRITER).unwrap();
+    b.receive(&a.runs());
+    b.insert(rawdoc! { "_id": 1 }).unwrap();
+    let mut backup = peer(2, &closed(1));
+    backup.receive(&b.runs());
+    b.insert(rawdoc! { "_id": 2 }).unwrap();
+    let head = b.runs().last().unwrap().entries().last().unwrap().hash;
+    backup.engine.run(|batch| batch.note_own_head(&writer_key(2), &head)).unwrap();
+    let told = backup.insert(rawdoc! { "_id": 3 }).unwrap_err();
+    assert!(told.kind() == ErrorKind::Unavailable && told.message().contains("restored from a backup"));
+    let new = backup.rotate(9).unwrap();
+    backup.insert(rawdoc! { "_id": 3 }).unwrap();
+    assert!(!backup.engine.status().unwrap().misses_own_entries);
+    // Nobody has admitted the new key; it shows by whom it was.
+    a.receive(&backup.runs());
+    a.receive(&b.runs());
+    backup.receive(&a.runs());
+    assert!(a.engine.status().unwrap().forked.is_empty());
+    assert_eq!(a.roles_of(&new), Roles::WRITER);
+    assert_eq!((a.digest(), a.order()), (backup.digest(), backup.order()));
+    confirm(&mut [&mut a, &mut backup]);
+    assert!(!a.engine.has_unconfirmed_writes());
+    assert_eq!(a.roles_of(&writer_key(2)), Roles::NONE);
+}
+
+#[test]
+fn links_that_are_forged_or_to_keys_in_use_are_void() {
+    let mut a = peer(1, &closed(1));
+    for number in [2, 3] {
+        a.set_roles(writer_key(number), Roles::WRITER).unwrap();
+    }
+    let id = a.engine.id;
+    let rotate = |from: u8, to: u8, signer: u8| Operation::Rotate {
+        from: writer_key(from),
+        to: writer_key(to),
+        signature: sign_link(&id, &writer_key(from), &writer_key(to), &secret(signer)),
+    };
+    let before = a.engine.view().unwrap();
+    let (of_two, of_three) = (a.roles_of(&writer_key(2)), a.roles_of(&writer_key(3)));
+    for void in [
+        rotate(2, 3, 3),
+        rotate(2, 2, 2),
+        rotate(2, 1, 1),
+        rotate(1, 11, 11),
+        rotate(2, 12, 2),
+        rotate(3, 13, 13),
+    ] {
+        let run = run_of(&a, &secret(2), &[void]);
+        a.receive(&[run]);
+    }
+    drop(before);
+    assert_eq!((a.roles_of(&writer_key(2)), a.roles_of(&writer_key(3))), (of_two, of_three));
+    // A stranger that says it goes on for somebody is refused at the door, unless that one has signed it.
+    let run = run_of(&a, &secret(8), &[rotate(2, 8, 8)]);
+    assert!(matches!(a.engine.ingest(&run).unwrap(), Err(IngestError::Denied(_))));
+    let run = run_of(&a, &secret(8), &[rotate(9, 8, 9)]);
+    assert!(matches!(a.engine.ingest(&run).unwrap(), Err(IngestError::Denied(_))));
+    let run = run_of(&a, &secret(8), &[rotate(2, 8, 2)]);
+    a.receive(&[run]);
+    assert_eq!((a.roles_of(&writer_key(2)), a.roles_of(&writer_key(8))), (Roles::NONE, Roles::WRITER));
+    // There is no way back, nor round in a circle.
+    let run = run_of(&a, &secret(8), &[rotate(8, 2, 2), rotate(2, 5, 5)]);
+    a.receive(&[run]);
+    assert_eq!(a.roles_of(&writer_key(8)), Roles::WRITER);
+    let back = Request::Replace { from: writer_key(8), to: writer_key(2), roles: None };
+    assert_eq!(a.call(back).unwrap_err().kind(), ErrorKind::Invalid);
+    let b = a.restart();
+    let mut c = peer(4, &closed(1));
+    c.receive(&b.runs());
+    assert_eq!((b.digest(), b.order()), (c.digest(), c.order()));
+}
+
+#[test]
+fn an_admin_lets_another_key_go_on_for_a_lost_one() {
+    let (mut a, mut b) = (peer(1, &closed(1)), peer(3, &closed(1)));
+    a.set_roles(writer_key(2), Roles::INDEXER).unwrap();
+    a.name(writer_key(2), "laptop").unwrap();
+    let mut lost = peer(2, &closed(1));
+    confirm(&mut [&mut a, &mut lost]);
+    a.set_roles(writer_key(3), Roles::WRITER).unwrap();
+    b.receive(&a.runs());
+    let replace = |roles| Request::Replace { from: writer_key(2), to: writer_key(3), roles };
+    assert_eq!(b.call(replace(None)).unwrap_err().kind(), ErrorKind::Denied);
+    a.call(replace(Some(Roles::WRITER))).unwrap();
+    assert_eq!((a.roles_of(&writer_key(2)), a.roles_of(&writer_key(3))), (Roles::NONE, Roles::WRITER));
+    assert_eq!(a.name_of(&writer_key(3)).as_deref(), Some("laptop"));
+    assert!(a.call(replace(None)).is_err(), "it has been replaced already");
+    // The admin's own rights are not lost to a key that it names with fewer.
+    let own = Request::Replace { from: writer_key(1), to: writer_key(4), roles: Some(Roles::WRITER) };
+    assert_eq!(a.call(own).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn what_a_removed_writer_writes_on_stops_spreading_and_comes_when_it_counts_again() {
+    let (mut a, mut b) = (peer(1, &closed(1)), peer(2, &closed(1)));
+    a.set_roles(writer_key(2), Roles::WRITER).unwrap();
+    a.set_roles(writer_key(3), Roles::WRITER).unwrap();
+    b.receive(&a.runs());
+    b.insert(rawdoc! { "_id": 1 }).unwrap();
+    a.receive(&b.runs());
+    a.call(Request::RemoveWriter { writer: writer_key(2) }).unwrap();
+    let known = a.engine.end();
+    // Offline, it does not know.
+    b.insert(rawdoc! { "_id": 2 }).unwrap();
+    a.receive(&b.runs());
+    assert_eq!(a.engine.end(), known, "nothing of it is taken in");
+    assert!(a.engine.holds_back_any());
+    b.receive(&a.runs());
+    assert_eq!(a.digest(), b.digest(), "it has no effect where it is stored either");
+
+    // Somebody who had not heard of the removal has seen the entry and written on: then it is needed.
+    let runs: Vec<VerifiedRun> =
+        b.runs().into_iter().filter(|run| run.entries()[0].header.writer == writer_key(2)).collect();
+    let mut other = peer(3, &closed(1));
+    for run in a.runs().iter().filter(|run| run.entries()[0].header.seq < 2) {
+        let _ = other.engine.ingest(run).unwrap();
+    }
+    for run in &runs {
+        let _ = other.engine.ingest(run).unwrap();
+    }
+    other.settle();
+    other.insert(rawdoc! { "_id": "c" }).unwrap();
+    let of_c: Vec<VerifiedRun> =
+        other.runs().into_iter().filter(|run| run.entries()[0].header.writer == writer_key(3)).collect();
+    assert!(matches!(a.engine.ingest(&of_c[0]).unwrap(), Err(IngestError::AbsentParent(_))));
+    a.receive(&other.runs());
+    a.receive(&of_c);
+    assert_eq!(a.documents().len(), 2, "1 and c, and not 2");
+}
+
+#[test]
+fn what_was_held_back_counts_by_its_place_once_its_writer_is_admitted_again() {
+    let mut a = peer(1, &closed(1));
+    a.set_roles(writer_key(2), Roles::WRITER).unwrap();
+    let mut b = peer(2, &closed(1));
+    b.receive(&a.runs());
+    a.call(Request::RemoveWriter { writer: writer_key(2) }).unwrap();
+    b.insert(rawdoc! { "_id": 7 }).unwrap();
+    a.receive(&b.runs());
+    assert!(a.documents().is_empty() && !a.engine.take_wants_anew());
+    a.set_roles(writer_key(2), Roles::WRITER).unwrap();
+    assert!(a.engine.take_wants_anew() && !a.engine.take_wants_anew());
+    a.receive(&b.runs());
+    b.receive(&a.runs());
+    assert_eq!((a.documents().len(), a.digest()), (1, b.digest()));
+}
