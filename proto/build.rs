@@ -14,6 +14,7 @@ const FILES: [&str; 13] = [
     "combdb/v1/databases.proto",
     "combdb/v1/document.proto",
     "combdb/v1/documents.proto",
+    "combdb/v1/history.proto",
     "combdb/v1/log.proto",
     "combdb/v1/peers.proto",
     "combdb/v1/receipts.proto",

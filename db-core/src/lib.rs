@@ -11,6 +11,7 @@ mod entry;
 mod error;
 mod error_line;
 mod faults;
+mod history;
 mod ids;
 pub mod limits;
 pub mod linearizer;
@@ -55,6 +56,10 @@ pub use driver::{
 pub use engine::Resolution;
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
 pub use error::{Error, ErrorKind, Result, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
+pub use error::{Error, ErrorKind, Result, WriteFailure};
+pub use history::{
+    Blame, Change, ChangeAuthor, ChangeOutcome, HistoryCursor, HistoryPage, HistoryRange, PathBlame,
+};
 pub use ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 pub use log::{LogPage, LogRange, LoggedEntry, LoggedOperation, Place, RejectedOperation, Settled};
 pub use log_reader::{LogReader, StoredRun, Tip};

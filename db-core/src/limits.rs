@@ -113,6 +113,12 @@ pub const LOG_SCAN_ENTRIES_MAX: usize = 10_000;
 /// How many bytes of payloads are read for a page of the log at the most, but for one entry; a parent counts as 1 KiB.
 pub const LOG_PAGE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
+/// How many entries a search for a document's past looks at, unless said otherwise.
+pub const HISTORY_SCAN_ENTRIES: u64 = 1_000_000;
+
+/// Of how many outermost fields of a document it is looked for who wrote them.
+pub const BLAME_FIELDS_MAX: usize = 10_000;
+
 /// How many operations of an entry the log shows, and how many rejected parts of each.
 pub const LOG_PARTS_MAX: usize = 20;
 

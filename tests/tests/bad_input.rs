@@ -254,14 +254,15 @@ async fn bad_indexes_are_refused() {
 async fn keys_tickets_and_addresses_that_are_none_are_refused() {
     let (peer, calls) = server().await;
     for key in ["", "xyz", &"0".repeat(63), &"g".repeat(64)] {
-        let request = AddWriterRequest { database: "t".into(), key: key.to_owned(), role: 0 };
+        let request =
+            AddWriterRequest { database: "t".into(), key: key.to_owned(), role: 0, more_roles: Vec::new() };
         let status = calls.writers.clone().add(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{key}: {}", status.message());
     }
     // A key of small order, under which anybody can sign.
     calls.databases.clone().create(CreateDatabaseRequest { name: "own".into() }).await.unwrap();
     let weak = format!("01{}", "0".repeat(62));
-    let request = AddWriterRequest { database: "own".into(), key: weak, role: 0 };
+    let request = AddWriterRequest { database: "own".into(), key: weak, role: 0, more_roles: Vec::new() };
     let status = calls.writers.clone().add(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument, "{}", status.message());
     let request = SetIndexersRequest { database: "t".into(), keys: vec![] };

@@ -89,6 +89,7 @@ async fn a_guest_of_a_closed_database_reads_and_writes_only_once_admitted() {
         database: database.into(),
         key: key.into(),
         role: Role::Writer.into(),
+        more_roles: Vec::new(),
     };
     let refusal = guest.writers.clone().add(add("theirs", &database.writer_key)).await.unwrap_err();
     assert_eq!(refusal.code(), Code::PermissionDenied, "{}", refusal.message());

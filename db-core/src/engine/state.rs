@@ -19,7 +19,7 @@ use crate::bytes::{Put, Reader};
 use crate::engine::EngineStatus;
 use crate::entry::Genesis;
 use crate::error::{Error, Result};
-use crate::ids::{EntryHash, WriterKey};
+use crate::ids::WriterKey;
 use crate::linearizer::{EntryNumber, Facts, Linearizer, Node, NumberSet, Past, Standing};
 use crate::operation::Operation;
 use crate::storage::{EntryRecord, Tables};

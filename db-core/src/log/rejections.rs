@@ -26,14 +26,7 @@ impl<'a> Rejections<'a> {
     /// What of an entry did not hold, the first [`limits::LOG_PARTS_MAX`] operations.
     pub(crate) fn of(&self, entry: &EntryHash) -> Result<Vec<RejectedOperation>> {
         let Some(collection) = self.collection else { return Ok(Vec::new()) };
-        let key = |operation: i64| {
-            let entry = bson::Binary {
-                subtype: bson::spec::BinarySubtype::Generic,
-                bytes: entry.as_bytes().to_vec(),
-            };
-            let document = rawdoc! { "_id": { "entry": entry, "operation": operation } };
-            catalog::id_of(&document).map(|id| keyspace::document(collection, &id_key(id)))
-        };
+        let key = |operation: i64| key_of(collection, entry, operation);
         let (Some(low), Some(high)) = (key(0), key(i64::MAX)) else { return Ok(Vec::new()) };
         let bounds = (std::ops::Bound::Included(low), std::ops::Bound::Included(high));
         let found = ReadView::range(self.view, bounds)?.take(limits::LOG_PARTS_MAX);
@@ -43,6 +36,36 @@ impl<'a> Rejections<'a> {
         };
         found.map(|item| read(item?.1.value())).collect()
     }
+}
+
+/// Codes with which an operation is refused as a whole, at its first part: `Unauthorized`, `InvalidNamespace`.
+const REFUSED_WHOLE: [i32; 2] = [13, 73];
+
+impl Rejections<'_> {
+    /// Why a part of an operation did not hold; none if it did.
+    pub(crate) fn code(&self, entry: &EntryHash, operation: usize, part: usize) -> Result<Option<i32>> {
+        let Some(collection) = self.collection else { return Ok(None) };
+        let Some(key) = key_of(collection, entry, operation as i64) else { return Ok(None) };
+        let Some(stored) = self.view.get(&key)? else { return Ok(None) };
+        let document = RawDocument::from_bytes(stored.value())
+            .map_err(|_| Error::data("a stored document is damaged"))?;
+        let rejected = document.get_array("parts").into_iter().flatten().flatten().filter_map(|rejected| {
+            let rejected = rejected.as_document()?;
+            Some((rejected.get_i64("part").ok()?, rejected.get_i32("code").ok()?))
+        });
+        let mut all = rejected.filter(|(at, code)| {
+            usize::try_from(*at) == Ok(part) || (*at == 0 && REFUSED_WHOLE.contains(code))
+        });
+        Ok(all.next().map(|(_, code)| code))
+    }
+}
+
+/// The key of what the list of rejections says of one operation.
+fn key_of(collection: u32, entry: &EntryHash, operation: i64) -> Option<Vec<u8>> {
+    let entry =
+        bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: entry.as_bytes().to_vec() };
+    let document = rawdoc! { "_id": { "entry": entry, "operation": operation } };
+    catalog::id_of(&document).map(|id| keyspace::document(collection, &id_key(id)))
 }
 
 fn read_rejection(document: &RawDocument) -> RejectedOperation {

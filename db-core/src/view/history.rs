@@ -103,6 +103,17 @@ impl History {
         rivals
     }
 
+    /// The last assignment of this path, or of one above it, that is remembered.
+    pub(crate) fn assigned_by(&self, path: &str) -> Option<Stamp> {
+        let above = self.rivals(path).into_iter().filter(|rival| rival.below.is_none());
+        above.map(|rival| rival.stamp).last()
+    }
+
+    /// The upsert that inserted the document.
+    pub(crate) fn inserted_by(&self) -> Option<Stamp> {
+        self.whole
+    }
+
     /// Notes an update, whatever it does.
     pub(crate) fn update(&mut self, stamp: Stamp) {
         self.updates.retain(|update| update.writer != stamp.writer);

@@ -7,6 +7,7 @@ use proto::v1::collections_client::CollectionsClient;
 use proto::v1::conflicts_client::ConflictsClient;
 use proto::v1::databases_client::DatabasesClient;
 use proto::v1::documents_client::DocumentsClient;
+use proto::v1::history_client::HistoryClient;
 use proto::v1::log_client::LogClient;
 use proto::v1::peers_client::PeersClient;
 use proto::v1::receipts_client::ReceiptsClient;
@@ -103,6 +104,11 @@ impl Client {
     /// The service of that name.
     pub(crate) fn log(&self) -> LogClient<Channel> {
         LogClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// The service of that name.
+    pub(crate) fn history(&self) -> HistoryClient<Channel> {
+        HistoryClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// The service of that name.

@@ -14,6 +14,7 @@ use proto::v1::{
 use super::Common;
 use super::client::{Client, json, text};
 use super::output::Output;
+use super::writers::Names;
 use crate::error::CliError;
 
 /// The collection that lists them.
@@ -145,6 +146,7 @@ async fn list(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let format = if as_json { DocumentFormat::ExtendedJson } else { DocumentFormat::Bson };
+    let names = Names::of(client, database.clone()).await?;
     let request = FindRequest {
         database,
         collection: CONFLICTS.to_owned(),
@@ -157,7 +159,7 @@ async fn list(
     while let Some(batch) = batches.message().await? {
         for conflict in batch.documents {
             match conflict.form {
-                Some(document::Form::Bson(bytes)) => rows.extend(row(&bytes)),
+                Some(document::Form::Bson(bytes)) => rows.extend(row(&bytes, &names)),
                 form => output.line(text(Some(v1::Document { form })))?,
             }
         }
@@ -169,13 +171,13 @@ async fn list(
 }
 
 /// A conflict as a line of the table.
-fn row(bytes: &[u8]) -> Option<[String; 7]> {
+fn row(bytes: &[u8], names: &Names) -> Option<[String; 7]> {
     let conflict = Document::from_reader(bytes).ok()?;
     let side = |name: &str| {
         let side = conflict.get_document(name).ok()?;
         let writer = match side.get("writer") {
             Some(bson::Bson::Binary(key)) => {
-                WriterKey::from_bytes(key.bytes.as_slice().try_into().ok()?).short()
+                names.show(&WriterKey::from_bytes(key.bytes.as_slice().try_into().ok()?).to_string())
             }
             _ => return None,
         };

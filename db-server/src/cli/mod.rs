@@ -10,6 +10,7 @@ mod databases;
 mod documents;
 mod find;
 mod find_and_modify;
+mod history;
 mod import;
 mod indexes;
 mod lines;
@@ -106,6 +107,10 @@ enum Command {
     Bulk(bulk::Bulk),
     /// Carries out the writes of a file together or not at all, over several collections
     Transaction(transaction::Transaction),
+    /// Lists the changes of a document
+    History(history::History),
+    /// Tells who wrote each field of a document, when, and in which entry
+    Blame(history::Blame),
     /// Shows the entries of the log and draws how they hang together
     #[command(subcommand)]
     Log(log::Log),
@@ -133,7 +138,7 @@ enum Command {
     /// Lists what did not hold at its place in the order, does it again or gives it up
     #[command(subcommand)]
     Rejections(rejections::Rejections),
-    /// Lists, adds and removes the writers of a database
+    /// Lists the writers of a database, says what they may do, names them, and changes their keys
     #[command(subcommand)]
     Writers(writers::Writers),
     /// Lists the peers and adds some by hand
@@ -164,6 +169,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::FindAndDelete(command) => command.run(common).await,
         Command::Bulk(command) => command.run(common).await,
         Command::Transaction(command) => command.run(common).await,
+        Command::History(command) => command.run(common).await,
+        Command::Blame(command) => command.run(common).await,
         Command::Log(command) => command.run(common).await,
         Command::Receipts(command) => command.run(common).await,
         Command::Status(command) => command.run(common).await,

@@ -94,6 +94,7 @@ fn row(entry: &LogEntry) -> [String; 5] {
     };
     let rejected = outcome_words(entry);
     let outcome = match entry.state() {
+        _ if entry.skipped => "skipped: no rights there".to_owned(),
         LogState::Confirmed | LogState::Tail if rejected.is_empty() => "applied".to_owned(),
         _ => rejected,
     };

@@ -7,7 +7,7 @@ use super::Common;
 use super::client::Client;
 use super::databases::kind;
 use super::output::{Output, thousands};
-use super::writers::{roles, writer_table};
+use super::writers::{name_of, roles, writer_table};
 use crate::error::CliError;
 
 /// What to tell of the database that `--db` names.
@@ -66,6 +66,18 @@ fn print(output: &mut Output, status: DatabaseStatusResponse) -> Result<(), CliE
     if !status.view_digest.is_empty() {
         output.line(format_args!("view       {}", status.view_digest))?;
         output.line(format_args!("order      {}", status.order_digest))?;
+    }
+    if status.misses_own_entries {
+        output.line("WARNING    peers hold entries of this peer's own log that its store does not: it was restored from a backup or")?;
+        output.line("           copied. It writes nothing until they are fetched, or it goes on with a new key: `combdb writers rotate`")?;
+    }
+    for indexer in &status.alarms {
+        let name = status.writers.iter().find(|writer| writer.key == *indexer).map(name_of);
+        let name = name.filter(|name| !name.is_empty()).map(|name| format!(" ({name})")).unwrap_or_default();
+        output.line(format_args!(
+            "ALARM      indexer {indexer}{name} has forked its log: what it has confirmed may be"
+        ))?;
+        output.line("           confirmed otherwise elsewhere")?;
     }
     for forked in &status.forked_writers {
         output.line(format_args!("FORKED     {forked}: its log holds two entries in one place"))?;

@@ -1,8 +1,11 @@
 //! `combdb writers`.
 
+use std::collections::BTreeMap;
+
 use clap::{Subcommand, ValueEnum};
 use proto::v1::{
-    AddWriterRequest, ListWritersRequest, RemoveWriterRequest, Role, SetIndexersRequest, Writer,
+    AddWriterRequest, ListWritersRequest, RemoveWriterRequest, ReplaceWriterRequest, Role, RotateRequest,
+    SetIndexersRequest, SetNameRequest, Writer, WriterState,
 };
 
 use super::Common;
@@ -15,13 +18,45 @@ use crate::error::CliError;
 pub(crate) enum Writers {
     /// Lists the writers
     List,
-    /// Admits a writer, or gives it another role; this peer must be an admin
+    /// Admits a writer; this peer must be an admin
     Add {
         /// Its public key: `combdb status` prints it on its own peer
         key: String,
-        /// What it may do
-        #[arg(long, value_enum, default_value_t = RoleName::Writer)]
-        role: RoleName,
+        /// What it may do; may be said several times
+        #[arg(long = "role", value_enum, default_values_t = [RoleName::Writer])]
+        roles: Vec<RoleName>,
+    },
+    /// Changes what a writer may do, to these roles exactly; this peer must be an admin
+    SetRole {
+        /// Its public key
+        key: String,
+        /// What it may do from here on
+        #[arg(value_enum, required = true)]
+        roles: Vec<RoleName>,
+    },
+    /// Names a writer: this peer itself, or as an admin any
+    Name {
+        /// What to call it; empty: nothing
+        name: String,
+        /// Its public key; left out: this peer's own
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// Goes on with a new key and a new log, to which rights and name of this peer pass
+    #[command(
+        after_help = "The old key has no rights from there on. A peer that was restored from a backup and lacks entries of
+its own log goes on so without forking that."
+    )]
+    Rotate,
+    /// Lets a writer go on for one whose key is lost or revoked; this peer must be an admin
+    Replace {
+        /// The key that is lost or revoked
+        from: String,
+        /// The key that goes on for it
+        to: String,
+        /// What it may do; left out: what the other might
+        #[arg(long = "role", value_enum)]
+        roles: Vec<RoleName>,
     },
     /// Withdraws a writer's right to write
     Remove {
@@ -45,6 +80,8 @@ pub(crate) enum RoleName {
     Indexer,
     /// Admits and removes writers
     Admin,
+    /// Writes nothing, also in an open database
+    Reader,
 }
 
 impl Writers {
@@ -62,14 +99,35 @@ impl Writers {
                 let list = writers.list(ListWritersRequest { database }).await?.into_inner().writers;
                 writer_table(&mut output, list)?;
             }
-            Self::Add { key, role } => {
-                let role = match role {
-                    RoleName::Writer => Role::Writer,
-                    RoleName::Indexer => Role::Indexer,
-                    RoleName::Admin => Role::Admin,
-                };
-                writers.add(AddWriterRequest { database, key, role: role.into() }).await?;
+            Self::Add { key, roles } => {
+                writers.add(set_roles(database, key, &roles)).await?;
                 output.line("added")?;
+            }
+            Self::SetRole { key, roles } => {
+                writers.add(set_roles(database, key, &roles)).await?;
+                output.line("changed")?;
+            }
+            Self::Name { name, key } => {
+                let key = key.unwrap_or_default();
+                writers.set_name(SetNameRequest { database, key, name }).await?;
+                output.line("named")?;
+            }
+            Self::Rotate => {
+                let rotation = writers.rotate(RotateRequest { database }).await?.into_inner();
+                output.line(format_args!("from       {}", rotation.from))?;
+                output.line(format_args!("to         {}", rotation.to))?;
+                if !rotation.linked {
+                    output.line("note       the old key had no rights that could pass to the new one: an admin may let it go on for it")?;
+                    output.line(format_args!(
+                        "           (`combdb writers replace {} {}`)",
+                        rotation.from, rotation.to
+                    ))?;
+                }
+            }
+            Self::Replace { from, to, roles } => {
+                let roles = roles.iter().map(|role| role.proto().into()).collect();
+                writers.replace(ReplaceWriterRequest { database, from, to, roles }).await?;
+                output.line("replaced")?;
             }
             Self::Remove { key } => {
                 writers.remove(RemoveWriterRequest { database, key }).await?;
@@ -85,11 +143,38 @@ impl Writers {
     }
 }
 
+impl RoleName {
+    fn proto(self) -> Role {
+        match self {
+            Self::Writer => Role::Writer,
+            Self::Indexer => Role::Indexer,
+            Self::Admin => Role::Admin,
+            Self::Reader => Role::Reader,
+        }
+    }
+}
+
+fn set_roles(database: String, key: String, roles: &[RoleName]) -> AddWriterRequest {
+    let mut roles = roles.iter().map(|role| i32::from(role.proto()));
+    let role = roles.next().unwrap_or_default();
+    AddWriterRequest { database, key, role, more_roles: roles.collect() }
+}
+
 /// The words for what a writer may do.
 pub(crate) fn roles(writer: &Writer) -> String {
-    let roles = [(writer.may_write, "writer"), (writer.indexer, "indexer"), (writer.admin, "admin")];
+    let roles = [
+        (writer.may_write, "writer"),
+        (writer.indexer, "indexer"),
+        (writer.admin, "admin"),
+        (writer.reader, "reader"),
+    ];
     let words: Vec<&str> = roles.into_iter().filter_map(|(has, word)| has.then_some(word)).collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+/// A writer's name as it may be printed.
+pub(crate) fn name_of(writer: &Writer) -> String {
+    writer.name.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Prints writers, one a line.
@@ -100,12 +185,61 @@ pub(crate) fn writer_table(output: &mut Output, writers: Vec<Writer>) -> Result<
     let rows: Vec<_> = writers
         .into_iter()
         .map(|writer| {
-            let mut remark = if writer.local { "this peer" } else { "" };
-            if writer.forked {
-                remark = "FORKED";
+            let mut remarks = Vec::new();
+            if writer.local {
+                remarks.push("this peer".to_owned());
             }
-            [roles(&writer), thousands(writer.entries), writer.key, remark.to_owned()]
+            if !writer.identity.is_empty() && writer.identity != writer.key {
+                remarks.push(format!("goes on for {}", short(&writer.identity)));
+            }
+            let state = match writer.state() {
+                WriterState::Replaced => {
+                    remarks.push(format!("replaced by {}", short(&writer.replaced_by)));
+                    "replaced"
+                }
+                WriterState::Forked => "FORKED",
+                WriterState::NotAdmitted => "not admitted",
+                _ => "active",
+            };
+            let name = name_of(&writer);
+            [
+                roles(&writer),
+                state.to_owned(),
+                thousands(writer.entries),
+                name,
+                writer.key,
+                remarks.join(", "),
+            ]
         })
         .collect();
-    output.table(["ROLES", "ENTRIES", "WRITER", ""], &rows)
+    output.table(["ROLES", "STATE", "ENTRIES", "NAME", "WRITER", ""], &rows)
+}
+
+/// What the writers of a database are called, by their keys.
+pub(crate) struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub(crate) async fn of(client: &Client, database: String) -> Result<Self, CliError> {
+        let list = client.writers().list(ListWritersRequest { database }).await?.into_inner();
+        let names = list.writers.into_iter().map(|writer| (writer.key.clone(), name_of(&writer)));
+        Ok(Self(names.filter(|(_, name)| !name.is_empty()).collect()))
+    }
+
+    /// What the writer with this key is called; none if it has no name.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// What to call the writer with this key: its name, or the first digits of its key.
+    pub(crate) fn show(&self, key: &str) -> String {
+        self.get(key).map_or_else(|| short(key).to_owned(), |name| format!("{name} {}", short(key)))
+    }
+}
+
+fn short(key: &str) -> &str {
+    key.get(..8).unwrap_or(key)
 }

@@ -100,6 +100,8 @@ fn status(database: &Database, with_digest: bool) -> db_core::Result<DatabaseSta
         waiting: status.unordered,
         applied: status.applied,
         undone: status.undone,
+        alarms: status.alarms.iter().map(ToString::to_string).collect(),
+        misses_own_entries: status.misses_own_entries,
     })
 }
 

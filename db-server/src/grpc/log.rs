@@ -86,6 +86,7 @@ fn entry(entry: LoggedEntry) -> LogEntry {
         unreadable: entry.unreadable.unwrap_or_default(),
         rejected: entry.rejected.into_iter().map(rejected).collect(),
         outcome: outcome.into(),
+        skipped: entry.skipped,
     }
 }
 

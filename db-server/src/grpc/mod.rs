@@ -10,6 +10,7 @@ mod databases;
 mod documents;
 mod explain;
 mod find;
+mod history;
 mod log;
 mod options;
 mod peers;
@@ -26,6 +27,7 @@ use proto::v1::collections_server::CollectionsServer;
 use proto::v1::conflicts_server::ConflictsServer;
 use proto::v1::databases_server::DatabasesServer;
 use proto::v1::documents_server::DocumentsServer;
+use proto::v1::history_server::HistoryServer;
 use proto::v1::log_server::LogServer;
 use proto::v1::peers_server::PeersServer;
 use proto::v1::receipts_server::ReceiptsServer;
@@ -66,6 +68,7 @@ pub(crate) async fn routes(node: Node) -> Result<Routes, tonic_reflection::serve
         .add_service(service!(PeersServer, peers::Service))
         .add_service(service!(TicketsServer, tickets::Service))
         .add_service(service!(TransactionsServer, transactions::Service))
+        .add_service(service!(HistoryServer, history::Service))
         .add_service(service!(LogServer, log::Service))
         .add_service(service!(ReceiptsServer, receipts::Service))
         .add_service(service!(RejectionsServer, rejections::Service))

@@ -4,7 +4,8 @@ use db_core::{Database, WriterKey};
 use proto::v1::writers_server::Writers;
 use proto::v1::{
     AddWriterRequest, AddWriterResponse, ListWritersRequest, ListWritersResponse, RemoveWriterRequest,
-    RemoveWriterResponse, Role, SetIndexersRequest, SetIndexersResponse, Writer,
+    RemoveWriterResponse, ReplaceWriterRequest, ReplaceWriterResponse, Role, RotateRequest, RotateResponse,
+    SetIndexersRequest, SetIndexersResponse, SetNameRequest, SetNameResponse, Writer, WriterState,
 };
 use tonic::{Request, Response, Status};
 
@@ -28,15 +29,11 @@ impl Writers for Service {
     }
 
     async fn add(&self, request: Request<AddWriterRequest>) -> Result<Response<AddWriterResponse>, Status> {
-        let AddWriterRequest { database, key, role } = request.into_inner();
-        let role = match Role::try_from(role) {
-            Ok(Role::Unspecified | Role::Writer) => db_core::Role::Writer,
-            Ok(Role::Indexer) => db_core::Role::Indexer,
-            Ok(Role::Admin) => db_core::Role::Admin,
-            Err(_) => return Err(invalid(format!("unknown role {role}"), None)),
-        };
-        let key = read_key(&key)?;
-        self.0.database(database).await?.add_writer(key, role).await.map_err(from_engine)?;
+        let AddWriterRequest { database, key, role, more_roles } = request.into_inner();
+        let mut roles = vec![role];
+        roles.extend(more_roles);
+        let (key, roles) = (read_key(&key)?, read_roles(&roles)?);
+        self.0.database(database).await?.set_roles(key, &roles).await.map_err(from_engine)?;
         Ok(Response::new(AddWriterResponse {}))
     }
 
@@ -62,19 +59,79 @@ impl Writers for Service {
         self.0.database(database).await?.set_indexers(keys).await.map_err(from_engine)?;
         Ok(Response::new(SetIndexersResponse {}))
     }
+
+    async fn set_name(&self, request: Request<SetNameRequest>) -> Result<Response<SetNameResponse>, Status> {
+        let SetNameRequest { database, key, name } = request.into_inner();
+        let database = self.0.database(database).await?;
+        let key = if key.is_empty() { database.writer() } else { read_key(&key)? };
+        database.name_writer(key, &name).await.map_err(from_engine)?;
+        Ok(Response::new(SetNameResponse {}))
+    }
+
+    async fn rotate(&self, request: Request<RotateRequest>) -> Result<Response<RotateResponse>, Status> {
+        let database = self.0.database(request.into_inner().database).await?;
+        let rotation = database.rotate_key().await.map_err(from_engine)?;
+        Ok(Response::new(RotateResponse {
+            from: rotation.from.to_string(),
+            to: rotation.to.to_string(),
+            linked: rotation.is_linked,
+        }))
+    }
+
+    async fn replace(
+        &self,
+        request: Request<ReplaceWriterRequest>,
+    ) -> Result<Response<ReplaceWriterResponse>, Status> {
+        let ReplaceWriterRequest { database, from, to, roles } = request.into_inner();
+        let (from, to, roles) = (read_key(&from)?, read_key(&to)?, read_roles(&roles)?);
+        let roles = Some(roles.as_slice()).filter(|roles| !roles.is_empty());
+        self.0.database(database).await?.replace_writer(from, to, roles).await.map_err(from_engine)?;
+        Ok(Response::new(ReplaceWriterResponse {}))
+    }
+}
+
+/// How many roles a call may list; there are four.
+const ROLES_MAX: usize = 16;
+
+fn read_roles(roles: &[i32]) -> Result<Vec<db_core::Role>, Status> {
+    if roles.len() > ROLES_MAX {
+        return Err(invalid("too many roles", None));
+    }
+    let read = |role: &i32| match Role::try_from(*role) {
+        Ok(Role::Unspecified | Role::Writer) => Ok(db_core::Role::Writer),
+        Ok(Role::Indexer) => Ok(db_core::Role::Indexer),
+        Ok(Role::Admin) => Ok(db_core::Role::Admin),
+        Ok(Role::Reader) => Ok(db_core::Role::Reader),
+        Err(_) => Err(invalid(format!("unknown role {role}"), None)),
+    };
+    roles.iter().map(read).collect()
 }
 
 /// The writers of a database as they are told to clients, ordered by key.
 pub(super) fn list(database: &Database) -> db_core::Result<Vec<Writer>> {
     let own = database.writer();
-    let describe = |writer: db_core::WriterInfo| Writer {
-        key: writer.writer.to_string(),
-        may_write: writer.is_writer,
-        indexer: writer.is_indexer,
-        admin: writer.is_admin,
-        entries: writer.length,
-        forked: writer.is_forked,
-        local: writer.writer == own,
+    let describe = |writer: db_core::WriterInfo| {
+        let (state, replaced_by) = match writer.state {
+            db_core::WriterState::Active => (WriterState::Active, None),
+            db_core::WriterState::NotAdmitted => (WriterState::NotAdmitted, None),
+            db_core::WriterState::Replaced(by) => (WriterState::Replaced, Some(by)),
+            db_core::WriterState::Forked => (WriterState::Forked, None),
+            _ => (WriterState::Unspecified, None),
+        };
+        Writer {
+            key: writer.writer.to_string(),
+            may_write: writer.is_writer,
+            indexer: writer.is_indexer,
+            admin: writer.is_admin,
+            entries: writer.length,
+            forked: writer.is_forked,
+            local: writer.writer == own,
+            name: writer.name.unwrap_or_default(),
+            identity: writer.identity.to_string(),
+            state: state.into(),
+            replaced_by: replaced_by.map(|by| by.to_string()).unwrap_or_default(),
+            reader: writer.is_reader,
+        }
     };
     Ok(database.writers()?.into_iter().map(describe).collect())
 }

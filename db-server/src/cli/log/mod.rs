@@ -168,11 +168,16 @@ pub(super) fn codes_words(rejected: &[RejectedOperation]) -> String {
 
 /// The author's clock as RFC 3339; what is beyond every calendar in milliseconds.
 pub(super) fn time(entry: &LogEntry) -> String {
-    let text = i64::try_from(entry.time_ms).ok().and_then(|ms| {
+    time_of(entry.time_ms)
+}
+
+/// A clock's milliseconds since 1970 as RFC 3339; what is beyond every calendar as they are.
+pub(super) fn time_of(time_ms: u64) -> String {
+    let text = i64::try_from(time_ms).ok().and_then(|ms| {
         let time = bson::DateTime::from_millis(ms);
         time.try_to_rfc3339_string().ok()
     });
-    text.unwrap_or_else(|| format!("{} ms", entry.time_ms))
+    text.unwrap_or_else(|| format!("{time_ms} ms"))
 }
 
 /// Text of others without what a terminal would obey.

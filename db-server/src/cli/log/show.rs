@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::{Pages, outcome_words, short, time, words};
 use crate::cli::Common;
+use crate::cli::client::Client;
 use crate::cli::output::{Output, thousands};
+use crate::cli::writers::Names;
 use crate::error::CliError;
 
 /// Which entries to list, and how.
@@ -38,6 +40,8 @@ impl Show {
     /// # Errors
     /// If the server refuses or stdout cannot be written.
     pub(super) async fn run(self, common: &Common) -> Result<(), CliError> {
+        let client = Client::connect(common).await?;
+        let names = Names::of(&client, client.database().await?).await?;
         let mut pages = Pages::new(common, self.from, self.limit, self.writer).await?;
         let mut output = Output::new();
         let mut rows = Vec::new();
@@ -54,9 +58,9 @@ impl Show {
             );
             for entry in &page.entries {
                 if self.json {
-                    output.line(object(entry))?;
+                    output.line(object(entry, &names))?;
                 } else {
-                    rows.push(row(entry));
+                    rows.push(row(entry, &names));
                 }
             }
             output.flush()?;
@@ -95,7 +99,7 @@ pub(super) fn ballot(entry: &LogEntry) -> &'static str {
     }
 }
 
-fn row(entry: &LogEntry) -> [String; 11] {
+fn row(entry: &LogEntry, names: &Names) -> [String; 11] {
     const PARENTS_SHOWN: usize = 4;
     let mut after: Vec<&str> = entry.parents.iter().take(PARENTS_SHOWN).map(|parent| short(parent)).collect();
     let more = format!("+{}", entry.parents.len().saturating_sub(PARENTS_SHOWN));
@@ -103,12 +107,14 @@ fn row(entry: &LogEntry) -> [String; 11] {
         after.push(&more);
     }
     let rejected = outcome_words(entry);
+    let rejected =
+        if entry.skipped { "skipped: its writer had no rights there".to_owned() } else { rejected };
     let what = if rejected.is_empty() { words(entry) } else { format!("{}; {rejected}", words(entry)) };
     [
         entry.place.map(|place| place.to_string()).unwrap_or_default(),
         state(entry).to_owned(),
         short(&entry.entry).to_owned(),
-        short(&entry.writer).to_owned(),
+        names.show(&entry.writer),
         entry.seq.to_string(),
         if entry.wave == 0 { String::new() } else { format!("{}.{}", entry.epoch, entry.wave) },
         ballot(entry).to_owned(),
@@ -119,7 +125,7 @@ fn row(entry: &LogEntry) -> [String; 11] {
     ]
 }
 
-fn object(entry: &LogEntry) -> Value {
+fn object(entry: &LogEntry, names: &Names) -> Value {
     let operation = |operation: &proto::v1::LogOperation| {
         json!({
             "kind": operation.kind,
@@ -141,6 +147,7 @@ fn object(entry: &LogEntry) -> Value {
         "state": state(entry),
         "entry": entry.entry,
         "writer": entry.writer,
+        "name": names.get(&entry.writer),
         "seq": entry.seq,
         "epoch": entry.epoch,
         "wave": entry.wave,
@@ -153,5 +160,6 @@ fn object(entry: &LogEntry) -> Value {
         "operationsCount": entry.operations_count,
         "unreadable": Some(&entry.unreadable).filter(|reason| !reason.is_empty()),
         "rejected": entry.rejected.iter().map(rejected).collect::<Vec<_>>(),
+        "skipped": entry.skipped,
     })
 }
