@@ -56,7 +56,6 @@ pub use driver::{
 pub use engine::Resolution;
 pub use entry::{Admission, Checkpoint, Entry, Genesis, Header, InvalidRun, Run, VerifiedRun};
 pub use error::{Error, ErrorKind, Result, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
-pub use error::{Error, ErrorKind, Result, WriteFailure};
 pub use history::{
     Blame, Change, ChangeAuthor, ChangeOutcome, HistoryCursor, HistoryPage, HistoryRange, PathBlame,
 };

@@ -16,7 +16,7 @@ use crate::engine::append::Moment;
 use crate::engine::request::{Reply, Request};
 use crate::entry::Genesis;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::WriterKey;
+use crate::ids::{DatabaseId, WriterKey};
 use crate::limits;
 use crate::operation::{Done, Found, Operation, Read, Step};
 use crate::query::witness::{self, Aspect, Witness};
@@ -100,10 +100,13 @@ impl Draft {
         prepare(&mut request)?;
         let stamp = Stamp { writer: self.writer, seq: 0, time: moment.now_ms };
         let mut applier = Applier {
+            // What signatures are bound to; a transaction holds none.
+            database: &DatabaseId::from_bytes([0; 32]),
             genesis: &self.genesis,
             catalog: &mut self.catalog,
             author: Author::at_origin(stamp),
             observer: &(),
+            skipped: false,
         };
         let mut view = ViewWriter::over(&mut self.view);
         let mut trial = Trial {
