@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "combdb/v1/changes.proto",
     "combdb/v1/collections.proto",
     "combdb/v1/conflicts.proto",

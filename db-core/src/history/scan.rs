@@ -128,7 +128,7 @@ impl Past {
                 return Err(Error::data("the order has a gap"));
             }
         }
-        let next = (before > 0).then(|| HistoryCursor { before, collection: name });
+        let next = (before > 0).then_some(HistoryCursor { before, collection: name });
         Ok(Searched { scanned, next })
     }
 

@@ -53,7 +53,7 @@ fn an_upsert_is_told_as_what_it_was() {
     upsert("a").run().unwrap();
     upsert("b").run().unwrap();
     let blame = films.blame(1, u64::MAX).unwrap();
-    assert_eq!(whose(&blame)[1..], [("t", "update", 1), ("n", "upsert", 0)]);
+    assert_eq!(whose(&blame)[1..], [("n", "upsert", 0), ("t", "update", 1)]);
 }
 
 #[test]

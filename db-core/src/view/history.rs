@@ -105,8 +105,8 @@ impl History {
 
     /// The last assignment of this path, or of one above it, that is remembered.
     pub(crate) fn assigned_by(&self, path: &str) -> Option<Stamp> {
-        let above = self.rivals(path).into_iter().filter(|rival| rival.below.is_none());
-        above.map(|rival| rival.stamp).last()
+        let mut above = self.rivals(path).into_iter().filter(|rival| rival.below.is_none());
+        above.next_back().map(|rival| rival.stamp)
     }
 
     /// The upsert that inserted the document.
