@@ -61,6 +61,21 @@ impl Operation {
                 let writers: RawArrayBuf = writers.iter().take(limit).map(ToString::to_string).collect();
                 rawdoc! { "setIndexers": writers }
             }
+            Self::ForkProof(proof) => {
+                let accused = proof.accused().map(|accused| accused.to_string()).unwrap_or_default();
+                rawdoc! { "forkProof": accused }
+            }
+            Self::Rotate { from, to, .. } => rawdoc! { "rotate": from.to_string(), "to": to.to_string() },
+            Self::Replace { from, to, roles } => {
+                let mut command = rawdoc! { "replaceWriter": from.to_string(), "to": to.to_string() };
+                if let Some(roles) = roles {
+                    command.append(cstr!("roles"), i32::from(roles.bits()));
+                }
+                command
+            }
+            Self::NameWriter { writer, name } => {
+                rawdoc! { "nameWriter": writer.to_string(), "name": name.as_str() }
+            }
         }
     }
 }
