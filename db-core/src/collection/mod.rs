@@ -75,11 +75,6 @@ impl<T> Collection<T> {
         &self.name
     }
 
-    /// The collection's database.
-    pub(crate) fn database(&self) -> &Database {
-        &self.database
-    }
-
     /// The same collection with documents of another type.
     pub fn clone_with_type<U>(&self) -> Collection<U> {
         let collection = Collection::new(self.database.clone(), &self.name);

@@ -9,11 +9,6 @@ use crate::error::Result;
 use crate::ids::DatabaseId;
 
 impl Engine {
-    /// The indexers of the present epoch that are known to have forked their logs.
-    pub(crate) fn forked_indexers(&self) -> Vec<crate::ids::WriterKey> {
-        self.state.as_ref().map_or_else(Vec::new, |state| state.linearizer.forked_indexers())
-    }
-
     /// The open file.
     pub(crate) fn database(&self) -> &Arc<Database> {
         &self.database
