@@ -147,7 +147,7 @@ async fn roles_and_names_are_an_admins_to_give() {
     };
     assert_eq!(b.writers.clone().add(bad).await.unwrap_err().code(), Code::InvalidArgument);
     // A third key takes the guest's place; it is nobody's yet.
-    let lost = "11".repeat(32);
+    let lost = "12".repeat(32); // no point of the curve
     let refused = first.try_command(&["writers", "replace", &guest, &lost]);
     assert!(!refused.status.success(), "that is no key");
     first.command(&["writers", "remove", &guest]);
