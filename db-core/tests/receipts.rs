@@ -1,26 +1,15 @@
 //! Receipts, write concerns and read concerns through the API.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod common;
+
 use std::time::Duration;
 
 use bson::{Document, doc};
-use db_core::{ConnectionMonitor, Database, Outcome, ReadConcern, ReceiptState, Role, Store, run_connection};
+use common::connect;
+use db_core::{Database, Outcome, ReadConcern, ReceiptState, Role, Store};
 
 const LONG: Duration = Duration::from_mins(1);
-
-/// Carries a session between two databases until the handle is aborted.
-fn connect(a: &Database, b: &Database) -> tokio::task::JoinHandle<()> {
-    let (a, b) = (a.clone(), b.clone());
-    tokio::spawn(async move {
-        let (left, right) = tokio::io::duplex(1 << 16);
-        let (of_a, of_b) = (a.connect_peer([0; 32], true).await, b.connect_peer([0; 32], false).await);
-        let options = db_core::ConnectionOptions::default();
-        let _ = tokio::join!(
-            run_connection(left, of_a.unwrap(), options.clone(), ConnectionMonitor::default()),
-            run_connection(right, of_b.unwrap(), options, ConnectionMonitor::default()),
-        );
-    })
-}
 
 /// A database of two peers, of which the first is the only indexer.
 async fn pair() -> (Database, Database) {

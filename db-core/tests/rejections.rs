@@ -2,29 +2,17 @@
 //! concurrent changes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod common;
+
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
+use common::connect;
 use db_core::{
-    ConnectionMonitor, Database, IndexModel, LogRange, Outcome, Quarantined, Receipt, RejectionId, Role,
-    Settled, Store, run_connection,
+    Database, IndexModel, LogRange, Outcome, Quarantined, Receipt, RejectionId, Role, Settled, Store,
 };
 
 const LONG: Option<Duration> = Some(Duration::from_mins(1));
-
-/// Carries a session between two databases until the handle is aborted.
-fn connect(a: &Database, b: &Database) -> tokio::task::JoinHandle<()> {
-    let (a, b) = (a.clone(), b.clone());
-    tokio::spawn(async move {
-        let (left, right) = tokio::io::duplex(1 << 16);
-        let (of_a, of_b) = (a.connect_peer([0; 32], true).await, b.connect_peer([0; 32], false).await);
-        let options = db_core::ConnectionOptions::default();
-        let _ = tokio::join!(
-            run_connection(left, of_a.unwrap(), options.clone(), ConnectionMonitor::default()),
-            run_connection(right, of_b.unwrap(), options, ConnectionMonitor::default()),
-        );
-    })
-}
 
 /// Two peers that hold the same and have parted; the first is the only indexer.
 async fn parted() -> (Database, Database) {
