@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use proto::v1::documents_client::DocumentsClient;
-use proto::v1::{BulkWriteRequest, BulkWriteResponse, DocumentFormat, WriteModel};
-use serde_json::json;
+use proto::v1::{BulkWriteRequest, DocumentFormat, WriteModel};
 use tonic::transport::Channel;
 
 use super::Common;
@@ -13,6 +12,7 @@ use super::client::Client;
 use super::lines::Lines;
 use super::output::Output;
 use super::progress::{FaultyLines, Progress};
+use super::tally::Tally;
 use super::write_model;
 use crate::error::CliError;
 
@@ -57,17 +57,6 @@ struct Batch {
     writes: Vec<WriteModel>,
     faults: Vec<(u64, String)>,
     bytes: usize,
-}
-
-/// What was done.
-#[derive(Default)]
-struct Tally {
-    inserted: u64,
-    matched: u64,
-    modified: u64,
-    deleted: u64,
-    upserted: u64,
-    lines: u64,
 }
 
 impl Bulk {
@@ -138,7 +127,7 @@ impl Work<'_> {
                     (line, format!("{} (code {})", failure.message, failure.code))
                 }));
                 tally.add(&answer, count);
-                progress.show(tally.lines);
+                progress.show(tally.writes);
             }
             failed.sort_unstable_by_key(|(line, _)| *line);
             for (line, fault) in failed {
@@ -171,28 +160,5 @@ impl Work<'_> {
             }
         }
         Ok(batch)
-    }
-}
-
-impl Tally {
-    fn add(&mut self, answer: &BulkWriteResponse, writes: u64) {
-        self.inserted += answer.inserted;
-        self.matched += answer.matched;
-        self.modified += answer.modified;
-        self.deleted += answer.deleted;
-        self.upserted += answer.upserted_ids.len() as u64;
-        self.lines += writes;
-    }
-
-    /// By the names of mongosh.
-    fn describe(&self) -> String {
-        let described = json!({
-            "insertedCount": self.inserted,
-            "matchedCount": self.matched,
-            "modifiedCount": self.modified,
-            "deletedCount": self.deleted,
-            "upsertedCount": self.upserted,
-        });
-        described.to_string()
     }
 }

@@ -23,6 +23,7 @@ mod receipts;
 mod rejections;
 mod serve;
 mod status;
+mod tally;
 mod transaction;
 mod watch;
 mod write_model;

@@ -11,7 +11,6 @@ use proto::v1::{
     AbortTransactionRequest, BeginTransactionRequest, BulkWriteRequest, CommitTransactionRequest,
     CountRequest, DocumentFormat, QueryOptions, WriteModel,
 };
-use serde_json::json;
 use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
@@ -20,6 +19,7 @@ use super::client::Client;
 use super::lines::Lines;
 use super::options::WriteArguments;
 use super::output::Output;
+use super::tally::Tally;
 use super::write_model;
 use crate::error::{CliError, LABELS};
 use crate::extended_json;
@@ -70,16 +70,6 @@ struct Step {
 enum What {
     Write(Box<WriteModel>),
     Expect { filter: proto::v1::Document, count: Option<u64> },
-}
-
-/// What was done.
-#[derive(Default)]
-struct Tally {
-    inserted: u64,
-    matched: u64,
-    modified: u64,
-    deleted: u64,
-    upserted: u64,
 }
 
 impl Transaction {
@@ -195,6 +185,7 @@ impl Work {
                 }
             };
             at += writes.len() - 1;
+            let count = writes.len() as u64;
             let request = BulkWriteRequest {
                 database: self.database.clone(),
                 collection: collection.clone(),
@@ -210,27 +201,9 @@ impl Work {
                     format!("line {line}: {} (code {}): nothing was written", failure.message, failure.code);
                 return Err(CliError::Incomplete(message));
             }
-            tally.inserted += answer.inserted;
-            tally.matched += answer.matched;
-            tally.modified += answer.modified;
-            tally.deleted += answer.deleted;
-            tally.upserted += answer.upserted_ids.len() as u64;
+            tally.add(&answer, count);
         }
         Ok(tally)
-    }
-}
-
-impl Tally {
-    /// By the names of mongosh.
-    fn describe(&self) -> String {
-        let described = json!({
-            "insertedCount": self.inserted,
-            "matchedCount": self.matched,
-            "modifiedCount": self.modified,
-            "deletedCount": self.deleted,
-            "upsertedCount": self.upserted,
-        });
-        described.to_string()
     }
 }
 
