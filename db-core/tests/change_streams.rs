@@ -10,8 +10,8 @@ use std::time::Duration;
 use bson::{Bson, Document, doc};
 use db_core::{
     ChangeStream, ChangeStreamEvent, ConnectionMonitor, ConnectionOptions, Database,
-    FullDocumentBeforeChangeType, FullDocumentType, OperationType, ReadConcern, ResumeToken, Store,
-    run_connection,
+    FullDocumentBeforeChangeType, FullDocumentType, OperationType, ReadConcern, ResumeToken, Role, Store,
+    TransactionOptions, run_connection,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -201,6 +201,37 @@ async fn what_clients_build_is_what_is_there_and_confirmed_events_are_the_same_e
     for seed in 0..6 {
         part_and_meet(seed).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_was_not_made_after_all_is_dropped_whatever_has_its_number() {
+    let a = Store::in_memory().unwrap().create_database("demo").unwrap();
+    let b = Store::in_memory().unwrap().join(&a.ticket(Vec::new())).unwrap();
+    a.add_writer(b.writer(), Role::Writer).await.unwrap();
+    let stock = a.collection::<Document>("stock");
+    stock.insert_one(doc! { "_id": 1, "n": 1 }).await.unwrap();
+    let link = connect(&a, &b).await;
+    let is_same = |status: &db_core::Status| status.confirmed == a.status().confirmed;
+    timeout(PATIENCE, b.wait_for(is_same)).await.unwrap().unwrap();
+    link.abort();
+    let mut of_all = local(&b);
+    let mut of_one = b.collection::<Document>("sold").watch().run().unwrap();
+    let mut client = Client::default();
+    let sale = b.begin_transaction(TransactionOptions::default()).unwrap();
+    let sold = doc! { "$inc": { "n": -1 } };
+    sale.collection::<Document>("stock").update_one(doc! { "n": 1 }, sold.clone()).await.unwrap();
+    sale.collection::<Document>("sold").insert_one(doc! { "_id": 1 }).await.unwrap();
+    sale.commit().await.unwrap();
+    client.check(&b, &mut of_all);
+    assert_eq!(of_one.next_if_any().unwrap().unwrap().operation_type, OperationType::Insert);
+    stock.update_one(doc! { "n": 1 }, sold).await.unwrap();
+    // The sale does not hold: the first collection made after `stock` is that of what was rejected.
+    let link = connect(&a, &b).await;
+    timeout(PATIENCE, b.watch_rejections().unwrap().next()).await.unwrap().unwrap();
+    link.abort();
+    client.check(&b, &mut of_all);
+    assert_eq!(client.built.keys().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["stock"]);
+    assert_eq!(of_one.next_if_any().unwrap().unwrap().operation_type, OperationType::Drop);
 }
 
 #[tokio::test(flavor = "multi_thread")]

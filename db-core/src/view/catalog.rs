@@ -283,10 +283,15 @@ pub(crate) fn take_next_id(view: &mut ViewWriter<'_, '_>, kind: NextId) -> Resul
 /// letters, digits, `_`, `-` and `.`, or begins with `system.`.
 pub(crate) fn check_collection_name(name: &str) -> Result<()> {
     check_name_to_read(name)?;
-    if name.starts_with("system.") {
+    if is_system(name) {
         return Err(bad_name("begins with \"system.\", which is kept for the database", name));
     }
     Ok(())
+}
+
+/// Whether the collection of this name is the database's own.
+pub(crate) fn is_system(name: &str) -> bool {
+    name.starts_with("system.")
 }
 
 /// Checks the name of a collection that a user may read: those of the system are among them.

@@ -143,7 +143,8 @@ impl LocalSource {
         if !gone.is_empty() {
             let everything = catalog::collection_ids(&window.new)?;
             for (name, id) in gone {
-                let is_new = |other: &str| !before.contains_key(other);
+                // In another order the number of a collection that was not made there may be that of one of the system.
+                let is_new = |other: &str| !before.contains_key(other) && !catalog::is_system(other);
                 let to = everything.iter().find(|(other, known)| *known == id && is_new(other));
                 self.work.push_back(match to {
                     Some((to, _)) => {

@@ -19,7 +19,7 @@ impl Target {
     pub(super) fn includes(&self, name: &str) -> bool {
         match self {
             Self::Collection(collection) => collection == name,
-            Self::Database => !name.starts_with("system."),
+            Self::Database => !catalog::is_system(name),
         }
     }
 
