@@ -10,7 +10,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::apply::IndexBuild;
 use crate::collection::{Collection, ReadConcern};
-use crate::driver::worker::{self, Command, Published};
+use crate::driver::published::Published;
+use crate::driver::worker::{self, Command};
 use crate::driver::{PeerInput, PeerLink, PeerStatus, Peers, Room};
 use crate::engine::{Engine, EngineStatus, Reply, Request};
 use crate::entry::Genesis;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 
-use super::worker::Published;
+use super::published::Published;
 use crate::database::closed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;

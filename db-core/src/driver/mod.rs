@@ -2,6 +2,7 @@
 //! clocks and tokio.
 
 mod acking;
+mod committing;
 mod connection;
 pub(crate) mod feed;
 mod link;
@@ -9,6 +10,7 @@ mod monitor;
 mod peers;
 mod preamble;
 mod proving;
+pub(crate) mod published;
 mod room;
 mod settling;
 pub(crate) mod worker;

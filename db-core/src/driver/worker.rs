@@ -2,31 +2,28 @@
 //! transaction, and answers only after the commit. Readers use snapshots and never pass through it.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::acking::Acking;
-use super::feed::Feed;
+use super::committing::Committed;
 use super::link::{PeerInput, PeerOutput};
-use super::peers::{PeerId, PeerStatus, Peers};
+use super::peers::{PeerId, Peers};
 use super::proving::Proving;
+use super::published::Published;
 use super::settling::{Settling, Source};
-use crate::apply::{IndexBuild, Observer};
-use crate::engine::{Batch, Engine, EngineStatus, Moment, Reply, Request};
+use crate::apply::Observer;
+use crate::engine::{Engine, Moment, Reply, Request};
 use crate::entry::{Entry, VerifiedRun};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::WriterKey;
 use crate::limits;
-use crate::log_reader::Tip;
-use crate::view::ViewSnapshot;
 
 /// How long an indexer that is not connected is waited for after its last entry.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How often to look for what has expired, unless said otherwise.
-const EXPIRY_INTERVAL_MS: u64 = 60_000;
 
 /// What the thread is asked to do.
 pub(crate) enum Command {
@@ -45,49 +42,6 @@ pub(crate) enum Command {
     Wake,
     /// Finish what waits and end.
     Stop,
-}
-
-/// What the thread lets others see.
-pub(crate) struct Published {
-    pub(crate) status: watch::Sender<EngineStatus>,
-    /// What readers see of the view; none once the database is closed.
-    pub(crate) view: RwLock<Option<ViewSnapshot>>,
-    /// Where the published views differ, for those who watch.
-    pub(crate) feed: Feed,
-    /// How many bytes of confirmed changes to keep; others may change it.
-    pub(crate) changes_bytes: AtomicU64,
-    pub(crate) peers: Mutex<Vec<PeerStatus>>,
-    /// The index that is being built, if there is one.
-    pub(crate) index_build: watch::Sender<Option<IndexBuild>>,
-    /// How often to look for what has expired; others may change it.
-    pub(crate) expiry_interval_ms: AtomicU64,
-}
-
-impl Published {
-    pub(crate) fn new(status: EngineStatus, view: ViewSnapshot) -> Self {
-        Self {
-            status: watch::Sender::new(status),
-            view: RwLock::new(Some(view)),
-            feed: Feed::new(),
-            changes_bytes: AtomicU64::new(limits::CHANGES_BYTES),
-            peers: Mutex::default(),
-            index_build: watch::Sender::new(None),
-            expiry_interval_ms: AtomicU64::new(EXPIRY_INTERVAL_MS),
-        }
-    }
-}
-
-impl Observer for Published {
-    fn index_build(&self, build: &IndexBuild) {
-        tracing::info!(
-            collection = build.collection,
-            index = build.index,
-            documents = build.documents,
-            of = build.documents_total,
-            "an index is being built"
-        );
-        self.index_build.send_replace(Some(build.clone()));
-    }
 }
 
 /// Runs the thread's loop until it is told to stop or nobody can reach it any more.
@@ -113,14 +67,14 @@ pub(crate) fn run(
     worker.run(commands);
 }
 
-struct Worker {
-    engine: Engine,
-    peers: Peers,
-    published: Arc<Published>,
+pub(super) struct Worker {
+    pub(super) engine: Engine,
+    pub(super) peers: Peers,
+    pub(super) published: Arc<Published>,
     /// When an entry of a writer last came in.
     heard: std::collections::BTreeMap<WriterKey, Instant>,
-    settling: Settling,
-    acking: Acking,
+    pub(super) settling: Settling,
+    pub(super) acking: Acking,
     proving: Proving,
     /// When it was last looked for what has expired, and whether there was more than one entry may delete.
     expired_at: Instant,
@@ -130,12 +84,6 @@ struct Worker {
 
 /// Who waits for a call's answer.
 type Caller = oneshot::Sender<Result<Reply>>;
-
-/// What became of a round's calls and of the peers' runs.
-struct Committed {
-    replies: Vec<Result<Reply>>,
-    stored: Vec<Result<(), String>>,
-}
 
 /// What one round of commands comes to.
 #[derive(Default)]
@@ -286,128 +234,6 @@ impl Worker {
         self.after_commit(now);
     }
 
-    /// One storage transaction: runs of peers, calls, order, ack.
-    fn commit(
-        &mut self,
-        requests: Vec<Request>,
-        ingests: &[(PeerId, Vec<VerifiedRun>)],
-        own_heads: &[Tip],
-        moment: &Moment,
-        ack: bool,
-    ) -> Result<Committed> {
-        let changes_bytes = self.published.changes_bytes.load(Ordering::Relaxed);
-        self.engine.set_watching(self.published.feed.is_watched(), changes_bytes);
-        let peers_are_sending = self.peers.are_sending();
-        let wants_ack = ack && self.engine.wants_ack(&moment.gone);
-        let serve = |batch: &mut Batch<'_, '_>, requests: Vec<Request>, settles: bool| {
-            let mut replies = Vec::with_capacity(requests.len());
-            for request in requests {
-                replies.push(batch.execute(request, moment)?);
-            }
-            // A part that a call has confirmed may have left something to order. What peers have sent stays for when it is due:
-            // what is ordered here without a call or its being due would be shown to nobody.
-            if settles || (!replies.is_empty() && !batch.is_presentable()) {
-                batch.settle()?;
-            }
-            if wants_ack && settles {
-                batch.append_ack(moment)?;
-            }
-            Ok(replies)
-        };
-        let begun = instant();
-        let mut waiting = Some(requests);
-        let settling = &self.settling;
-        let (stored, mut replies, backlog, settles) = self.engine.run(|batch| {
-            for head in own_heads {
-                batch.note_own_head(&head.writer, &head.head)?;
-            }
-            let mut stored = Vec::with_capacity(ingests.len());
-            for (_, runs) in ingests {
-                stored.push(ingest_all(batch, runs)?);
-            }
-            let backlog = batch.backlog()?;
-            // Calls are tried on what is applied, unless a part that was confirmed has undone some of that.
-            let has_calls = waiting.as_ref().is_some_and(|requests| !requests.is_empty());
-            let settles = backlog.unordered == 0
-                || settling.is_due(begun, peers_are_sending, &backlog)
-                || (has_calls && !batch.is_presentable());
-            let is_settled = !settles || batch.settle_within(limits::SETTLE_BYTES_MAX)?;
-            let requests = waiting.take_if(|_| is_settled);
-            let replies = requests.map(|requests| serve(batch, requests, settles)).transpose()?;
-            Ok((stored, replies, backlog, settles))
-        })?;
-        if ack && settles {
-            self.acking.done(instant(), wants_ack);
-        }
-        // A long backlog is ordered in several transactions; readers see nothing of it before the last.
-        while let Some(requests) = waiting.take() {
-            let is_settled = self.engine.run(|batch| batch.settle_within(limits::SETTLE_BYTES_MAX))?;
-            if is_settled {
-                replies = Some(self.engine.run(|batch| serve(batch, requests, settles))?);
-            } else {
-                waiting = Some(requests);
-            }
-        }
-        if settles && backlog.unordered > 0 {
-            let took = instant().saturating_duration_since(begun);
-            self.settling.ordered(begun, took, peers_are_sending, &backlog);
-        }
-        // A confirmed part may have undone what it goes before: until that is applied again, readers would miss what they saw.
-        let has_replies = replies.as_ref().is_some_and(|replies| !replies.is_empty());
-        if (settles || has_replies) && self.engine.is_presentable() {
-            self.publish_view()?;
-        }
-        Ok(Committed { replies: replies.unwrap_or_default(), stored })
-    }
-
-    /// [`Worker::commit`]; if it fails for what a peer sent (which no check at the door has foreseen) and not for the
-    /// storage, each peer's runs are taken by themselves, and who sent what cannot be taken is cut off.
-    fn commit_or_part(
-        &mut self,
-        requests: Vec<Request>,
-        ingests: &[(PeerId, Vec<VerifiedRun>)],
-        own_heads: &[Tip],
-        moment: &Moment,
-        ack: bool,
-    ) -> Result<Committed> {
-        let calls = requests.len();
-        let failed = match self.commit(requests, ingests, own_heads, moment, ack) {
-            Err(error) if error.kind() != ErrorKind::Unavailable && self.engine.recover() => error,
-            done => return done,
-        };
-        tracing::error!(error = %failed, "a transaction failed for what it was to do");
-        let mut stored = Vec::with_capacity(ingests.len());
-        for (_, runs) in ingests {
-            let taken = self.engine.run(|batch| {
-                let outcome = ingest_all(batch, runs)?;
-                batch.settle()?;
-                Ok(outcome)
-            });
-            match taken {
-                Ok(outcome) => stored.push(outcome),
-                Err(error) if error.kind() != ErrorKind::Unavailable && self.engine.recover() => {
-                    stored.push(Err(error.to_string()));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.publish_view()?;
-        let again = || Error::new(failed.kind(), failed.message().to_owned());
-        Ok(Committed { replies: (0..calls).map(|_| Err(again())).collect(), stored })
-    }
-
-    /// Shows readers the view as it is committed now.
-    fn publish_view(&mut self) -> Result<()> {
-        let view = self.engine.view()?;
-        let touched = self.engine.take_touched();
-        let mut published = self.published.view.write().unwrap_or_else(PoisonError::into_inner);
-        if published.is_some() {
-            *published = Some(view); // a database that is being closed has none any more
-            self.published.feed.push(touched);
-        }
-        Ok(())
-    }
-
     fn answer(
         &mut self,
         done: Result<Committed>,
@@ -520,16 +346,6 @@ impl Worker {
     }
 }
 
-/// Takes in a peer's runs; the inner error is the first that is refused.
-fn ingest_all(batch: &mut Batch<'_, '_>, runs: &[VerifiedRun]) -> Result<Result<(), String>> {
-    for run in runs {
-        if let Err(refused) = batch.ingest(run)? {
-            return Ok(Err(refused.to_string()));
-        }
-    }
-    Ok(Ok(()))
-}
-
 /// Chance; always the same where the system gives none.
 fn random() -> u32 {
     let mut bytes = [0; 4];
@@ -538,7 +354,7 @@ fn random() -> u32 {
 }
 
 #[allow(clippy::disallowed_methods)] // a driver is where the clock is read
-fn instant() -> Instant {
+pub(super) fn instant() -> Instant {
     Instant::now()
 }
 

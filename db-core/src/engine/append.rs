@@ -16,7 +16,7 @@ use crate::operation::{self, Operation};
 use crate::payload;
 use crate::storage::EntryRecord;
 use crate::view::history::Stamp;
-use crate::view::journal::Undo;
+use crate::view::undo::Undo;
 
 /// When an entry is appended, and which indexers are not waited for.
 #[derive(Debug, Clone, Default)]

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::operation::Operation;
 use crate::storage::ChangesKept;
 use crate::view::catalog;
-use crate::view::journal::Undo;
+use crate::view::undo::Undo;
 use crate::view::touched::Touched;
 use crate::view::{ReadView, keyspace};
 

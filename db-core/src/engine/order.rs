@@ -8,7 +8,7 @@ use crate::apply::{EntryToApply, Stop, read_operations};
 use crate::error::{Error, Result};
 use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing, Tail};
 use crate::storage::LogPlace;
-use crate::view::journal::Undo;
+use crate::view::undo::Undo;
 use crate::view::members;
 
 /// How many bytes of undo records a transaction holds in memory before they go to the table.

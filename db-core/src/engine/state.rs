@@ -24,7 +24,7 @@ use crate::linearizer::{EntryNumber, Facts, Linearizer, Node, NumberSet, Past, S
 use crate::operation::Operation;
 use crate::storage::{EntryRecord, Tables};
 use crate::view::catalog::CatalogCache;
-use crate::view::journal::Undo;
+use crate::view::undo::Undo;
 
 /// The engine's memory.
 pub(crate) struct State {

@@ -28,7 +28,8 @@ use super::sets::{Sets, UNORDERED};
 use crate::error::Result;
 use crate::ids::{EntryHash, WriterKey};
 use crate::view::confirmed::{self, OverwrittenKey, OverwrittenTable};
-use crate::view::journal::{Undo, UndoTable};
+use crate::view::journal::UndoTable;
+use crate::view::undo::Undo;
 use crate::view::{BytesTable, ViewSnapshot};
 
 pub(super) type WriterSeq = ([u8; 32], u64, u64);

@@ -12,7 +12,7 @@ use std::ops::Bound;
 
 use redb::{AccessGuard, Range, ReadOnlyTable, ReadableTable, Table};
 
-use super::journal::Undo;
+use super::undo::Undo;
 use super::keyspace::KeyBounds;
 use super::stored::{Item, Stored, of_page};
 use crate::error::{Error, Result};

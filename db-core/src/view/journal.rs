@@ -7,16 +7,16 @@
 //! used before (a new index) only the prefix is noted. Undoing goes part by part, the last first.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use redb::{CursorError, ReadableTable};
 
 use super::keyspace::KeyBounds;
 use super::overlay::Overlay;
+use super::undo::{Undo, bytes_of};
 use super::work::Work;
 use super::{BytesTable, KeyRange, ReadView, Stored, keyspace, overlay};
-use crate::bytes::{Malformed, Put, Reader};
 use crate::error::{Error, Result};
 use crate::faults::{Fault, is_planted};
 
@@ -27,8 +27,6 @@ pub(crate) type UndoTable<'txn> = redb::Table<'txn, (u64, u32), &'static [u8]>;
 const JOURNAL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Values of so many bytes are kept once, even if the part that holds them has gone to the table.
 const LARGE_BYTES: usize = 64 * 1024;
-/// What noting a key costs beside its bytes.
-const CHANGE_BYTES: usize = 64;
 
 /// The view inside a write transaction, and the journal of what one entry has overwritten.
 pub(crate) struct ViewWriter<'a, 'txn> {
@@ -313,101 +311,6 @@ impl ReadView for ViewWriter<'_, '_> {
         let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
         Ok(KeyRange::Latest(table.range::<&[u8]>(bounds)?))
     }
-}
-
-/// What an entry, or a part of it, overwrote: each key, and what stood there before.
-///
-/// Layout, key by key: the key behind its length (u32), a byte that is 1 if something stood there before, and that behind
-/// its length. Where the byte is 2, nothing began with the key before.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Undo {
-    before: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// The prefixes with which nothing began.
-    fresh: BTreeSet<Vec<u8>>,
-}
-
-impl Undo {
-    /// Each key that is noted by itself, and what stood there before.
-    pub(super) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.before.iter().map(|(key, before)| (key.as_slice(), before.as_deref()))
-    }
-
-    /// Each document that was changed, by its key, and what it was before.
-    pub(crate) fn documents(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.within(keyspace::all_documents())
-    }
-
-    /// Each collection's record that was changed, by its key, and what it was before.
-    pub(crate) fn collections(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.within(keyspace::prefix_bounds(keyspace::COLLECTIONS))
-    }
-
-    /// The collections of which documents were changed.
-    pub(crate) fn collection_ids(&self) -> Vec<u32> {
-        let mut ids: Vec<u32> = Vec::new();
-        let (mut low, high) = keyspace::all_documents();
-        loop {
-            let next = self.before.range((low, high.clone())).next();
-            let Some((id, _)) = next.and_then(|(key, _)| keyspace::split_document(key)) else { return ids };
-            ids.push(id);
-            let (_, end) = keyspace::prefix_bounds(&keyspace::documents(id));
-            let Bound::Excluded(end) = end else { return ids };
-            low = Bound::Included(end);
-        }
-    }
-
-    fn within(&self, bounds: KeyBounds) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.before.range(bounds).map(|(key, before)| (key.as_slice(), before.as_deref()))
-    }
-
-    /// About how much memory it takes.
-    pub(crate) fn bytes(&self) -> usize {
-        let fresh: usize = self.fresh.iter().map(|prefix| bytes_of(prefix, None)).sum();
-        fresh + self.before.iter().map(|(key, before)| bytes_of(key, before.as_deref())).sum::<usize>()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.before.is_empty() && self.fresh.is_empty()
-    }
-
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for prefix in &self.fresh {
-            bytes.put_bytes(prefix);
-            bytes.put_u8(2);
-        }
-        for (key, before) in &self.before {
-            bytes.put_bytes(key);
-            match before {
-                Some(before) => {
-                    bytes.put_u8(1);
-                    bytes.put_bytes(before);
-                }
-                None => bytes.put_u8(0),
-            }
-        }
-        bytes
-    }
-
-    /// Reads a stored record.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let mut undo = Self::default();
-        while reader.remaining() > 0 {
-            let key = reader.bytes(usize::MAX)?.to_vec();
-            match reader.u8()? {
-                0 => undo.before.insert(key, None).is_none(),
-                1 => undo.before.insert(key, Some(reader.bytes(usize::MAX)?.to_vec())).is_none(),
-                2 => undo.fresh.insert(key),
-                _ => return Err(Malformed("undo record")),
-            };
-        }
-        Ok(undo)
-    }
-}
-
-fn bytes_of(key: &[u8], before: Option<&[u8]>) -> usize {
-    CHANGE_BYTES + key.len() + before.map_or(0, <[u8]>::len)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub(crate) mod shared_catalog;
 pub(crate) mod statistics;
 mod stored;
 pub(crate) mod touched;
+pub(crate) mod undo;
 pub(crate) mod work;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::journal::Undo;
+use super::undo::Undo;
 use super::keyspace;
 use crate::limits;
 
