@@ -1,0 +1,69 @@
+//! The end of a run: all faults end, and everybody comes to the same.
+
+use std::collections::BTreeSet;
+
+use super::{CALM, World};
+use crate::ids::WriterKey;
+use crate::simulation::node::Node;
+use crate::view::identities;
+
+impl World {
+    /// All faults end, everybody is connected: all come to the same view, and everything is confirmed.
+    pub(super) fn end_well(&mut self) {
+        self.weather = CALM;
+        self.partition = None;
+        self.links.clear();
+        for at in 0..self.nodes.len() {
+            self.nodes[at].has_left = false;
+            self.nodes[at].skew_ms = 0;
+            if !self.nodes[at].is_on() {
+                self.switch_on(at);
+            }
+        }
+        for round in 0.. {
+            for a in 0..self.nodes.len() {
+                for b in a + 1..self.nodes.len() {
+                    self.connect(a, b);
+                }
+            }
+            while self.links.iter().any(|link| link.next_due().is_some()) {
+                self.now_ms += 1;
+                self.deliver();
+            }
+            for at in 0..self.nodes.len() {
+                self.order(at, true);
+            }
+            let acks = (0..self.nodes.len()).filter(|at| self.ack(*at)).count();
+            let is_proving = (0..self.nodes.len()).any(|at| self.prove_forks(at));
+            if acks == 0 && !is_proving && self.links.iter().all(|link| link.next_due().is_none()) {
+                break;
+            }
+            assert!(round < 200, "it does not get quiet");
+        }
+        for at in 0..self.nodes.len() {
+            self.check_undo(at);
+            let node = &self.nodes[at];
+            let engine = node.engine.as_ref().unwrap();
+            assert!(engine.is_settled());
+            assert_eq!(node.digest(), self.nodes[0].digest(), "peer {at} has another view than others");
+            for writer in engine.status().unwrap().forked {
+                let is_founder = writer == self.identity.genesis.founder;
+                let is_revoked = identities::is_forked(&node.view(), &writer).unwrap();
+                assert!(is_revoked || is_founder, "peer {at}: a fork is not proved");
+            }
+            // What is held back somewhere stays with those who have it, and unconfirmed; it has no effect.
+            if !self.nodes.iter().any(|node| node.engine.as_ref().unwrap().holds_back_any()) {
+                assert_eq!(node.sum, self.nodes[0].sum, "peer {at} has not got all that others have");
+                assert!(!engine.has_unconfirmed_writes(), "peer {at}: something stays unconfirmed for ever");
+            }
+        }
+        // Their votes may have been taken from them by now.
+        let alarms = |node: &Node| -> BTreeSet<WriterKey> {
+            let forked = node.engine.as_ref().unwrap().status().unwrap().forked.into_iter();
+            forked.filter(|writer| identities::is_forked_indexer(&node.view(), writer).unwrap()).collect()
+        };
+        let first = alarms(&self.nodes[0]);
+        assert!(self.nodes.iter().all(|node| alarms(node) == first), "not all name the same indexers");
+        self.report.forked_indexers = first.len() as u64;
+    }
+}

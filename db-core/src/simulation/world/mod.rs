@@ -1,0 +1,171 @@
+//! One run: peers, network and time, and what happens to them by chance.
+
+mod calls;
+mod ending;
+mod links;
+mod lives;
+
+use bson::rawdoc;
+
+use super::byzantine;
+use super::checks::Knowledge;
+use super::network::{Link, Weather};
+use super::node::writer;
+use super::{Chance, Options, Report};
+use crate::engine::Request;
+use crate::entry::{Admission, Genesis};
+use crate::ids::DatabaseKey;
+use crate::operation::Roles;
+use crate::storage::Identity;
+
+/// The weather while all goes well.
+const CALM: Weather = Weather { one_bad_in: 0, delay_ms_max: 3 };
+
+pub(super) struct World {
+    pub(super) chance: Chance,
+    pub(super) identity: Identity,
+    pub(super) now_ms: u64,
+    pub(super) nodes: Vec<Node>,
+    links: Vec<Link>,
+    pub(super) knowledge: Knowledge,
+    weather: Weather,
+    /// Peers on different sides of a partition hear nothing of one another.
+    partition: Option<u64>,
+    /// The indexers that the founder has appointed last.
+    indexers: usize,
+    documents: u64,
+    pub(super) options: Options,
+    trace: blake3::Hasher,
+    pub(super) report: Report,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, options: Options) -> Self {
+        let mut chance = Chance::new(seed.wrapping_add(1));
+        let indexers = [1, 3, 3, 3, 5][chance.below(5) as usize];
+        let identity = if chance.one_in(4) {
+            let key = DatabaseKey::of_open_topic("simulation");
+            Identity { genesis: Genesis::open(&key), key }
+        } else {
+            Identity { key: DatabaseKey::from_bytes([7; 32]), genesis: Genesis::closed(writer(0)) }
+        };
+        let weather = Weather {
+            one_bad_in: if chance.one_in(2) { 0 } else { 20 + chance.below(100) },
+            delay_ms_max: 1 + chance.below(80),
+        };
+        let mut world = Self {
+            chance,
+            identity,
+            now_ms: 1_000_000,
+            nodes: Vec::new(),
+            links: Vec::new(),
+            knowledge: Knowledge::new(options.forks_indexers),
+            weather,
+            partition: None,
+            indexers,
+            documents: 0,
+            options,
+            trace: blake3::Hasher::new(),
+            report: Report::default(),
+        };
+        for _ in 0..=indexers.max(2) {
+            world.join();
+        }
+        world.found();
+        world
+    }
+
+    /// The founder makes the collection with its indexes and says who confirms, while all others are connected.
+    fn found(&mut self) {
+        self.insert(0);
+        for definition in [
+            rawdoc! { "name": "l_1", "key": { "l": 1 } },
+            rawdoc! { "name": "n_-1", "key": { "n": -1 } },
+            rawdoc! { "name": "u_1", "key": { "u": 1 }, "unique": true, "sparse": true },
+        ] {
+            self.call(
+                0,
+                Request::CreateIndexes { collection: "c".to_owned(), definitions: vec![definition] },
+            );
+        }
+        let is_open = self.identity.genesis.admission == Admission::Open;
+        for number in 1..self.nodes.len() {
+            let roles = if number < self.indexers { Roles::INDEXER } else { Roles::WRITER };
+            if !is_open {
+                self.call(0, Request::SetRoles { writer: writer(number), roles });
+            }
+            self.connect(number - 1, number);
+        }
+        if !is_open {
+            self.call(0, Request::SetRoles { writer: writer(byzantine::OUTLAW), roles: Roles::WRITER });
+        }
+        if is_open {
+            let writers = (0..self.indexers).map(writer).collect();
+            self.call(0, Request::SetIndexers { writers });
+        }
+    }
+
+    pub(super) fn run(mut self) -> Report {
+        for step in 0..self.options.steps {
+            self.report.steps = step + 1;
+            self.now_ms += 1 + self.chance.below(8);
+            self.step();
+        }
+        self.end_well();
+        self.report.entries = self.nodes.iter().map(|node| node.checked_entries).max().unwrap_or(0);
+        self.report.confirmed = self.knowledge.confirmed() as u64;
+        self.report.trace = *self.trace.finalize().as_bytes();
+        self.report
+    }
+
+    fn step(&mut self) {
+        let at = self.chance.below(self.nodes.len() as u64) as usize;
+        match self.chance.below(100) {
+            0..45 => {
+                for _ in 0..=self.chance.below(5) {
+                    self.deliver();
+                }
+            }
+            45..70 => self.write(at),
+            70..76 => self.connect_some(at),
+            76..80 => {
+                let is_whole = self.chance.one_in(2);
+                self.order(at, is_whole);
+            }
+            80..86 => {
+                self.ack(at);
+            }
+            86..88 => self.disconnect_some(),
+            88 => {
+                self.partition = if self.chance.one_in(2) { None } else { Some(self.chance.below(1 << 16)) }
+            }
+            89 => self.deafen_some(),
+            90..92 => self.crash(at),
+            92 => self.leave_or_come_back(at),
+            93 if self.nodes.len() < 8 && self.chance.one_in(2) => self.join_late(),
+            93 => self.nodes[at].skew_ms = self.chance.below(200_000) as i64 - 100_000,
+            94 if self.chance.one_in(2) => drop(self.prove_forks(at)),
+            94 => self.change_members(),
+            95..97 => self.restart_those_that_are_off(),
+            97 => self.check_undo(at),
+            _ if self.options.has_outlaws => byzantine::act(self, at),
+            _ => {}
+        }
+        self.trace.update(&(at as u64).to_le_bytes());
+        self.trace.update(&self.now_ms.to_le_bytes());
+    }
+
+    fn look_at(&mut self, at: usize) {
+        if self.nodes[at].is_on() {
+            self.knowledge.check(&mut self.nodes[at]);
+            self.trace.update(&self.nodes[at].sum);
+            self.trace.update(&self.nodes[at].checked_confirmed.to_le_bytes());
+        }
+    }
+
+    fn check_undo(&mut self, at: usize) {
+        if self.nodes[at].is_on() {
+            self.knowledge.check_undo(&self.nodes[at]);
+        }
+    }
+}
