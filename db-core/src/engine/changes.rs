@@ -11,8 +11,8 @@ use crate::limits;
 use crate::operation::Operation;
 use crate::storage::ChangesKept;
 use crate::view::catalog;
-use crate::view::undo::Undo;
 use crate::view::touched::Touched;
+use crate::view::undo::Undo;
 use crate::view::{ReadView, keyspace};
 
 /// The part of the engine's memory that serves those who watch.

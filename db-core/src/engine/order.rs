@@ -8,8 +8,8 @@ use crate::apply::{EntryToApply, Stop, read_operations};
 use crate::error::{Error, Result};
 use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing, Tail};
 use crate::storage::LogPlace;
-use crate::view::undo::Undo;
 use crate::view::members;
+use crate::view::undo::Undo;
 
 /// How many bytes of undo records a transaction holds in memory before they go to the table.
 const FRESH_UNDO_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -12,9 +12,9 @@ use std::ops::Bound;
 
 use redb::{AccessGuard, Range, ReadOnlyTable, ReadableTable, Table};
 
-use super::undo::Undo;
 use super::keyspace::KeyBounds;
 use super::stored::{Item, Stored, of_page};
+use super::undo::Undo;
 use crate::error::{Error, Result};
 
 /// The key of a row: a key of the view, and the position of the entry that changed it.

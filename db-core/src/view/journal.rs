@@ -6,8 +6,8 @@
 //! records at once, so that dropping any number of documents takes little memory. Of what goes under a prefix that was never
 //! used before (a new index) only the prefix is noted. Undoing goes part by part, the last first.
 
-use std::collections::btree_map::Entry;
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use redb::{CursorError, ReadableTable};

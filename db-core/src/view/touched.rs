@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::undo::Undo;
 use super::keyspace;
+use super::undo::Undo;
 use crate::limits;
 
 /// Where documents and collections may have changed.
