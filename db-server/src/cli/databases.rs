@@ -27,7 +27,7 @@ impl Create {
     pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
         let client = Client::connect(common).await?;
         let answer = client.databases().create(CreateDatabaseRequest { name: self.name }).await?.into_inner();
-        describe(answer.database)
+        describe(&answer.database.unwrap_or_default())?.flush()
     }
 }
 
@@ -68,7 +68,13 @@ impl Join {
         let client = Client::connect(common).await?;
         let request =
             JoinDatabaseRequest { ticket: ticket.trim().to_owned(), name: self.name.unwrap_or_default() };
-        describe(client.databases().join(request).await?.into_inner().database)
+        let database = client.databases().join(request).await?.into_inner().database.unwrap_or_default();
+        let mut output = describe(&database)?;
+        if !database.open {
+            output.line("note      it may be read here as soon as a peer has sent it; to write, an admin must let this peer in:")?;
+            output.line(format_args!("          combdb writers add {}", database.writer_key))?;
+        }
+        output.flush()
     }
 }
 
@@ -122,10 +128,9 @@ pub(crate) fn kind(open: bool) -> &'static str {
     if open { "open" } else { "closed" }
 }
 
-fn describe(database: Option<DatabaseInfo>) -> Result<(), CliError> {
-    let database = database.unwrap_or_default();
+fn describe(database: &DatabaseInfo) -> Result<Output, CliError> {
     let mut output = Output::new();
     output.line(format_args!("database  {} ({})", database.name, kind(database.open)))?;
     output.line(format_args!("writer    {}", database.writer_key))?;
-    output.flush()
+    Ok(output)
 }

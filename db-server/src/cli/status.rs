@@ -38,7 +38,11 @@ fn print(output: &mut Output, status: DatabaseStatusResponse) -> Result<(), CliE
     output.line(format_args!("database   {} ({})", database.name, kind(database.open)))?;
     output.line(format_args!("id         {}", database.id))?;
     let own = status.writers.iter().find(|writer| writer.local);
-    let role = own.map_or_else(|| "none".to_owned(), roles);
+    let role = match own {
+        Some(own) => roles(own),
+        None if database.open => "has not written yet, and may".to_owned(),
+        None => "reads; to write it must be added".to_owned(),
+    };
     output.line(format_args!("writer     {} ({role})", database.writer_key))?;
     output.line(format_args!(
         "entries    {}: {} confirmed, {} in the tail, epoch {}",
