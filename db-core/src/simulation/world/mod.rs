@@ -10,7 +10,7 @@ use bson::rawdoc;
 use super::byzantine;
 use super::checks::Knowledge;
 use super::network::{Link, Weather};
-use super::node::writer;
+use super::node::{Node, writer};
 use super::{Chance, Options, Report};
 use crate::engine::Request;
 use crate::entry::{Admission, Genesis};
