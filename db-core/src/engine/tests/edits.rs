@@ -43,15 +43,6 @@ impl Peer {
         self.documents().into_iter().find(|document| document.get_i32("_id").ok() == Some(id))
     }
 
-    fn listed(&self, collection: &str) -> Vec<RawDocumentBuf> {
-        let view = view_snapshot(&self.engine.database.begin_read().unwrap()).unwrap().unwrap();
-        let Some(meta) = crate::view::catalog::collection(&view, collection).unwrap() else {
-            return Vec::new();
-        };
-        let all = crate::query::FindOptions::default().compile(None).unwrap();
-        crate::query::Execution::new(view, &Arc::new(meta), all).unwrap().collect::<Result<_>>().unwrap()
-    }
-
     fn conflicts(&self) -> Vec<Conflict> {
         let listed = self.listed("system.conflicts").into_iter();
         listed.map(|document| bson::deserialize_from_slice(document.as_bytes()).unwrap()).collect()

@@ -9,6 +9,7 @@ mod hostile;
 mod levels;
 mod membership;
 mod power_cuts;
+mod replayed;
 mod tails;
 mod transactions;
 
@@ -145,13 +146,16 @@ impl Peer {
     }
 
     fn documents(&self) -> Vec<RawDocumentBuf> {
+        self.listed("c")
+    }
+
+    fn listed(&self, collection: &str) -> Vec<RawDocumentBuf> {
         let view = view_snapshot(&self.engine.database.begin_read().unwrap()).unwrap().unwrap();
-        let Some(meta) = crate::view::catalog::collection(&view, "c").unwrap() else { return Vec::new() };
-        let all = crate::query::FindOptions::default();
-        crate::query::Execution::new(view, &Arc::new(meta), all.compile(None).unwrap())
-            .unwrap()
-            .collect::<Result<_>>()
-            .unwrap()
+        let Some(meta) = crate::view::catalog::collection(&view, collection).unwrap() else {
+            return Vec::new();
+        };
+        let all = crate::query::FindOptions::default().compile(None).unwrap();
+        crate::query::Execution::new(view, &Arc::new(meta), all).unwrap().collect::<Result<_>>().unwrap()
     }
 
     /// Counts again what the view says that it holds.
