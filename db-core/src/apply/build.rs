@@ -182,7 +182,8 @@ fn slice(bytes: &[u8], (start, end): (usize, usize)) -> &[u8] {
 }
 
 fn duplicate(index: &IndexDefinition) -> QueryError {
-    let message = format!("E11000 duplicate key among the documents: index={}", index.name());
+    let message =
+        format!("E11000 duplicate key error index: {}: documents that are there share a key", index.name());
     QueryError::new(ErrorCode::DUPLICATE_KEY, message)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bson::{RawBsonRef, RawDocument};
+use bson::{Bson, RawBsonRef, RawDocument};
 use db_index::{
     Direction, ErrorCode, INDEX_BYTES_PER_DOCUMENT_MAX, MultikeyFields, QueryError, encode_value, join_types,
     trim_types,
@@ -13,7 +13,7 @@ use super::catalog::{CatalogCache, CollectionMeta, IndexMeta};
 use super::journal::ViewWriter;
 use super::policy::ConflictPolicy;
 use super::statistics::{Change, Difference, Statistics};
-use super::{ReadView, keyspace, quarantine};
+use super::{ReadView, duplicate, keyspace, quarantine};
 use crate::error::{Error, Result};
 
 /// Why a change of one document does not hold at its place, or why it could not be tried.
@@ -80,6 +80,11 @@ impl CollectionWriter {
         self.quarantines
     }
 
+    /// What the collection is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn indexes(&self) -> &[IndexMeta] {
         &self.meta.indexes
     }
@@ -116,8 +121,9 @@ impl CollectionWriter {
     ) -> Result<(), ChangeError> {
         let key = keyspace::document(self.meta.id, id_key);
         if view.get(&key)?.is_some() {
-            let id = super::catalog::id_of(document).map(|id| format!("{id:?}")).unwrap_or_default();
-            return Err(duplicate("_id_", &id).into());
+            let id = super::catalog::id_of(document).and_then(|id| Bson::try_from(id).ok());
+            let id = id.map(|id| id.to_string()).unwrap_or_default();
+            return Err(duplicate::of_id(&self.name, &id).into());
         }
         view.work().add(document.as_bytes().len());
         let entries = self.entries(view, id_key, document)?;
@@ -358,12 +364,4 @@ pub(crate) fn id_types(document: &RawDocument) -> Vec<u8> {
     }
     trim_types(&mut types);
     types
-}
-
-pub(super) fn duplicate(index: &str, value: &str) -> QueryError {
-    let value: String = value.chars().take(100).collect();
-    QueryError::new(
-        ErrorCode::DUPLICATE_KEY,
-        format!("E11000 duplicate key: index={index}{}{value}", if value.is_empty() { "" } else { " key=" }),
-    )
 }

@@ -5,6 +5,7 @@ pub(crate) mod catalog;
 pub(crate) mod confirmed;
 pub(crate) mod digest;
 pub(crate) mod documents;
+mod duplicate;
 pub(crate) mod history;
 pub(crate) mod identities;
 pub(crate) mod journal;

@@ -4,9 +4,9 @@
 //! one does. Each of its entries of that kind has a mark, under the entry's key in a key space of its own. A mark goes with
 //! its entry, or when the document is written while nobody holds the key any more.
 
-use super::documents::{ChangeError, CollectionWriter, EntriesOfIndex, duplicate};
+use super::documents::{ChangeError, CollectionWriter, EntriesOfIndex};
 use super::journal::ViewWriter;
-use super::{ReadView, keyspace};
+use super::{ReadView, duplicate, keyspace};
 use crate::error::Result;
 
 impl CollectionWriter {
@@ -23,13 +23,14 @@ impl CollectionWriter {
     ) -> Result<Vec<Vec<u8>>, ChangeError> {
         let mut duplicates = Vec::new();
         for (index, entries) in self.indexes().iter().zip(entries).filter(|(_, entries)| entries.unique) {
-            for key in entries.entries.keys() {
+            for (key, types) in &entries.entries {
                 if !is_held(view, key, id_key.len(), entries.quarantines)? {
                     continue;
                 }
                 let is_marked = entries.quarantines && view.get(&keyspace::mark(key))?.is_some();
                 if !(is_marked || entries.quarantines && self.quarantines()) {
-                    return Err(duplicate(index.definition.name(), "").into());
+                    let entry = key.get(keyspace::PREFIX_BYTES..).unwrap_or_default();
+                    return Err(duplicate::of_entry(self.name(), &index.definition, entry, types).into());
                 }
                 duplicates.push(key.clone());
             }

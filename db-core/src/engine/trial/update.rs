@@ -178,8 +178,7 @@ impl Trial<'_, '_> {
         let id = only_id(&document);
         if self.stored(view, &collection, &id)?.is_some() {
             // It does not match the filter. The logged guard may be weaker and let it pass.
-            let message =
-                "E11000 duplicate key: index=_id_: the document with this _id does not match the filter";
+            let message = "E11000 duplicate key error index: _id_: the document with this _id does not match the filter";
             return Err(QueryError::new(ErrorCode::DUPLICATE_KEY, message).into());
         }
         let operation = if update.is_replayable() {
