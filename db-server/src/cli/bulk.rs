@@ -31,13 +31,13 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
   {\"replaceOne\": {\"filter\": {\"_id\": 2}, \"replacement\": {\"n\": 0}}}
   {\"deleteOne\": {\"filter\": {\"_id\": 3}}}
   {\"deleteMany\": {\"filter\": {\"n\": {\"$lt\": 0}}}}
-Updates take upsert, arrayFilters, sort (not for many), hint, collation and let;
+Updates take upsert, arrayFilters, sort (not for many), hint, collation and let; \
 replacements the same but for arrayFilters; deletes hint, collation and let.
 
 Example:
   combdb bulk stock writes.jsonl --unordered
 
-Up to 1,000 lines together are one entry of the log: peers have all of them or none.
+Up to 1,000 lines together are one entry of the log: peers have all of them or none. \
 What was done is printed as JSON.")]
 pub(crate) struct Bulk {
     /// The collection

@@ -37,7 +37,7 @@ const DUPLICATE_KEY: i32 = 11000;
   zcat movies.jsonl.gz | combdb import - --collection films --db demo
   combdb import films.jsonl --collection films --stable-ids --skip-duplicates   may be run again after a break
 
-Each line is one document as MongoDB's Extended JSON. What was acknowledged before a break stays; the last line
+Each line is one document as MongoDB's Extended JSON. What was acknowledged before a break stays; the last line \
 of the output says how far it came.")]
 pub(crate) struct Import {
     /// The file, plain or gzip; - for stdin

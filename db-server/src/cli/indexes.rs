@@ -47,8 +47,8 @@ pub(crate) enum Indexes {
     },
     /// Prints the documents that came second under a key of a unique index and are kept in quarantine
     #[command(
-        after_help = "A document that was written apart from another of the same key is rejected where they meet; under an
-index with the option '{\"onDuplicate\": \"quarantine\"}' it is kept, and listed here until it is given another key, is
+        after_help = "A document that was written apart from another of the same key is rejected where they meet; under an \
+index with the option '{\"onDuplicate\": \"quarantine\"}' it is kept, and listed here until it is given another key, is \
 deleted, or is written while nobody holds its key any more."
     )]
     Quarantined {

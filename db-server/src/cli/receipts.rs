@@ -18,7 +18,7 @@ use crate::error::CliError;
   combdb receipts --rejected          only those of which something did not hold at its place
   combdb receipts 5d2f…               follows one write until it is confirmed
 
-A write is durable when the call returns, has a place in the order soon, and is confirmed when a majority of the
+A write is durable when the call returns, has a place in the order soon, and is confirmed when a majority of the \
 indexers has settled that place. Until then it may still turn out to be rejected.")]
 pub(crate) struct Receipts {
     /// The entry to follow, 64 hexadecimal digits; left out: the last writes are listed

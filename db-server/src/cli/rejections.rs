@@ -20,7 +20,7 @@ use crate::error::CliError;
   combdb rejections resubmit 5d2f….0      does it again, on what the database holds now
   combdb rejections discard 5d2f….0       gives it up
 
-A write that was made apart from others may not hold where it meets them: its key is taken, its filter no longer
+A write that was made apart from others may not hold where it meets them: its key is taken, its filter no longer \
 matches. Then it changes nothing, and stays listed on all peers until somebody does it again or gives it up.")]
 pub(crate) enum Rejections {
     /// Lists what was rejected and is not dealt with yet

@@ -15,8 +15,8 @@ use crate::serve::{self, Options};
   combdb serve --topic demo
   combdb serve --topic demo --data ./peer-b --listen 127.0.0.1:27028 --peer 127.0.0.1:41000
 
-A topic's database is open: whoever knows the name and reaches this peer may read and write. Nothing leaves
-this machine unless --swarm-listen or --peer name another one. Databases that were created or joined before
+A topic's database is open: whoever knows the name and reaches this peer may read and write. Nothing leaves \
+this machine unless --swarm-listen or --peer name another one. Databases that were created or joined before \
 are held again. Ctrl-C stops cleanly; a second one at once.")]
 pub(crate) struct Serve {
     /// Hold the open database of this topic, joining or starting it; may be given several times

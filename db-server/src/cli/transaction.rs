@@ -46,7 +46,7 @@ Where an expectation is not met (without \"count\": that any document matches), 
 Example:
   combdb transaction transfer.jsonl --majority
 
-All lines are one entry of the log: peers have all of them or none. If what they meet is changed by others
+All lines are one entry of the log: peers have all of them or none. If what they meet is changed by others \
 meanwhile, they are tried again. What was done is printed as JSON."
 )]
 pub(crate) struct Transaction {

@@ -20,8 +20,8 @@ use crate::error::CliError;
   combdb watch restaurants --majority --full-document
   combdb watch --majority --resume-after 01ddac…     what came after that event, on this or another peer
 
-Events are MongoDB's. Without --majority they say how what the peer holds has changed since the last one, and correct
-what a merge has ordered otherwise. With it, they are what a majority of the indexers has confirmed: each change once, in
+Events are MongoDB's. Without --majority they say how what the peer holds has changed since the last one, and correct \
+what a merge has ordered otherwise. With it, they are what a majority of the indexers has confirmed: each change once, in \
 the confirmed order, never taken back; the `_id` of an event is where to resume.")]
 #[allow(clippy::struct_excessive_bools)] // switches, each with its name
 pub(crate) struct Watch {

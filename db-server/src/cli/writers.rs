@@ -44,7 +44,7 @@ pub(crate) enum Writers {
     },
     /// Goes on with a new key and a new log, to which rights and name of this peer pass
     #[command(
-        after_help = "The old key has no rights from there on. A peer that was restored from a backup and lacks entries of
+        after_help = "The old key has no rights from there on. A peer that was restored from a backup and lacks entries of \
 its own log goes on so without forking that."
     )]
     Rotate,
