@@ -51,7 +51,7 @@ impl Worker {
         let settling = &self.settling;
         let (stored, mut replies, backlog, settles) = self.engine.run(|batch| {
             for head in own_heads {
-                batch.note_own_head(&head.writer, &head.head)?;
+                batch.note_own_head(head)?;
             }
             let mut stored = Vec::with_capacity(ingests.len());
             for (_, runs) in ingests {

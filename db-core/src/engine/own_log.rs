@@ -6,45 +6,63 @@
 
 use super::Batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{EntryHash, WriterKey};
+use crate::ids::WriterKey;
+use crate::log_reader::Tip;
 
-/// The end of a log of our own that is not here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MissingEnd {
-    pub(super) writer: WriterKey,
-    pub(super) head: EntryHash,
+/// The ends of logs of our own that are not here: of each log the farthest that anybody has shown.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MissingEnds(Vec<Tip>);
+
+impl MissingEnds {
+    /// As they were stored.
+    pub(super) fn restored(ends: Vec<Tip>) -> Self {
+        Self(ends)
+    }
+
+    /// The end of this log that is not here.
+    pub(super) fn of(&self, writer: &WriterKey) -> Option<&Tip> {
+        self.0.iter().find(|end| end.writer == *writer)
+    }
+
+    fn forget(&mut self, writer: &WriterKey) {
+        self.0.retain(|end| end.writer != *writer);
+    }
 }
 
 impl Batch<'_, '_> {
     /// Notes the end of a log of our own as a peer has shown it. The mark outlives the process.
-    pub(crate) fn note_own_head(&mut self, writer: &WriterKey, head: &EntryHash) -> Result<()> {
-        if self.tables.number_of(head)?.is_none() {
-            tracing::error!(
-                writer = %writer.short(),
-                head = %head.short(),
-                "a peer holds entries of this device's own log that are not here: nothing is written until they are fetched"
-            );
-            self.state.missing_end = Some(MissingEnd { writer: *writer, head: *head });
-            self.tables.put_missing_end(Some((writer, head)))?;
+    pub(crate) fn note_own_head(&mut self, end: &Tip) -> Result<()> {
+        // Another peer may have shown more: what that one lacks too must not stand for the whole.
+        let is_known =
+            self.state.missing_ends.of(&end.writer).is_some_and(|known| known.length >= end.length);
+        if self.tables.number_of(&end.head)?.is_some() || is_known {
+            return Ok(());
         }
-        Ok(())
+        tracing::error!(
+            writer = %end.writer.short(),
+            head = %end.head.short(),
+            "a peer holds entries of this device's own log that are not here: nothing is written until they are fetched"
+        );
+        self.state.missing_ends.forget(&end.writer);
+        self.state.missing_ends.0.push(*end);
+        self.tables.put_missing_ends(&self.state.missing_ends.0)
     }
 
     /// Whether this log of our own is here as far as anybody has shown.
     pub(super) fn own_log_is_whole(&mut self, writer: &WriterKey) -> Result<bool> {
-        let Some(end) = self.state.missing_end.filter(|end| end.writer == *writer) else { return Ok(true) };
+        let Some(end) = self.state.missing_ends.of(writer) else { return Ok(true) };
         if self.tables.number_of(&end.head)?.is_none() {
             return Ok(false);
         }
         tracing::info!("the missing entries of this device's own log have been fetched");
-        self.give_up_own_entries()?;
+        self.give_up(writer)?;
         Ok(true)
     }
 
-    /// Goes on from what is here of our own log. If what is missing comes later, the log is forked.
-    pub(super) fn give_up_own_entries(&mut self) -> Result<()> {
-        self.state.missing_end = None;
-        self.tables.put_missing_end(None)
+    /// Goes on from what is here of this log of our own. If what is missing comes later, the log is forked.
+    pub(super) fn give_up(&mut self, writer: &WriterKey) -> Result<()> {
+        self.state.missing_ends.forget(writer);
+        self.tables.put_missing_ends(&self.state.missing_ends.0)
     }
 }
 

@@ -13,7 +13,7 @@ use super::changes::Watching;
 use super::held_back::HeldBack;
 use super::kept_set::KeptSet;
 use super::keys::OwnKeys;
-use super::own_log::MissingEnd;
+use super::own_log::MissingEnds;
 use crate::apply::EntryToApply;
 use crate::bytes::{Put, Reader};
 use crate::engine::EngineStatus;
@@ -67,8 +67,8 @@ pub(crate) struct State {
     pub(super) watching: Watching,
     /// Catalog records as the view holds them.
     pub(super) catalog: CatalogCache,
-    /// The end of a log of our own, if a peer has shown that it is beyond what is here: nothing is signed until it has come.
-    pub(super) missing_end: Option<MissingEnd>,
+    /// The ends of logs of our own that peers have shown to be beyond what is here: nothing is signed there until they have come.
+    pub(super) missing_ends: MissingEnds,
     /// The run being appended.
     pub(super) open_run: Option<OpenRun>,
     pub(super) applied_count: u64,
@@ -120,7 +120,7 @@ impl State {
             is_settling: false,
             watching: Watching::default(),
             catalog: CatalogCache::default(),
-            missing_end: None,
+            missing_ends: MissingEnds::default(),
             open_run: None,
             applied_count: 0,
             undone_count: 0,
@@ -147,7 +147,7 @@ impl State {
         (self.stored_before, self.applied_before) = (kept.stored_before, kept.applied_before);
         self.watching = kept.watching.rebuilt();
         self.open_run = kept.open_run;
-        self.missing_end = kept.missing_end;
+        self.missing_ends = kept.missing_ends;
         self.applied_count = kept.applied_count;
         self.undone_count = kept.undone_count;
     }
@@ -199,7 +199,7 @@ impl State {
             forked: self.forked.iter().copied().collect(),
             applied: self.applied_count,
             undone: self.undone_count,
-            misses_own_entries: self.missing_end.is_some_and(|end| end.writer == self.keys.writer()),
+            misses_own_entries: self.missing_ends.of(&self.keys.writer()).is_some(),
             writer: self.keys.writer(),
             alarms: self
                 .alarms
@@ -215,7 +215,7 @@ impl State {
     /// Which of this device's keys would help by an ack to confirm what is not confirmed: mostly the present one; one that was
     /// replaced goes on voting until the epoch in which it was an indexer ends.
     pub(super) fn acking_key(&self, gone: &BTreeSet<WriterKey>) -> Option<WriterKey> {
-        let may_sign = |writer: &WriterKey| self.missing_end.is_none_or(|end| end.writer != *writer);
+        let may_sign = |writer: &WriterKey| self.missing_ends.of(writer).is_none();
         let mut keys = self.keys.writers();
         keys.find(|writer| may_sign(writer) && self.linearizer.wants_ack(writer, gone))
     }
@@ -271,7 +271,7 @@ impl State {
         state.stored_snapshot = snapshot;
         (state.stored_before, state.applied_before) = (base, state.applied.len() as u64);
         state.watching = Watching::restored(tables.changes_kept()?, base);
-        state.missing_end = tables.missing_end()?.map(|(writer, head)| MissingEnd { writer, head });
+        state.missing_ends = MissingEnds::restored(tables.missing_ends()?);
         let past = StoredPast::new(tables);
         let backlog = state.reckon_backlog(&past);
         past.checked(backlog)?;

@@ -44,7 +44,7 @@ impl Batch<'_, '_> {
     /// [`Outcome`] counts (an ordered bulk keeps what came before the failure).
     pub(crate) fn execute(&mut self, request: Request, moment: &Moment) -> Result<Result<Reply>> {
         if matches!(request, Request::GiveUpOwnEntries) {
-            self.give_up_own_entries()?;
+            self.give_up(&self.writer())?;
             return Ok(Ok(Reply::default()));
         }
         if let Request::RotateKey { seed } = request {

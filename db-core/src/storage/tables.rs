@@ -25,8 +25,10 @@ use redb::{
 use super::changes::{self, Changes, ChangesKept};
 use super::clocks::Clocks;
 use super::sets::{Sets, UNORDERED};
+use crate::bytes::{Put, Reader};
 use crate::error::Result;
 use crate::ids::{EntryHash, WriterKey};
+use crate::log_reader::Tip;
 use crate::view::confirmed::{self, OverwrittenKey, OverwrittenTable};
 use crate::view::journal::UndoTable;
 use crate::view::undo::Undo;
@@ -53,8 +55,9 @@ pub(super) const IDENTITY: &str = "identity";
 /// Under which names of `meta` the engine's state and that of its linearizer stand.
 const ENGINE: &str = "engine";
 const LINEARIZER: &str = "linearizer";
-/// Under which name of `meta` the end of a log of ours stands that a peer has shown and that is not here: its key and its hash.
-const MISSING_END: &str = "missing end";
+/// Under which name of `meta` the ends of logs of ours stand that peers have shown and that are not here: of each its key, its
+/// hash and its length (u64).
+const MISSING_ENDS: &str = "missing ends";
 /// Under which name of `meta` the seeds of this device's later keys stand, 32 bytes each, the present one's last.
 const OWN_KEYS: &str = "own keys";
 
@@ -123,21 +126,27 @@ impl<'txn> Tables<'txn> {
         Ok(self.meta.get(LINEARIZER)?.map(|snapshot| snapshot.value().to_vec()))
     }
 
-    /// Keeps the end of a log of ours that a peer has shown and that is not here.
-    pub(crate) fn put_missing_end(&mut self, end: Option<(&WriterKey, &EntryHash)>) -> Result<()> {
-        if let Some((writer, head)) = end {
-            return self.put_meta(MISSING_END, &[*writer.as_bytes(), *head.as_bytes()].concat());
+    /// Keeps the ends of logs of ours that peers have shown and that are not here.
+    pub(crate) fn put_missing_ends(&mut self, ends: &[Tip]) -> Result<()> {
+        let mut bytes = Vec::new();
+        for end in ends {
+            bytes.extend_from_slice(end.writer.as_bytes());
+            bytes.extend_from_slice(end.head.as_bytes());
+            bytes.put_u64(end.length);
         }
-        self.meta.remove(MISSING_END)?;
-        Ok(())
+        self.put_meta(MISSING_ENDS, &bytes)
     }
 
-    pub(crate) fn missing_end(&self) -> Result<Option<(WriterKey, EntryHash)>> {
-        let stored = self.meta.get(MISSING_END)?;
-        Ok(stored.and_then(|stored| match stored.value().as_chunks::<32>() {
-            ([writer, head], []) => Some((WriterKey::from_bytes(*writer), EntryHash::from_bytes(*head))),
-            _ => None,
-        }))
+    pub(crate) fn missing_ends(&self) -> Result<Vec<Tip>> {
+        let mut ends = Vec::new();
+        let Some(stored) = self.meta.get(MISSING_ENDS)? else { return Ok(ends) };
+        let mut reader = Reader::new(stored.value());
+        while reader.remaining() > 0 {
+            let (writer, head) = (reader.array()?, reader.array()?);
+            let (writer, head) = (WriterKey::from_bytes(writer), EntryHash::from_bytes(head));
+            ends.push(Tip { writer, head, length: reader.u64()? });
+        }
+        Ok(ends)
     }
 
     /// Keeps the seeds of this device's later keys.
@@ -177,6 +186,11 @@ impl<'txn> Tables<'txn> {
     }
 
     /// Notes that an entry was applied without effect, or that it was not.
+    /// Whether an entry had no effect when it was last applied, for its author's lack of rights.
+    pub(crate) fn is_skipped(&self, number: u64) -> Result<bool> {
+        Ok(self.skipped.get(number)?.is_some())
+    }
+
     pub(crate) fn note_skipped(&mut self, number: u64, is_skipped: bool) -> Result<()> {
         if is_skipped {
             self.skipped.insert(number, ())?;

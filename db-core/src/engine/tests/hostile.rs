@@ -124,7 +124,7 @@ fn a_device_whose_store_lost_entries_writes_nothing_until_it_has_them_again() {
     let runs = newer.runs();
     let head = runs.last().unwrap().entries().last().unwrap().hash;
 
-    older.engine.run(|batch| batch.note_own_head(&writer_key(1), &head)).unwrap();
+    older.shown(&writer_key(1), 3, head);
     assert_eq!(older.insert(rawdoc! { "_id": 4 }).unwrap_err().kind(), ErrorKind::Unavailable);
     let mut older = older.restart();
     assert!(older.engine.status().unwrap().misses_own_entries, "the mark outlives the process");
@@ -138,12 +138,36 @@ fn a_device_whose_store_lost_entries_writes_nothing_until_it_has_them_again() {
     assert!(newer.engine.status().unwrap().forked.is_empty());
 
     // What is here already is nothing missing; and what is lost for good can be given up.
-    older.engine.run(|batch| batch.note_own_head(&writer_key(1), &head)).unwrap();
+    older.shown(&writer_key(1), 3, head);
     assert!(!older.engine.status().unwrap().misses_own_entries);
-    older.engine.run(|batch| batch.note_own_head(&writer_key(1), &EntryHash::from_bytes([7; 32]))).unwrap();
+    older.shown(&writer_key(1), 9, EntryHash::from_bytes([7; 32]));
     assert!(older.insert(rawdoc! { "_id": 5 }).is_err());
     older.call(Request::GiveUpOwnEntries).unwrap();
     older.insert(rawdoc! { "_id": 5 }).unwrap();
+}
+
+#[test]
+fn a_peer_that_lacks_some_of_our_log_too_does_not_hide_what_another_has_shown() {
+    let mut newer = peer(1, &open());
+    newer.insert(rawdoc! { "_id": 1 }).unwrap();
+    let mut older = peer(1, &open());
+    older.receive(&newer.runs());
+    for id in 2..=4 {
+        newer.insert(rawdoc! { "_id": id }).unwrap();
+    }
+    let runs = newer.runs();
+    let head_at = |place: usize| runs[place].entries().last().unwrap().hash;
+    older.shown(&writer_key(1), 4, head_at(3));
+    older.shown(&writer_key(1), 2, head_at(1));
+    older.shown(&writer_key(9), 7, EntryHash::from_bytes([7; 32])); // an earlier key's log
+    let mut older = older.restart();
+    older.receive(&runs[..2]);
+    let told = older.insert(rawdoc! { "_id": 5 }).unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::Unavailable, "it would fork our log");
+    older.receive(&runs);
+    older.insert(rawdoc! { "_id": 5 }).unwrap();
+    newer.receive(&older.runs());
+    assert!(newer.engine.status().unwrap().forked.is_empty());
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::request::{DeleteRequest, UpdateRequest};
 use super::*;
 use crate::entry::{Entry, Genesis, Header, VerifiedRun};
 use crate::ids::{DatabaseKey, EntryHash};
-use crate::log_reader::LogReader;
+use crate::log_reader::{LogReader, Tip};
 use crate::operation::{Operation, Roles, UpdateOperation};
 use crate::storage::{self, LogSnapshot, order_snapshot, view_snapshot};
 use crate::view::catalog::CollectionOptions;
@@ -109,6 +109,12 @@ impl Peer {
             self.engine.run(|batch| batch.append_ack(&moment)).unwrap();
         }
         wants
+    }
+
+    /// A peer has shown an end of a log of ours.
+    fn shown(&mut self, writer: &WriterKey, length: u64, head: EntryHash) {
+        let end = Tip { writer: *writer, length, head };
+        self.engine.run(|batch| batch.note_own_head(&end)).unwrap();
     }
 
     fn log(&self) -> LogSnapshot {

@@ -50,7 +50,7 @@ impl World {
             for wish in wishes {
                 let done = match wish {
                     Wish::OwnHead(end) => self.nodes[peer]
-                        .run(|batch| batch.note_own_head(&end.writer, &end.head))
+                        .run(|batch| batch.note_own_head(&end))
                         .map(|()| None),
                     Wish::Ingest(runs) => {
                         // Sometimes what has come is ordered in the same breath.
