@@ -160,7 +160,9 @@ impl Applier<'_> {
             self.author.at(entry.hash, position);
             let outcome = self.apply(view, &entry.writer, operation, Mode::Replay)?;
             settled = Some(Settled::of_both(settled, outcome.settled.unwrap_or_default()));
-            if !outcome.rejected.is_empty() {
+            if outcome.rejected.is_empty() {
+                self.skipped = false; // it may have given its author the rights that it lacked for the operation before
+            } else {
                 self.record_rejection(view, entry, position, &outcome.rejected)?;
             }
         }

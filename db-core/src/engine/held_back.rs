@@ -3,12 +3,17 @@
 //! Once it is confirmed that a writer has no rights, whatever comes of its log after that stands behind that place and has
 //! no effect, whoever holds it. So a peer drops it at the door; it names none of it as a parent and passes none of it on, and
 //! so that stops spreading. That is admission and changes no view. Three things end it: a change of members that is stored
-//! and not confirmed (nobody is held back meanwhile), rights that are given back, and an entry of somebody else's that
-//! has such an entry in its past: then those entries are needed. What was dropped then comes with the next session.
+//! and not confirmed (nobody is held back meanwhile; one that its author may not make is none), rights that are given back,
+//! and an entry of somebody else's that has such an entry in its past: then those entries are needed. What was dropped then
+//! comes with the next session.
+//!
+//! In a closed database that holds for whoever has no rights, also for one of whom nothing was ever decided: somebody may have
+//! named it who had no right to, or a key that was removed may say that it goes on as this one.
 
 use std::collections::BTreeSet;
 
 use super::Batch;
+use crate::entry::Admission;
 use crate::error::Result;
 use crate::ids::WriterKey;
 use crate::limits;
@@ -74,10 +79,10 @@ impl super::Engine {
 }
 
 impl Batch<'_, '_> {
-    /// Whether a writer's new entries are dropped.
-    pub(super) fn holds_back(&mut self, writer: &WriterKey) -> Result<bool> {
-        let is_exempt = !self.state.membership.is_empty()
-            || self.state.is_settling
+    /// Whether a writer's new entries are dropped. A newcomer whose log begins with a link comes with the rights of the key that it
+    /// goes on for.
+    pub(super) fn holds_back(&mut self, writer: &WriterKey, goes_on_for: Option<&WriterKey>) -> Result<bool> {
+        let is_exempt = self.state.is_settling
             || self.state.held_back.needed.contains(writer)
             || self.state.keys.secret_of(writer).is_some();
         if is_exempt {
@@ -85,12 +90,27 @@ impl Batch<'_, '_> {
         }
         let nobody = self.nobody();
         let is_revoked = self.with_view(super::order::NO_ENTRY, &nobody, |view, applier| {
-            let may_write = members::roles(view, applier.genesis, writer)?.has(Roles::WRITER);
+            for key in goes_on_for.into_iter().chain([writer]) {
+                if members::roles(view, applier.genesis, key)?.has(Roles::WRITER) {
+                    return Ok(false);
+                }
+            }
+            let is_decided =
+                applier.genesis.admission == Admission::Closed || members::is_known(view, writer)?;
             // An indexer's other branch may be what shows that confirmation is broken.
-            Ok(!may_write
-                && members::is_known(view, writer)?
-                && !identities::is_forked_indexer(view, writer)?)
+            Ok(is_decided && !identities::is_forked_indexer(view, writer)?)
         })?;
-        Ok(is_revoked && self.state.held_back.note(writer))
+        Ok(is_revoked && !self.members_may_change()? && self.state.held_back.note(writer))
+    }
+
+    /// Whether a change of members is stored that is not confirmed and may yet hold: its author may make it where it stands,
+    /// or it stands nowhere yet. If there is none, none of the tail can hold in any other order either.
+    fn members_may_change(&self) -> Result<bool> {
+        for number in self.state.membership.numbers().iter() {
+            if self.state.unordered.contains(number) || !self.tables.is_skipped(number.0)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

@@ -78,12 +78,16 @@ impl Batch<'_, '_> {
         }
         let new: Vec<&Entry> = entries.iter().skip(stored).collect();
         let Some(first) = new.first() else { return Ok(Ok(())) };
-        if let Err(refused) = self.admit(first)? {
-            // It may have been admitted by somebody whose entries are held back: then it has no more effect than those.
-            let is_dropped = self.state.held_back.is_any() && self.state.held_back.note(&first.header.writer);
-            return Ok(if is_dropped { Ok(()) } else { Err(refused) });
-        }
-        if self.holds_back(&first.header.writer)? {
+        let goes_on_for = match self.admit(first)? {
+            Ok(goes_on_for) => goes_on_for,
+            Err(refused) => {
+                // It may have been admitted by somebody whose entries are held back: then it has no more effect than those.
+                let is_dropped =
+                    self.state.held_back.is_any() && self.state.held_back.note(&first.header.writer);
+                return Ok(if is_dropped { Ok(()) } else { Err(refused) });
+            }
+        };
+        if self.holds_back(&first.header.writer, goes_on_for.as_ref())? {
             return Ok(Ok(()));
         }
         let checked = match self.check(&new)? {
@@ -175,15 +179,15 @@ impl Batch<'_, '_> {
     /// Whether entries of a run's writer are stored at all. In a closed database a stranger's are not, or anybody with the key
     /// could fill the disk. Whoever stands in a stored entry that gives or takes roles is none, whether that entry is in
     /// force or not: the order may yet void it, and a peer that stored a newcomer's entries before must not be cut off for them.
-    /// Nor is who begins its log by showing, signed, that it goes on for one of those.
-    fn admit(&self, first: &Entry) -> Result<Result<(), IngestError>> {
+    /// Nor is who begins its log by showing, signed, that it goes on for one of those, which is given back.
+    fn admit(&self, first: &Entry) -> Result<Result<Option<WriterKey>, IngestError>> {
         let genesis = &self.engine.identity.genesis;
         let writer = &first.header.writer;
         let is_stored = |writer: &WriterKey| -> Result<bool> {
             Ok(*writer == genesis.founder || self.tables.is_named(writer)?)
         };
-        if genesis.admission == Admission::Open || is_stored(writer)? {
-            return Ok(Ok(()));
+        if genesis.admission == Admission::Open {
+            return Ok(Ok(None));
         }
         if first.header.seq == 0
             && let Ok([Operation::Rotate { from, to, signature }, ..]) =
@@ -192,7 +196,10 @@ impl Batch<'_, '_> {
             && is_stored(from)?
             && link_holds(&self.engine.id, from, to, from, signature)
         {
-            return Ok(Ok(()));
+            return Ok(Ok(Some(*from)));
+        }
+        if is_stored(writer)? {
+            return Ok(Ok(None));
         }
         Ok(Err(IngestError::Denied(*writer)))
     }

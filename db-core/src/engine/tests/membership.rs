@@ -136,7 +136,7 @@ fn a_restored_backup_goes_on_with_a_new_key_and_forks_nothing() {
     backup.receive(&b.runs());
     b.insert(rawdoc! { "_id": 2 }).unwrap();
     let head = b.runs().last().unwrap().entries().last().unwrap().hash;
-    backup.engine.run(|batch| batch.note_own_head(&writer_key(2), &head)).unwrap();
+    backup.shown(&writer_key(2), 2, head);
     let told = backup.insert(rawdoc! { "_id": 3 }).unwrap_err();
     assert!(told.kind() == ErrorKind::Unavailable && told.message().contains("restored from a backup"));
     let new = backup.rotate(9).unwrap();
@@ -257,6 +257,74 @@ fn what_a_removed_writer_writes_on_stops_spreading_and_comes_when_it_counts_agai
     a.receive(&other.runs());
     a.receive(&of_c);
     assert_eq!(a.documents().len(), 2, "1 and c, and not 2");
+}
+
+#[test]
+fn a_removed_writer_gets_no_further_under_new_keys_or_through_writers_that_it_named_itself() {
+    let mut a = peer(1, &closed(1));
+    a.set_roles(writer_key(2), Roles::WRITER).unwrap();
+    let id = a.engine.id;
+    let rotate = |from: u8, to: u8| Operation::Rotate {
+        from: writer_key(from),
+        to: writer_key(to),
+        signature: sign_link(&id, &writer_key(from), &writer_key(to), &secret(from)),
+    };
+    let insert = Operation::Insert { collection: "c".to_owned(), documents: vec![rawdoc! { "_id": 1 }] };
+    let name = |writer: u8| Operation::SetRoles { writer: writer_key(writer), roles: Roles::WRITER };
+    // While it may write, it names others, which it may not.
+    let named = run_of(&a, &secret(2), &[name(30), name(2)]);
+    a.receive(&[named]);
+    a.call(Request::RemoveWriter { writer: writer_key(2) }).unwrap();
+    let known = a.engine.end();
+    let refused = [
+        run_of(&a, &secret(2), std::slice::from_ref(&insert)),
+        run_of(&a, &secret(2), &[name(2)]),
+        run_of(&a, &secret(20), &[rotate(2, 20), insert.clone()]),
+        run_of(&a, &secret(21), &[rotate(2, 21), name(22)]),
+        run_of(&a, &secret(30), &[insert.clone()]),
+        run_of(&a, &secret(30), &[name(31), name(2)]),
+    ];
+    for run in &refused {
+        a.engine.ingest(run).unwrap().unwrap();
+        a.settle();
+        assert_eq!(a.engine.end(), known, "nothing of it is taken in");
+    }
+    // Who has been admitted since, by whom it may be, is heard at once, also before that is confirmed.
+    a.set_roles(writer_key(30), Roles::WRITER).unwrap();
+    assert!(a.engine.take_wants_anew());
+    let run = run_of(&a, &secret(30), &[insert]);
+    a.receive(&[run]);
+    assert_eq!(a.documents().len(), 1);
+}
+
+#[test]
+fn a_removed_writer_cannot_keep_the_door_open_by_changes_of_members_that_it_may_not_make() {
+    let (mut a, mut b, mut c) = (peer(1, &closed(1)), peer(2, &closed(1)), peer(4, &closed(1)));
+    a.set_roles(writer_key(2), Roles::INDEXER).unwrap();
+    a.set_roles(writer_key(3), Roles::WRITER).unwrap();
+    confirm(&mut [&mut a, &mut b]);
+    a.call(Request::RemoveWriter { writer: writer_key(3) }).unwrap();
+    let names_itself = |c: &Peer| {
+        let operations = [Operation::SetRoles { writer: writer_key(3), roles: Roles::WRITER }];
+        let payload = crate::payload::pack(&crate::operation::encode(&operations));
+        let epoch = c.engine.status().unwrap().epoch;
+        forged_run_with(c, &secret(3), payload, |header| header.epoch = epoch)
+    };
+    c.receive(&a.runs());
+    let first = names_itself(&c);
+    let known = c.engine.end();
+    c.receive(std::slice::from_ref(&first));
+    assert_eq!(c.engine.end(), known + 1, "the removal is not confirmed: this may yet stand before it");
+    // The removal is confirmed, and the change that is void is not.
+    confirm(&mut [&mut a, &mut b]);
+    c.receive(&a.runs());
+    assert!(c.engine.has_unconfirmed_writes());
+    let known = c.engine.end();
+    let second = names_itself(&c);
+    c.receive(std::slice::from_ref(&second));
+    assert_eq!(c.engine.end(), known, "nothing more is taken in");
+    a.receive(std::slice::from_ref(&first));
+    assert_eq!(a.digest(), c.digest());
 }
 
 #[test]
