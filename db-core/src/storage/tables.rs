@@ -185,12 +185,12 @@ impl<'txn> Tables<'txn> {
         Ok(self.named.get(writer.as_bytes())?.is_some())
     }
 
-    /// Notes that an entry was applied without effect, or that it was not.
     /// Whether an entry had no effect when it was last applied, for its author's lack of rights.
     pub(crate) fn is_skipped(&self, number: u64) -> Result<bool> {
         Ok(self.skipped.get(number)?.is_some())
     }
 
+    /// Notes that an entry was applied without effect, or that it was not.
     pub(crate) fn note_skipped(&mut self, number: u64, is_skipped: bool) -> Result<()> {
         if is_skipped {
             self.skipped.insert(number, ())?;
