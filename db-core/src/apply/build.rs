@@ -1,6 +1,7 @@
 //! Building an index over the documents that are there: their entries are gathered in runs of bounded memory, and each run is
 //! written in the order of its keys. All entries of up to about a million documents are one run, which the storage takes page
-//! by page.
+//! by page. Of documents that collide in a unique index whose duplicates are kept, the one with the lowest `_id` holds the key and
+//! the others are put into quarantine, whatever the runs.
 
 use bson::RawDocument;
 use db_index::{ErrorCode, IndexDefinition, QueryError};
@@ -37,7 +38,11 @@ impl Applier<'_> {
             documents_total: statistics.documents.count,
             entries: 0,
         };
-        view.note_fresh(&keyspace::entries(index.id))?;
+        let entries = keyspace::entries(index.id);
+        view.note_fresh(&entries)?;
+        if index.definition.quarantines() {
+            view.note_fresh(&keyspace::mark(&entries))?;
+        }
         let mut from = keyspace::prefix_bounds(&prefix);
         let (mut run, mut size, mut is_duplicate) = (Run::default(), Size::default(), false);
         loop {
@@ -64,7 +69,15 @@ impl Applier<'_> {
                 run.sort();
                 size.count += run.entries.len() as u64;
                 size.bytes += run.keys.len() as u64;
-                is_duplicate = index.definition.is_unique() && run.has_duplicate(view)?;
+                if index.definition.is_unique() {
+                    // Runs come by ascending `_id`s, and so do the entries of one key within a run.
+                    let quarantines = index.definition.quarantines();
+                    let marks = run.duplicates(view, quarantines)?;
+                    is_duplicate = !quarantines && !marks.is_empty();
+                    if quarantines {
+                        view.put_fresh(marks.iter().map(|mark| (&mark[..], &[][..])))?;
+                    }
+                }
                 view.put_fresh(run.iter())?;
                 progress.entries = size.count;
                 self.observer.index_build(&progress);
@@ -140,8 +153,9 @@ impl Run {
         })
     }
 
-    /// Whether the values of an entry are those of another, in the sorted run or in the view.
-    fn has_duplicate(&self, view: &impl ReadView) -> Result<bool> {
+    /// The marks of the entries whose values are those of one before, in the sorted run or in the view; only the first of them
+    /// unless `all` are asked for.
+    fn duplicates(&self, view: &impl ReadView, all: bool) -> Result<Vec<Vec<u8>>> {
         let is_first = match self.iter().next() {
             Some((key, _)) => {
                 let prefix = key.get(..keyspace::PREFIX_BYTES).unwrap_or_default();
@@ -150,18 +164,21 @@ impl Run {
             None => true,
         };
         let mut before: Option<&[u8]> = None;
+        let mut duplicates = Vec::new();
         for held in &self.entries {
             let (start, end) = held.key_range();
             let values = slice(&self.keys, (start, end.saturating_sub(held.id_bytes as usize)));
-            if before == Some(values) {
-                return Ok(true);
-            }
-            if !is_first && view.range(keyspace::prefix_bounds(values))?.next().is_some() {
-                return Ok(true);
-            }
+            let is_duplicate = before == Some(values)
+                || (!is_first && view.range(keyspace::prefix_bounds(values))?.next().is_some());
             before = Some(values);
+            if is_duplicate {
+                duplicates.push(keyspace::mark(slice(&self.keys, (start, end))));
+                if !all {
+                    break;
+                }
+            }
         }
-        Ok(false)
+        Ok(duplicates)
     }
 
     fn clear(&mut self) {
