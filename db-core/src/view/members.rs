@@ -152,6 +152,9 @@ pub(crate) fn set_indexers(
 }
 
 pub(super) fn is_only_admin(view: &impl ReadView, writer: &WriterKey) -> Result<bool> {
+    if !stored_roles(view, writer)?.unwrap_or_default().has(Roles::ADMIN) {
+        return Ok(false); // whatever the number of members
+    }
     let admins: Vec<_> = all(view)?.into_iter().filter(|(_, roles)| roles.has(Roles::ADMIN)).collect();
     Ok(matches!(&admins[..], [(only, _)] if only == writer))
 }
