@@ -131,11 +131,11 @@ impl Worker {
     /// Drops what was being written when the database was last open here. Where that cannot be, it is tried when it is opened
     /// again.
     fn drop_leftovers(&mut self) {
-        match self.engine.has_leftovers() {
-            Ok(false) => {}
-            Ok(true) => {
+        match self.engine.left_behind_by() {
+            Ok(of) if of.is_empty() => {}
+            Ok(of) => {
                 let (nobody, _) = oneshot::channel();
-                let writes = vec![(Request::DropLeftovers, nobody)];
+                let writes = vec![(Request::DropLeftovers { of }, nobody)];
                 self.finish(Round { writes, ..Round::default() });
             }
             Err(error) => tracing::error!(%error, "cannot look for what was left unfinished"),

@@ -93,7 +93,10 @@ pub(crate) enum Request {
     /// Deletes what has expired, a bounded number of documents.
     Expire,
     /// Drops the collections that an interrupted `$out` of this device's has left.
-    DropLeftovers,
+    DropLeftovers {
+        /// The keys of this device of which there are any.
+        of: Vec<WriterKey>,
+    },
     /// Goes on writing without the entries of our own log that others hold and we do not.
     GiveUpOwnEntries,
     SetRoles {

@@ -156,7 +156,7 @@ impl Trial<'_, '_> {
                 Ok(tried)
             }
             Request::Expire => self.expire(view),
-            Request::DropLeftovers => self.drop_leftovers(view),
+            Request::DropLeftovers { of } => self.drop_leftovers(view, &of),
             Request::ChangeCollection { collection, change } => {
                 let mut tried = self.whole(view, Operation::ChangeCollection { collection, change })?;
                 if tried.reply.outcome.modified == 0 {

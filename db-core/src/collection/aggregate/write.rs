@@ -166,13 +166,16 @@ mod tests {
         let meta = years.open().unwrap().unwrap().1;
         let own = unfinished_out(&database.writer(), ObjectId::new());
         let others = unfinished_out(&crate::ids::WriterKey::from_bytes([7; 32]), ObjectId::new());
-        for name in [own, others.clone()] {
+        database.rotate_key().await.unwrap();
+        let own_now = unfinished_out(&database.writer(), ObjectId::new());
+        assert_ne!(own.rsplit_once('.').map(|(of, _)| of), own_now.rsplit_once('.').map(|(of, _)| of));
+        for name in [own, own_now, others.clone()] {
             let (filled, meta) = (database.clone(), meta.clone());
             let results = (0..2_500).map(|n| Ok(rawdoc! { "_id": n, "films": n }));
             let fill = move || fill(&name, &filled, Some(&meta), Box::new(results));
             tokio::task::spawn_blocking(fill).await.unwrap().unwrap();
         }
-        assert_eq!(names(&database).len(), 3);
+        assert_eq!(names(&database).len(), 4);
         store.close(); // it stops before the last step
 
         let store = Store::open(directory.path()).unwrap();

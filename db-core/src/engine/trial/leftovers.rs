@@ -1,6 +1,7 @@
 //! What `$out` has left behind: the collection that it was filling beside the one to replace when the process stopped.
 //!
-//! Its name holds its writer, who alone drops it, when the database is next opened there: then nothing can be filling it.
+//! Its name holds its writer, who alone drops it, when the database is next opened there: then nothing can be filling it. A
+//! device drops those of its earlier keys too.
 
 use bson::oid::ObjectId;
 use redb::ReadableDatabase;
@@ -22,17 +23,34 @@ pub(crate) fn unfinished_out(writer: &WriterKey, id: ObjectId) -> String {
 }
 
 impl Engine {
-    /// Whether there are leftovers of this device's.
-    pub(crate) fn has_leftovers(&self) -> Result<bool> {
-        let Some(view) = view_snapshot(&self.database.begin_read()?)? else { return Ok(false) };
-        Ok(!leftovers(&view, &self.writer)?.is_empty())
+    /// Those of this device's keys of which there are leftovers.
+    pub(crate) fn left_behind_by(&self) -> Result<Vec<WriterKey>> {
+        let (Some(view), Some(state)) = (view_snapshot(&self.database.begin_read()?)?, &self.state) else {
+            return Ok(Vec::new());
+        };
+        let mut left = Vec::new();
+        for writer in state.keys.writers() {
+            if !leftovers(&view, &writer)?.is_empty() {
+                left.push(writer);
+            }
+        }
+        Ok(left)
     }
 }
 
 impl Trial<'_, '_> {
-    pub(super) fn drop_leftovers(&mut self, view: &mut ViewWriter<'_, '_>) -> Result<Tried> {
+    pub(super) fn drop_leftovers(
+        &mut self,
+        view: &mut ViewWriter<'_, '_>,
+        writers: &[WriterKey],
+    ) -> Result<Tried> {
         let mut operations = Vec::new();
-        for collection in leftovers(view, &self.me)? {
+        let mut names = Vec::new();
+        for writer in writers {
+            names.extend(leftovers(view, writer)?);
+        }
+        names.truncate(limits::ENTRY_SCANS_MAX as usize);
+        for collection in names {
             let operation = Operation::DropCollection { collection };
             let outcome = self.apply(view, &operation, Mode::OriginOrdered)?;
             if !outcome.rejected.is_empty() {
