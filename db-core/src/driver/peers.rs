@@ -106,9 +106,12 @@ impl Peers {
         id
     }
 
-    /// Under which writer this device introduces itself from now on.
+    /// Under which writer this device introduces itself from now on. Peers that know it under another are left, to be met anew:
+    /// they look who is connected to tell who is gone.
     pub(crate) fn set_own_writer(&mut self, writer: WriterKey) {
-        self.config.own_writer = writer;
+        if std::mem::replace(&mut self.config.own_writer, writer) != writer {
+            self.close_all("this device goes on with another key: connect anew");
+        }
     }
 
     pub(crate) fn disconnect(&mut self, id: PeerId) {

@@ -6,7 +6,9 @@ use bson::{Document, doc};
 use ed25519_dalek::SigningKey;
 use tokio::time::timeout;
 
-use super::{ConnectionMonitor, ConnectionOptions, PeerInput, PeerLink, PeerOutput, run_connection};
+use super::{
+    ConnectionError, ConnectionMonitor, ConnectionOptions, PeerInput, PeerLink, PeerOutput, run_connection,
+};
 use crate::database::Database;
 use crate::entry::{Entry, Header, VerifiedRun};
 use crate::error::{Error, Result};
@@ -157,6 +159,49 @@ async fn a_member_that_sends_what_is_not_in_order_is_cut_off_with_the_reason_and
     assert_eq!(closed.status().entries, 0);
 }
 
+/// Connects two databases; what becomes of the connection, as either end sees it.
+async fn connect(
+    one: &Database,
+    other: &Database,
+) -> [tokio::task::JoinHandle<Result<(), ConnectionError>>; 2] {
+    let (stream, other_stream) = tokio::io::duplex(1 << 20);
+    let links =
+        (one.connect_peer([1; 32], true).await.unwrap(), other.connect_peer([1; 32], false).await.unwrap());
+    let run = |stream, link| {
+        tokio::spawn(run_connection(stream, link, ConnectionOptions::default(), ConnectionMonitor::default()))
+    };
+    [run(stream, links.0), run(other_stream, links.1)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_goes_on_with_another_key_is_met_anew_and_then_known_by_that_key() {
+    let (a, b) = (Store::in_memory().unwrap(), Store::in_memory().unwrap());
+    let (a, b) = (a.open_topic("keys").unwrap(), b.open_topic("keys").unwrap());
+    a.collection::<Document>("c").insert_one(doc! { "_id": 1 }).await.unwrap();
+    let [one, other] = connect(&a, &b).await;
+    b.wait_for(|status| status.entries == 1).await.unwrap();
+    let knows = async |writer| {
+        let is_shown = async || {
+            while b.peers().iter().all(|peer| peer.writer != Some(writer)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, is_shown()).await.unwrap();
+    };
+    knows(a.writer()).await;
+    let rotation = a.rotate_key().await.unwrap();
+    let ends = async { (one.await.unwrap(), other.await.unwrap()) };
+    let (ended, at_the_peer) = timeout(PATIENCE, ends).await.unwrap();
+    assert!(ended.unwrap_err().to_string().contains("another key"));
+    assert!(at_the_peer.unwrap_err().to_string().contains("another key"));
+    let _connection = connect(&a, &b).await;
+    b.wait_for(|status| status.entries == 2).await.unwrap();
+    a.collection::<Document>("c").insert_one(doc! { "_id": 2 }).await.unwrap();
+    b.wait_for(|status| status.entries == 3).await.unwrap();
+    knows(rotation.to).await;
+    assert!(b.peers().iter().all(|peer| peer.writer != Some(rotation.from)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_misses_what_was_acknowledged_while_a_backlog_is_put_before_it() {
     let (a, b) = (Store::in_memory().unwrap(), Store::in_memory().unwrap());
@@ -170,13 +215,7 @@ async fn nobody_misses_what_was_acknowledged_while_a_backlog_is_put_before_it() 
         of_b.insert_one(doc! { "_id": 1_000 + n, "s": "y".repeat(2_000) }).await.unwrap();
     }
     // All of a's entries are the earlier: b has to undo its own, in many transactions, and to apply them after a's.
-    let (one, other) = tokio::io::duplex(1 << 20);
-    let (to_a, to_b) =
-        (a.connect_peer([1; 32], true).await.unwrap(), b.connect_peer([1; 32], false).await.unwrap());
-    let run = |stream, link| {
-        tokio::spawn(run_connection(stream, link, ConnectionOptions::default(), ConnectionMonitor::default()))
-    };
-    let (_one, _other) = (run(one, to_a), run(other, to_b));
+    let _connection = connect(&a, &b).await;
     let reader = {
         let b = b.clone();
         tokio::task::spawn_blocking(move || {
