@@ -45,6 +45,8 @@ struct Shared {
     catalog: SharedCatalog,
     /// For the frames of all peers.
     room: Arc<Semaphore>,
+    /// Whose turn it is among transactions that have met conflicts again and again.
+    turn: Arc<tokio::sync::Mutex<()>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -146,6 +148,7 @@ impl Database {
                 published,
                 catalog,
                 room: Room::of_all(),
+                turn: Arc::default(),
                 thread,
             }),
         })
@@ -245,6 +248,11 @@ impl Database {
         self.shared.published.expiry_interval_ms.store(millis, Ordering::Relaxed);
         // Where the queue is full the thread is awake, and plans anew when it is done.
         let _ = self.shared.commands.try_send(Command::Wake);
+    }
+
+    /// Whose turn it is among transactions that have met conflicts again and again: whoever holds this.
+    pub(crate) fn turn(&self) -> &Arc<tokio::sync::Mutex<()>> {
+        &self.shared.turn
     }
 
     /// What the database's thread lets others see.

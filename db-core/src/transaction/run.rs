@@ -2,7 +2,10 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedMutexGuard;
 
 use super::{Transaction, TransactionOptions};
 use crate::collection::ReadConcern;
@@ -12,6 +15,10 @@ use crate::receipt::{Acknowledged, Outcome, Receipt};
 
 /// The longest pause before a closure is run again, in milliseconds.
 const PAUSE_MS_MAX: u64 = 64;
+/// After how many attempts in vain those that follow are made one after the other with those of other closures.
+const ATTEMPTS_AT_ONCE: u32 = 3;
+/// How long it is waited for that: a closure may wait for another one itself.
+const TURN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long it is waited for something to be confirmed, where only that can bring another snapshot.
 const CONFIRMATION_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -216,7 +223,7 @@ impl<F> MajorityTransaction<F> {
         let until = self.timeout.and_then(|timeout| instant().checked_add(timeout));
         loop {
             let error = match self.transaction.attempt_blocking() {
-                Ok((result, receipt)) => match receipt.wait_confirmed_blocking(left(until))? {
+                Ok((result, receipt)) => match attempts.confirmed_blocking(&receipt, left(until))? {
                     Some(Outcome::Rejected(_)) => rejected(),
                     confirmed => {
                         return Ok(Acknowledged { result, receipt, confirmed: confirmed.is_some() });
@@ -243,7 +250,7 @@ where
             let until = self.timeout.and_then(|timeout| instant().checked_add(timeout));
             loop {
                 let error = match self.transaction.attempt().await {
-                    Ok((result, receipt)) => match receipt.wait_confirmed(left(until)).await? {
+                    Ok((result, receipt)) => match attempts.confirmed(&receipt, left(until)).await? {
                         Some(Outcome::Rejected(_)) => rejected(),
                         confirmed => {
                             return Ok(Acknowledged { result, receipt, confirmed: confirmed.is_some() });
@@ -263,14 +270,34 @@ struct Attempts {
     options: TransactionOptions,
     made: u32,
     begun: Instant,
+    /// Held while it is this closure's turn.
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Attempts {
     fn new(database: &Database, options: TransactionOptions) -> Self {
-        Self { database: database.clone(), options, made: 1, begun: instant() }
+        Self { database: database.clone(), options, made: 1, begun: instant(), turn: None }
+    }
+
+    /// Waits for what was committed to be confirmed, while it is others' turn.
+    async fn confirmed(&mut self, receipt: &Receipt, timeout: Option<Duration>) -> Result<Option<Outcome>> {
+        self.turn = None;
+        receipt.wait_confirmed(timeout).await
+    }
+
+    fn confirmed_blocking(
+        &mut self,
+        receipt: &Receipt,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Outcome>> {
+        self.turn = None;
+        receipt.wait_confirmed_blocking(timeout)
     }
 
     /// Waits until the closure may be run again after `error`; gives that back if it may not.
+    ///
+    /// Of many closures that change one document only one can succeed at a time. So who has failed a few times waits in line:
+    /// then what one meets is only others' first attempts.
     async fn again(&mut self, error: Error) -> Result<()> {
         let is_over = self.options.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout);
         let may_succeed = error.contains_label(TRANSIENT_TRANSACTION_ERROR);
@@ -286,8 +313,13 @@ impl Attempts {
             if let Ok(Err(closed)) = tokio::time::timeout(CONFIRMATION_PATIENCE, progress).await {
                 return Err(closed);
             }
-        } else if !pause.is_zero() {
+        } else if self.made <= ATTEMPTS_AT_ONCE {
             tokio::time::sleep(pause).await;
+        } else if self.turn.is_none() {
+            let turn = Arc::clone(self.database.turn()).lock_owned();
+            let left = self.options.timeout.map(|timeout| timeout.saturating_sub(self.begun.elapsed()));
+            let patience = left.map_or(TURN_PATIENCE, |left| left.min(TURN_PATIENCE));
+            self.turn = tokio::time::timeout(patience, turn).await.ok();
         }
         Ok(())
     }
