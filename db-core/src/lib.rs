@@ -1,6 +1,7 @@
 //! CombDB to embed: a local-first document database with many writers.
 
 mod apply;
+mod away;
 mod bytes;
 mod collection;
 mod conflicts;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::away::away;
 use crate::database::{Database, Status, no_view};
 use crate::error::{Error, Result};
 use crate::ids::EntryHash;
@@ -131,18 +132,23 @@ impl Receipt {
         loop {
             let status = self.database.wait_for(|status| Some(progress(status)) != seen).await?;
             seen = Some(progress(&status));
-            let state = self.state()?;
+            let state = self.state_away().await?;
             if state != *known {
                 return Ok(state);
             }
         }
     }
 
+    async fn state_away(&self) -> Result<ReceiptState> {
+        let receipt = self.clone();
+        away(move || receipt.state()).await
+    }
+
     async fn confirmed(&self) -> Result<Outcome> {
         // Read before the state, so that nothing that is confirmed in between is missed.
         let mut confirmed = self.database.status().confirmed;
         loop {
-            if let ReceiptState::Confirmed(outcome) = self.state()? {
+            if let ReceiptState::Confirmed(outcome) = self.state_away().await? {
                 return Ok(outcome);
             }
             confirmed = self.database.wait_for(|status| status.confirmed != confirmed).await?.confirmed;

@@ -102,8 +102,11 @@ impl Receipts for Service {
         let permit = self.0.watcher_permit()?;
         let entry = EntryHash::from_hex(&entry)
             .ok_or_else(|| invalid("an entry is named by 64 hexadecimal digits, and this is none", None))?;
-        let receipt = self.0.database(database).await?.receipt(entry);
-        let state = receipt.state().map_err(from_engine)?;
+        let state = move |database: &db_core::Database| {
+            let receipt = database.receipt(entry);
+            receipt.state().map(|state| (receipt, state))
+        };
+        let (receipt, state) = self.0.read(database, state).await?;
         let mut stopping = self.0.stopping();
         let (sender, states) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {

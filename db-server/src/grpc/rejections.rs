@@ -65,6 +65,7 @@ impl Rejections for Service {
             self.0.read(database, |database| Ok((database.clone(), database.watch_rejections()?))).await?;
         let mut stopping = self.0.stopping();
         let (sender, receiver) = mpsc::channel(AHEAD);
+        let node = self.0.clone();
         tokio::spawn(async move {
             let _held = permit;
             loop {
@@ -73,7 +74,13 @@ impl Rejections for Service {
                     _ = stopping.changed() => return,
                     told = rejections.next() => told,
                 };
-                let told = told.map_err(from_engine).and_then(|told| describe(&database, &told, form));
+                let told = match told {
+                    Ok(told) => {
+                        let database = database.clone();
+                        node.run(move |_| describe(&database, &told, form)).await
+                    }
+                    Err(error) => Err(from_engine(error)),
+                };
                 let is_last = told.is_err();
                 if sender.send(told).await.is_err() || is_last {
                     return;

@@ -118,7 +118,9 @@ impl Transactions for Service {
     ) -> Result<Response<CommitTransactionResponse>, Status> {
         let CommitTransactionRequest { transaction, write_concern } = request.into_inner();
         let transaction = self.0.transactions().take(&transaction)?;
-        let ((), receipt) = transaction.commit().with_receipt().await.map_err(from_engine)?;
+        // A call that is being carried out in it is waited for: away from the async threads.
+        let commit = self.0.run(move |_| Ok(transaction.commit())).await?;
+        let ((), receipt) = commit.with_receipt().await.map_err(from_engine)?;
         let mut confirmed = false;
         if let Concern::Majority(timeout) = Concern::of(write_concern) {
             match receipt.wait_confirmed(timeout).await.map_err(from_engine)? {

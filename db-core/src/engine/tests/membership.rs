@@ -281,7 +281,7 @@ fn a_removed_writer_gets_no_further_under_new_keys_or_through_writers_that_it_na
         run_of(&a, &secret(2), &[name(2)]),
         run_of(&a, &secret(20), &[rotate(2, 20), insert.clone()]),
         run_of(&a, &secret(21), &[rotate(2, 21), name(22)]),
-        run_of(&a, &secret(30), &[insert.clone()]),
+        run_of(&a, &secret(30), std::slice::from_ref(&insert)),
         run_of(&a, &secret(30), &[name(31), name(2)]),
     ];
     for run in &refused {
