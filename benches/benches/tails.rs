@@ -19,6 +19,7 @@ const CONFIRMED: usize = 20_000;
 /// As many calls wait at once as share a commit.
 const AT_ONCE: usize = 250;
 const ROUNDS: i32 = 2_000;
+const SCANS: i32 = 101;
 
 fn main() {
     // cargo hands the benchmark `--bench`.
@@ -121,10 +122,21 @@ fn reads(films: &Collection<RawDocumentBuf>, tail: usize) -> Vec<String> {
         let filter = doc! { "_id": { "$lt": confirmed }, "year": { "$gt": 1_990 } };
         films.find(filter).read_concern(concern).run_raw().expect("a read").count()
     };
+    let whole = |concern: ReadConcern, _: i32| {
+        let filter = doc! { "_id": { "$lt": confirmed } };
+        films.find(filter).read_concern(concern).run_raw().expect("a read").count()
+    };
+    let backwards = |concern: ReadConcern, _: i32| {
+        let filter = doc! { "_id": { "$lt": confirmed }, "year": { "$gt": 1_990 } };
+        let find = films.find(filter).sort(doc! { "_id": -1 }).read_concern(concern);
+        find.run_raw().expect("a read").count()
+    };
     vec![
         compare(tail, "get by _id", ROUNDS, get),
         compare(tail, "find 100 by index", ROUNDS / 10, shelf),
-        compare(tail, "scan of what is confirmed, with a filter", 11, scan),
+        compare(tail, "scan of what is confirmed, with a filter", SCANS, scan),
+        compare(tail, "the same backwards", SCANS, backwards),
+        compare(tail, "all that is confirmed, whole", SCANS, whole),
     ]
 }
 

@@ -12,7 +12,7 @@
 //! (sets)     entry number             -> nothing     see `sets`
 //! skipped    entry number             -> nothing     applied without effect: its author may not write at its place
 //! undo       entry number, part       -> what the part of the entry overwrote, for the tail only
-//! overwritten  key of the view, position -> what stood there before the entry of the tail at this position
+//! overwritten, overwritten_again             what the tail has changed, key by key (see `confirmed`)
 //! view       key                      -> value
 //! changes    position, part           -> what a confirmed entry changed (see `changes`)
 //! ```
@@ -29,7 +29,7 @@ use crate::bytes::{Put, Reader};
 use crate::error::Result;
 use crate::ids::{EntryHash, WriterKey};
 use crate::log_reader::Tip;
-use crate::view::confirmed::{self, OverwrittenKey, OverwrittenTable};
+use crate::view::confirmed::{OVERWRITTEN, Overwritten};
 use crate::view::journal::UndoTable;
 use crate::view::undo::Undo;
 use crate::view::{BytesTable, ViewSnapshot};
@@ -47,7 +47,6 @@ const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
 const SKIPPED: TableDefinition<'_, u64, ()> = TableDefinition::new("skipped");
 const NAMED: TableDefinition<'_, [u8; 32], ()> = TableDefinition::new("named");
 const UNDO: TableDefinition<'_, (u64, u32), &'static [u8]> = TableDefinition::new("undo");
-const OVERWRITTEN: TableDefinition<'_, OverwrittenKey, &'static [u8]> = TableDefinition::new("overwritten");
 const VIEW: TableDefinition<'_, &'static [u8], &'static [u8]> = TableDefinition::new("view");
 
 /// Under which name of `meta` the database's identity stands.
@@ -75,7 +74,7 @@ pub(crate) struct Tables<'txn> {
     skipped: Table<'txn, u64, ()>,
     pub(crate) clocks: Clocks<'txn>,
     pub(crate) undo: UndoTable<'txn>,
-    overwritten: OverwrittenTable<'txn>,
+    overwritten: Overwritten<'txn>,
     pub(crate) changes: Changes<'txn>,
     pub(crate) view: BytesTable<'txn>,
 }
@@ -95,7 +94,7 @@ impl<'txn> Tables<'txn> {
             skipped: transaction.open_table(SKIPPED)?,
             clocks: Clocks::open(transaction)?,
             undo: transaction.open_table(UNDO)?,
-            overwritten: transaction.open_table(OVERWRITTEN)?,
+            overwritten: Overwritten::open(transaction)?,
             changes: Changes::open(transaction)?,
             view: transaction.open_table(VIEW)?,
         })
@@ -205,7 +204,7 @@ impl<'txn> Tables<'txn> {
         self.skipped.retain(|_, ()| false)?;
         self.order.retain(|_, _| false)?;
         self.undo.retain(|_, _| false)?;
-        self.overwritten.retain(|_, _| false)?;
+        self.overwritten.clear()?;
         self.changes.clear()?;
         self.view.retain(|_, _| false)?;
         Ok(())
@@ -219,13 +218,13 @@ impl<'txn> Tables<'txn> {
 
     /// Notes key by key what the entries at these positions have overwritten.
     pub(crate) fn note_overwritten(&mut self, overwritten: &[(u64, &Undo)]) -> Result<()> {
-        confirmed::note(&mut self.overwritten, overwritten)
+        self.overwritten.note(overwritten)
     }
 
     /// Notes key by key what the entry at `position` has overwritten, whose undo records are stored.
     pub(crate) fn note_stored_overwritten(&mut self, position: u64, number: u64) -> Result<()> {
         for part in self.undo.range((number, 0)..=(number, u32::MAX))? {
-            confirmed::note_part(&mut self.overwritten, position, &Undo::decode(part?.1.value())?)?;
+            self.overwritten.note_part(position, &Undo::decode(part?.1.value())?)?;
         }
         Ok(())
     }
@@ -233,9 +232,15 @@ impl<'txn> Tables<'txn> {
     /// Forgets key by key what the entry at `position` has overwritten, whose undo records are stored.
     pub(crate) fn forget_overwritten(&mut self, position: u64, number: u64) -> Result<()> {
         for part in self.undo.range((number, 0)..=(number, u32::MAX))? {
-            confirmed::forget(&mut self.overwritten, position, &Undo::decode(part?.1.value())?)?;
+            self.overwritten.forget(position, &Undo::decode(part?.1.value())?)?;
         }
         Ok(())
+    }
+
+    /// Whether nothing is noted of what the tail has overwritten.
+    #[cfg(test)]
+    pub(crate) fn overwritten_is_empty(&self) -> Result<bool> {
+        self.overwritten.is_empty()
     }
 
     /// Hands the parts of the entry's undo record that are stored to `take`, the first first.

@@ -1,61 +1,174 @@
 //! The view as it was before the tail: what is confirmed of it, and can never change.
 //!
-//! The table `overwritten` has a row for each key that an entry of the tail has changed: the key and the entry's position
-//! in the order, to what stood there before. What was confirmed of a key stands in the first of its rows, and where it
-//! has none, in the view itself. So a read costs about twice as much as one of the view, however long the tail.
+//! Two tables know what the entries of the tail have changed. `overwritten` has one row for each key: what stood there before
+//! the tail, behind the position in the order of the entry that changed it first. `overwritten_again` has a row for each
+//! later change: the key and the entry's position, to what stood there before that. It is for the day when the first is
+//! confirmed, or undone; reading what is confirmed needs but the first table. So a read of a key costs about twice as much as
+//! one of the view, and a scan reads one row more for each key that was changed, however often and by however long a tail.
+//!
+//! ```text
+//! overwritten        key                position (u64), and if something stood there: 1, value
+//! overwritten_again  key, position      nothing, or: 1, value
+//! ```
 //!
 //! Of an index that an entry of the tail has built there are no rows but for what was changed later: the catalog as it was
 //! confirmed does not know the index, so nobody comes to read its entries.
 
 use std::cmp::Ordering;
-use std::ops::Bound;
 
-use redb::{AccessGuard, Range, ReadOnlyTable, ReadableTable, Table};
+use redb::{
+    Range, ReadOnlyTable, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
+};
 
 use super::keyspace::KeyBounds;
-use super::stored::{Item, Stored, of_page};
+use super::stored::{Item, Page, Stored};
 use super::undo::Undo;
 use crate::error::{Error, Result};
 
-/// The key of a row: a key of the view, and the position of the entry that changed it.
-pub(crate) type OverwrittenKey = (&'static [u8], u64);
-/// The table inside a write transaction.
-pub(crate) type OverwrittenTable<'txn> = Table<'txn, OverwrittenKey, &'static [u8]>;
-/// The table as a snapshot saw it.
-pub(crate) type OverwrittenSnapshot = ReadOnlyTable<OverwrittenKey, &'static [u8]>;
+/// The table of what stood there before the tail.
+pub(crate) const OVERWRITTEN: TableDefinition<'_, &'static [u8], &'static [u8]> =
+    TableDefinition::new("overwritten");
+const OVERWRITTEN_AGAIN: TableDefinition<'_, (&'static [u8], u64), &'static [u8]> =
+    TableDefinition::new("overwritten_again");
 
+/// The first of them as a snapshot saw it.
+pub(crate) type OverwrittenSnapshot = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// How many bytes of a row of `overwritten` stand before the value.
+pub(super) const ROW_PREFIX_BYTES: usize = 9;
 /// What stands before the bytes of a value that was there.
 const PRESENT: u8 = 1;
 
-/// Notes what the entries at these positions have overwritten, in the order of the keys, which costs the B-tree least.
-pub(crate) fn note(table: &mut OverwrittenTable<'_>, overwritten: &[(u64, &Undo)]) -> Result<()> {
-    let mut changes = Vec::new();
-    for (position, undo) in overwritten {
-        changes.extend(undo.changes().map(|(key, before)| (key, *position, before)));
-    }
-    changes.sort_unstable_by_key(|(key, position, _)| (*key, *position));
-    for (key, position, before) in changes {
-        table.insert((key, position), &row_of(before)[..])?;
-    }
-    Ok(())
+/// Both tables inside a write transaction.
+pub(crate) struct Overwritten<'txn> {
+    first: Table<'txn, &'static [u8], &'static [u8]>,
+    again: Table<'txn, (&'static [u8], u64), &'static [u8]>,
 }
 
-/// Notes a part of what the entry at `position` has overwritten. What an earlier part says of a key stays.
-pub(crate) fn note_part(table: &mut OverwrittenTable<'_>, position: u64, part: &Undo) -> Result<()> {
-    for (key, before) in part.changes() {
-        if table.get((key, position))?.is_none() {
-            table.insert((key, position), &row_of(before)[..])?;
+impl<'txn> Overwritten<'txn> {
+    pub(crate) fn open(transaction: &'txn WriteTransaction) -> Result<Self> {
+        Ok(Self {
+            first: transaction.open_table(OVERWRITTEN)?,
+            again: transaction.open_table(OVERWRITTEN_AGAIN)?,
+        })
+    }
+
+    /// Notes what the entries at these positions have overwritten, in the order of the keys, which costs the B-trees least.
+    pub(crate) fn note(&mut self, overwritten: &[(u64, &Undo)]) -> Result<()> {
+        let mut changes = Vec::new();
+        for (position, undo) in overwritten {
+            changes.extend(undo.changes().map(|(key, before)| (key, *position, before)));
         }
+        changes.sort_unstable_by_key(|(key, position, _)| (*key, *position));
+        for of_key in changes.chunk_by(|(a, ..), (b, ..)| a == b) {
+            let Some((key, _, before)) = of_key.first() else { continue };
+            // Where nothing stood there is mostly nothing noted either.
+            let mut first = if before.is_some() { self.first_position(key)? } else { None };
+            for (_, position, before) in of_key {
+                self.note_change(key, &mut first, *position, *before)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Forgets what the entry at `position` has overwritten: it is confirmed, or undone.
-pub(crate) fn forget(table: &mut OverwrittenTable<'_>, position: u64, undo: &Undo) -> Result<()> {
-    for (key, _) in undo.changes() {
-        table.remove((key, position))?;
+    /// Notes a part of what the entry at `position` has overwritten. What an earlier part says of a key stays.
+    pub(crate) fn note_part(&mut self, position: u64, part: &Undo) -> Result<()> {
+        for (key, before) in part.changes() {
+            if self.again.get((key, position))?.is_none() {
+                let mut first = self.first_position(key)?;
+                self.note_change(key, &mut first, position, before)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Forgets what the entry at `position` has overwritten: it is confirmed, or undone.
+    pub(crate) fn forget(&mut self, position: u64, undo: &Undo) -> Result<()> {
+        for (key, _) in undo.changes() {
+            if self.again.is_empty()? {
+                // An earlier part of the same entry may have made a later entry's change the first.
+                let later = match self.first.remove(key)? {
+                    Some(row) if split_row(row.value())?.0 != position => Some(row.value().to_vec()),
+                    _ => None,
+                };
+                if let Some(row) = later {
+                    self.first.insert(key, &row[..])?;
+                }
+            } else if self.first_position(key)? == Some(position) {
+                self.forget_first(key)?;
+            } else {
+                self.again.remove((key, position))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn clear(&mut self) -> Result<()> {
+        self.first.retain(|_, _| false)?;
+        self.again.retain(|_, _| false)?;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> Result<bool> {
+        Ok(self.first.is_empty()? && self.again.is_empty()?)
+    }
+
+    /// The position of the entry that changed the key first, as far as is noted.
+    fn first_position(&self, key: &[u8]) -> Result<Option<u64>> {
+        self.first.get(key)?.map(|row| Ok(split_row(row.value())?.0)).transpose()
+    }
+
+    /// Notes what an entry has found under a key, `first` being the position of the first of those that are noted, if it is known.
+    fn note_change(
+        &mut self,
+        key: &[u8],
+        first: &mut Option<u64>,
+        position: u64,
+        before: Option<&[u8]>,
+    ) -> Result<()> {
+        let before = before.map_or_else(Vec::new, |before| [&[PRESENT], before].concat());
+        if let Some(first) = first.filter(|first| *first <= position) {
+            if first < position {
+                self.again.insert((key, position), &before[..])?;
+            }
+            return Ok(());
+        }
+        let row = [&position.to_le_bytes(), &before[..]].concat();
+        let replaced = self.first.insert(key, &row[..])?.map(|row| row.value().to_vec());
+        *first = Some(position);
+        let Some(replaced) = replaced else { return Ok(()) };
+        let (other, row) = split_row(&replaced)?;
+        if other > position {
+            self.again.insert((key, other), row)?;
+            return Ok(());
+        }
+        self.first.insert(key, &replaced[..])?;
+        *first = Some(other);
+        if other < position {
+            self.again.insert((key, position), &before[..])?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the first change of a key: the second, if there is one, is the first now.
+    fn forget_first(&mut self, key: &[u8]) -> Result<()> {
+        let next = self.again.range::<(&[u8], u64)>((key, 0)..=(key, u64::MAX))?.next().transpose()?;
+        let next = next.map(|(key, row)| {
+            let position = key.value().1;
+            (position, [&position.to_le_bytes(), row.value()].concat())
+        });
+        match next {
+            None => {
+                self.first.remove(key)?;
+            }
+            Some((position, row)) => {
+                self.first.insert(key, &row[..])?;
+                self.again.remove((key, position))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the tail has made of a key.
@@ -68,30 +181,22 @@ pub(super) enum Before {
 
 /// What stood under `key` before the tail, if an entry of the tail has changed it.
 pub(super) fn before(table: &OverwrittenSnapshot, key: &[u8]) -> Result<Before> {
-    match table.range::<(&[u8], u64)>((key, 0)..=(key, u64::MAX))?.next().transpose()? {
+    match table.get(key)? {
         None => Ok(Before::Unchanged),
-        Some((_, row)) => Ok(Before::Changed(read_row(row)?)),
+        Some(row) => Ok(Before::Changed(is_present(row.value())?.then_some(Stored::Row(row)))),
     }
 }
 
 /// A range of keys of the view before the tail; read from one end or from the other, not from both.
 pub(crate) struct ConfirmedRange<'a> {
-    latest: Range<'a, &'static [u8], &'static [u8]>,
-    rows: Range<'a, OverwrittenKey, &'static [u8]>,
+    latest: Pages<'a>,
+    rows: Pages<'a>,
     /// The next of each, once it is known.
-    latest_head: Option<Item<'a>>,
-    changed_head: Option<Changed<'a>>,
-    /// The row that has been read and belongs to the key after the head's.
-    ahead: Option<Row<'a>>,
+    latest_head: Option<(Page<'a>, Page<'a>)>,
+    row_head: Option<(Page<'a>, Page<'a>)>,
 }
 
-type Row<'a> = (AccessGuard<'a, OverwrittenKey>, AccessGuard<'a, &'static [u8]>);
-
-/// A key that the tail has changed, and what stood there before.
-struct Changed<'a> {
-    key: AccessGuard<'a, OverwrittenKey>,
-    before: Option<Stored<'a>>,
-}
+type Pages<'a> = Range<'a, &'static [u8], &'static [u8]>;
 
 /// From which end.
 #[derive(Clone, Copy)]
@@ -102,23 +207,13 @@ enum End {
 
 impl<'a> ConfirmedRange<'a> {
     pub(super) fn new(
-        latest: Range<'a, &'static [u8], &'static [u8]>,
+        latest: Pages<'a>,
         overwritten: &OverwrittenSnapshot,
         (low, high): &KeyBounds,
     ) -> Result<Self> {
-        // All rows of a key lie between (key, 0) and (key, MAX).
-        let low = match low {
-            Bound::Included(key) => Bound::Included((&key[..], 0)),
-            Bound::Excluded(key) => Bound::Excluded((&key[..], u64::MAX)),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let high = match high {
-            Bound::Included(key) => Bound::Included((&key[..], u64::MAX)),
-            Bound::Excluded(key) => Bound::Excluded((&key[..], 0)),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let rows = overwritten.range::<(&[u8], u64)>((low, high))?;
-        Ok(Self { latest, rows, latest_head: None, changed_head: None, ahead: None })
+        let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+        let rows = overwritten.range::<&[u8]>(bounds)?;
+        Ok(Self { latest, rows, latest_head: None, row_head: None })
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Item<'a>>> {
@@ -132,71 +227,61 @@ impl<'a> ConfirmedRange<'a> {
     fn step(&mut self, end: End) -> Result<Option<Item<'a>>> {
         loop {
             if self.latest_head.is_none() {
-                let read = match end {
-                    End::Front => self.latest.next(),
-                    End::Back => self.latest.next_back(),
-                };
-                self.latest_head = read.map(of_page).transpose()?;
+                self.latest_head = end.read(&mut self.latest)?;
             }
-            if self.changed_head.is_none() {
-                self.changed_head = self.next_changed(end)?;
+            if self.row_head.is_none() {
+                self.row_head = end.read(&mut self.rows)?;
             }
-            let order = match (&self.latest_head, &self.changed_head) {
+            let order = match (&self.latest_head, &self.row_head) {
                 (None, None) => return Ok(None),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some((key, _)), Some(changed)) => match end {
-                    End::Front => key.value().cmp(changed.key.value().0),
-                    End::Back => changed.key.value().0.cmp(key.value()),
+                (Some((key, _)), Some((changed, _))) => match end {
+                    End::Front => key.value().cmp(changed.value()),
+                    End::Back => changed.value().cmp(key.value()),
                 },
             };
             if order == Ordering::Less {
-                return Ok(self.latest_head.take());
+                let unchanged = self.latest_head.take();
+                return Ok(unchanged.map(|(key, value)| (Stored::Page(key), Stored::Page(value))));
             }
-            let latest = self.latest_head.take_if(|_| order == Ordering::Equal);
-            if let Some(Changed { key, before: Some(before) }) = self.changed_head.take() {
-                let key = latest.map_or_else(|| Stored::Before(key.value().0.to_vec()), |(key, _)| key);
-                return Ok(Some((key, before)));
+            if order == Ordering::Equal {
+                self.latest_head = None;
+            }
+            if let Some((key, row)) = self.row_head.take()
+                && is_present(row.value())?
+            {
+                return Ok(Some((Stored::Page(key), Stored::Row(row))));
             }
         }
     }
+}
 
-    /// The next key that the tail has changed, with what stands in the first of its rows.
-    fn next_changed(&mut self, end: End) -> Result<Option<Changed<'a>>> {
-        let Some((key, mut oldest)) = self.next_row(end)? else { return Ok(None) };
-        while let Some(row) = self.next_row(end)? {
-            if row.0.value().0 != key.value().0 {
-                self.ahead = Some(row);
-                break;
-            }
-            if let End::Back = end {
-                oldest = row.1;
-            }
-        }
-        let before = read_row(oldest)?;
-        Ok(Some(Changed { key, before }))
-    }
-
-    fn next_row(&mut self, end: End) -> Result<Option<Row<'a>>> {
-        if let Some(ahead) = self.ahead.take() {
-            return Ok(Some(ahead));
-        }
-        let row = match end {
-            End::Front => self.rows.next(),
-            End::Back => self.rows.next_back(),
+impl End {
+    fn read<'a>(self, range: &mut Pages<'a>) -> Result<Option<(Page<'a>, Page<'a>)>> {
+        let read = match self {
+            Self::Front => range.next(),
+            Self::Back => range.next_back(),
         };
-        Ok(row.transpose()?)
+        Ok(read.transpose()?)
     }
 }
 
-fn row_of(before: Option<&[u8]>) -> Vec<u8> {
-    before.map_or_else(Vec::new, |before| [&[PRESENT], before].concat())
+/// The position in a row of `overwritten`, and what follows it.
+fn split_row(row: &[u8]) -> Result<(u64, &[u8])> {
+    let (position, before) = row.split_first_chunk().ok_or_else(damaged)?;
+    Ok((u64::from_le_bytes(*position), before))
 }
 
-fn read_row<'a>(row: AccessGuard<'a, &'static [u8]>) -> Result<Option<Stored<'a>>> {
-    match row.value().first() {
-        None => Ok(None),
-        Some(&PRESENT) => Ok(Some(Stored::Row(row))),
-        Some(_) => Err(Error::data("a note of what the tail has overwritten is damaged")),
+/// Whether a row says that something stood there before.
+fn is_present(row: &[u8]) -> Result<bool> {
+    match split_row(row)?.1.first() {
+        None => Ok(false),
+        Some(&PRESENT) => Ok(true),
+        Some(_) => Err(damaged()),
     }
+}
+
+fn damaged() -> Error {
+    Error::data("a note of what the tail has overwritten is damaged")
 }

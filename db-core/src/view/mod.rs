@@ -93,6 +93,12 @@ impl ViewSnapshot {
         Ok(Self::of(Arc::clone(&self.0.tables), true))
     }
 
+    /// How many keys the tail has changed.
+    #[cfg(test)]
+    pub(crate) fn overwritten_rows(&self) -> Result<u64> {
+        Ok(self.0.tables.overwritten.len()?)
+    }
+
     /// The value under `key`, which lives as long as it is held.
     pub(crate) fn value(&self, key: &[u8]) -> Result<Option<Stored<'static>>> {
         if let Some(changed) = self.0.changes.as_ref().and_then(|changes| changes.get(key)) {

@@ -2,7 +2,7 @@
 
 use redb::{AccessGuard, Range};
 
-use super::confirmed::ConfirmedRange;
+use super::confirmed::{ConfirmedRange, ROW_PREFIX_BYTES};
 use super::overlay::ChangedRange;
 use crate::error::Result;
 
@@ -10,9 +10,9 @@ use crate::error::Result;
 pub(crate) enum Stored<'a> {
     /// Borrowed from the page it lies on.
     Page(AccessGuard<'a, &'static [u8]>),
-    /// Borrowed from the page that a row of [`super::confirmed`] lies on, whose first byte is the row's own.
+    /// Borrowed from the page that a row of [`super::confirmed`] lies on, which begins with what is the row's own.
     Row(AccessGuard<'a, &'static [u8]>),
-    /// A copy: of what stood there before the tail, or of what a transaction has put there.
+    /// A copy of what a transaction has put there.
     Before(Vec<u8>),
 }
 
@@ -21,7 +21,7 @@ impl Stored<'_> {
     pub(crate) fn value(&self) -> &[u8] {
         match self {
             Self::Page(page) => page.value(),
-            Self::Row(row) => row.value().get(1..).unwrap_or_default(),
+            Self::Row(row) => row.value().get(ROW_PREFIX_BYTES..).unwrap_or_default(),
             Self::Before(bytes) => bytes,
         }
     }
@@ -64,9 +64,10 @@ impl<'a> Iterator for KeyRange<'a> {
     }
 }
 
-type Page<'a> = AccessGuard<'a, &'static [u8]>;
+/// Bytes as they lie on a page.
+pub(super) type Page<'a> = AccessGuard<'a, &'static [u8]>;
 
-pub(super) fn of_page<'a>(
+fn of_page<'a>(
     read: std::result::Result<(Page<'a>, Page<'a>), redb::StorageError>,
 ) -> Result<Item<'a>> {
     let (key, value) = read?;

@@ -23,6 +23,7 @@ impl Peer {
             batch.undo_from(0, usize::MAX)?;
             let nobody = batch.nobody();
             found = batch.with_view(order::NO_ENTRY, &nobody, |view, _| Ok(keys_of(view)))?;
+            assert!(batch.tables.overwritten_is_empty()?, "nothing is left of a tail that is undone");
             Err(Error::invalid("given up"))
         });
         assert!(given_up.is_err() && self.engine.recover());
@@ -172,4 +173,37 @@ fn without_indexers_nothing_is_confirmed_and_with_one_everything() {
     assert!(catalog::collection(&confirmed, "c").unwrap().is_none());
     a.call(Request::SetIndexers { writers: vec![writer_key(1)] }).unwrap();
     assert_eq!(digest(&a.confirmed_view()).unwrap(), a.digest());
+}
+
+#[test]
+fn a_scan_of_what_is_confirmed_reads_one_row_more_for_each_key_that_was_changed_however_often() {
+    let identity = open();
+    let (mut peer, mut other) = (peer(1, &identity), peer(2, &identity));
+    peer.create_index(rawdoc! { "name": "n_1", "key": { "n": 1 } }).unwrap();
+    for id in 0..40 {
+        peer.insert(rawdoc! { "_id": id, "n": id }).unwrap();
+    }
+    peer.call(Request::SetIndexers { writers: vec![writer_key(1), writer_key(2)] }).unwrap();
+    assert_eq!(peer.engine.status().unwrap().tail, 0, "all is confirmed");
+    let rows = |peer: &Peer| peer.engine.view().unwrap().overwritten_rows().unwrap();
+    assert_eq!(rows(&peer), 0);
+
+    // The other indexer is away: every change lengthens the tail.
+    let changes = |peer: &mut Peer, rounds: i32| {
+        for round in 0..rounds * 20 {
+            peer.update(rawdoc! { "_id": round % 20 }, rawdoc! { "$inc": { "seen": 1 } }).unwrap();
+        }
+    };
+    changes(&mut peer, 1);
+    let once = rows(&peer);
+    changes(&mut peer, 9);
+    assert_eq!(peer.engine.status().unwrap().tail, 200);
+    assert_eq!(rows(&peer), once, "a tail ten times as long, over the same documents");
+    check(&mut peer);
+
+    other.receive(&peer.runs());
+    other.ack();
+    peer.receive(&other.runs());
+    assert_eq!(rows(&peer), rows(&other));
+    check(&mut peer);
 }
