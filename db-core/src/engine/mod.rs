@@ -18,6 +18,7 @@ mod own_log;
 mod request;
 mod rotation;
 mod state;
+mod tail_reader;
 #[cfg(test)]
 mod tests;
 mod trial;

@@ -14,6 +14,7 @@ use super::held_back::HeldBack;
 use super::kept_set::KeptSet;
 use super::keys::OwnKeys;
 use super::own_log::MissingEnds;
+use super::tail_reader::TailReader;
 use crate::apply::EntryToApply;
 use crate::bytes::{Put, Reader};
 use crate::engine::EngineStatus;
@@ -256,7 +257,8 @@ impl State {
         let unordered = tables.sets.unordered.all()?;
         let numbers: NumberSet = applied.iter().copied().chain(unordered.iter()).collect();
         let past = StoredPast::new(tables);
-        let tail = numbers.iter().map_while(|number| past.known(number));
+        let mut reader = TailReader::new(tables, &forked)?;
+        let tail = numbers.iter().map_while(|number| past.answer(reader.read(number)));
         let restored = Linearizer::restore(&snapshot, tail, &applied, &past);
         let linearizer = past
             .checked(restored)?
@@ -347,14 +349,9 @@ impl<'a, 'txn> StoredPast<'a, 'txn> {
         }
     }
 
-    /// An entry of the tail as it is added again.
-    fn known(&self, number: EntryNumber) -> Option<(Node, Standing)> {
-        let known =
-            self.read(number, |record| Ok((node_of(self.tables, number.0, &record)?, standing_of(&record)?)));
-        if known.is_none() {
-            self.fail(damaged());
-        }
-        known
+    /// What was read, if it could be.
+    fn answer<T>(&self, read: Result<T>) -> Option<T> {
+        read.map_err(|error| self.fail(error)).ok()
     }
 
     fn fail(&self, error: Error) {

@@ -20,6 +20,10 @@ use super::facts::{Entries, Facts};
 use super::numbers::NumberSet;
 use super::{EntryNumber, Node, Past, Standing, Tail};
 
+/// How many entries are sorted in at once at the least while a long tail is added again, and which part of it.
+const SETTLED_AT_ONCE: usize = if cfg!(test) { 8 } else { 16_384 };
+const SETTLED_PARTS: usize = 8;
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct TailOrder {
     forest: Forest,
@@ -169,6 +173,13 @@ impl TailOrder {
         let kept = self.applied;
         self.applied = self.sorted.len();
         Tail { kept, entries: self.sorted.make_contiguous() }
+    }
+
+    /// Sorts in what was added if it is much, while what it is sorted by is still at hand.
+    pub(super) fn settle_many(&mut self, past: &dyn Past) {
+        if self.fresh.len() >= SETTLED_AT_ONCE.max(self.sorted.len() / SETTLED_PARTS) {
+            self.settle(past);
+        }
     }
 
     /// Tells what order the caller has already, after a restart.

@@ -75,6 +75,7 @@ impl Linearizer {
         }
         for (node, standing) in tail {
             linearizer.add(&node, &standing, past)?;
+            linearizer.tail.settle_many(past);
         }
         linearizer.tail.assume_applied(applied, past);
         Ok(linearizer)

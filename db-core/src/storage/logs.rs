@@ -13,7 +13,7 @@
 
 use std::ops::Bound;
 
-use redb::{ReadTransaction, ReadableTable};
+use redb::{Range, ReadTransaction, ReadableTable, Table};
 
 use super::clocks::LogPlace;
 use super::tables::{HASHES, HEADERS, LOGS, PAYLOADS, TIPS, Tables, WriterNumber, WriterSeq};
@@ -23,6 +23,9 @@ use crate::error::{Error, Result};
 use crate::ids::{DatabaseId, EntryHash, WriterKey};
 use crate::limits;
 use crate::log_reader::{LogReader, StoredRun, Tip};
+
+/// How many records are read on over rather than looking for the next one that is asked for.
+const READ_ON_MAX: u64 = 32;
 
 /// What is stored of an entry beside its payload.
 #[derive(Debug, Clone)]
@@ -155,6 +158,41 @@ impl Tables<'_> {
                 Ok((key.value().1, value.value().0))
             })
             .collect()
+    }
+}
+
+/// Records read by ascending numbers: what is close by is read on to instead of being looked up.
+pub(crate) struct AscendingRecords<'a, 'txn: 'a> {
+    headers: &'a Table<'txn, u64, &'static [u8]>,
+    rows: Range<'a, u64, &'static [u8]>,
+    /// Below this number everything is passed.
+    next: u64,
+}
+
+impl<'txn> Tables<'txn> {
+    /// To read records by ascending numbers.
+    pub(crate) fn ascending_records(&self) -> Result<AscendingRecords<'_, 'txn>> {
+        Ok(AscendingRecords { headers: &self.headers, rows: self.headers.range::<u64>(..)?, next: 0 })
+    }
+}
+
+impl AscendingRecords<'_, '_> {
+    /// The record of the entry with this number, which is not below the last one asked for.
+    pub(crate) fn at(&mut self, number: u64) -> Result<Option<EntryRecord>> {
+        if number.saturating_sub(self.next) > READ_ON_MAX {
+            self.rows = self.headers.range::<u64>(number..)?;
+        }
+        self.next = number.saturating_add(1);
+        for row in self.rows.by_ref() {
+            let (key, record) = row?;
+            if key.value() == number {
+                return EntryRecord::decode(record.value()).map(Some);
+            }
+            if key.value() > number {
+                break;
+            }
+        }
+        Ok(None)
     }
 }
 
