@@ -1,11 +1,14 @@
 //! What meeting costs: writers that wrote apart, one late entry that goes before many, and how a peer answers its callers
 //! meanwhile.
 //!
-//! `cargo bench -p combdb-benches --bench merge`; words behind `--` name the parts to run (`fork`, `reorder`, `live`), and a number the most
-//! entries a writer has.
+//! `cargo bench -p combdb-benches --bench merge`; words behind `--` name the parts to run (`fork`, `once`, `reorder`, `bare`, `live`), and a
+//! number the most entries a writer has.
 #![allow(clippy::print_stdout)] // the table is what it is for
 
-use combdb_benches::{Film, Weight, films, live, meet, reorder};
+use std::time::{Duration, Instant};
+
+use combdb_benches::{Film, Weight, come_once, come_together, films, live, meet, reorder};
+use db_core::simulation::Crowd;
 use tokio::runtime::Runtime;
 
 /// Writers, and how many entries each of them has.
@@ -32,6 +35,12 @@ fn main() {
     );
     if wanted("fork") {
         fork(&runtime, forks, &films);
+    }
+    if wanted("once") {
+        once(&runtime, &films, most);
+    }
+    if wanted("bare") {
+        bare_reorders();
     }
     if wanted("reorder") {
         reorders(&runtime, &films);
@@ -80,6 +89,64 @@ fn fork(runtime: &Runtime, forks: impl Iterator<Item = (usize, usize)>, films: &
             met.time.as_secs_f64(),
             entries * writers as f64 / met.time.as_secs_f64(),
             met.bytes as f64 / sent,
+        );
+    }
+}
+
+/// Meeting beside taking the same number of entries that somebody else has written.
+fn once(runtime: &Runtime, films: &[Film], most: usize) {
+    println!(
+        "\n| entries | how | seconds | ratio | applications an entry | memory before, MiB | at most | more | ratio |\n\
+         | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    );
+    for each in TAILS.into_iter().filter(|each| *each <= most && 2 * each <= films.len()) {
+        let films = &films[..2 * each];
+        let alone = runtime.block_on(come_once(films));
+        let together = runtime.block_on(come_together(films));
+        let more =
+            |coming: &combdb_benches::Coming| coming.memory_most_mib.saturating_sub(coming.memory_before_mib);
+        for (how, coming) in [("another's, applied once", &alone), ("half written apart, met", &together)] {
+            println!(
+                "| {} | {how} | {:.2} | {:.2} | {:.2} | {} | {} | {} | {:.2} |",
+                films.len(),
+                coming.time.as_secs_f64(),
+                coming.time.as_secs_f64() / alone.time.as_secs_f64(),
+                coming.applied as f64 / films.len() as f64,
+                coming.memory_before_mib,
+                coming.memory_most_mib,
+                more(coming),
+                more(coming) as f64 / more(&alone).max(1) as f64,
+            );
+        }
+    }
+}
+
+/// The ordering alone: an entry that goes before the last ones of a log of 12,000 is stored, and then the order is mended.
+fn bare_reorders() {
+    const ENTRIES: u64 = 12_000;
+    const ROUNDS: u32 = 5;
+    println!(
+        "\n| late entry before | undone | applied | ms to order it | µs an entry undone and applied |\n| ---: | ---: | ---: | ---: | ---: |"
+    );
+    for depth in DEPTHS {
+        let (mut time, mut undone, mut applied) = (Duration::MAX, 0, 0);
+        let mut peer = Crowd::new(0);
+        for _ in 0..ENTRIES / 250 {
+            peer.write_together(250);
+        }
+        for _ in 0..ROUNDS {
+            peer.hear_late(depth as u64);
+            let before = peer.applications();
+            let begin = Instant::now();
+            peer.settle();
+            time = time.min(begin.elapsed());
+            let after = peer.applications();
+            (undone, applied) = (after.undone - before.undone, after.applied - before.applied);
+        }
+        println!(
+            "| {depth} | {undone} | {applied} | {:.2} | {:.1} |",
+            time.as_secs_f64() * 1e3,
+            time.as_secs_f64() * 1e6 / applied as f64,
         );
     }
 }

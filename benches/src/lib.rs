@@ -13,7 +13,9 @@ pub use combdb::CombDb;
 pub use films::{Film, FilmSource, SHELF_FILMS, Weight, film_source, films};
 pub use graph::{Orderer, node, writer};
 pub use latencies::Latencies;
-pub use meeting::{Arrival, Liveness, Meeting, Reorder, arrive, live, meet, reorder};
+pub use meeting::{
+    Arrival, Coming, Liveness, Meeting, Reorder, arrive, come_once, come_together, live, meet, reorder,
+};
 pub use raw::{RawBuild, RawRedb};
 
 /// How many indexes a store keeps.

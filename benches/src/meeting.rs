@@ -7,7 +7,7 @@ use db_core::{Collection, ConnectionMonitor, ConnectionOptions, Database, Status
 
 use tokio::task::JoinSet;
 
-use crate::{CombDb, Film};
+use crate::{CombDb, Film, memory};
 
 /// A newcomer that took everything.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,19 @@ pub struct Reorder {
     pub applied: u64,
 }
 
+/// What coming to hold everything has taken a peer with a store on the disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Coming {
+    /// From the connection to the last entry applied, on this peer and on the one that it met.
+    pub time: Duration,
+    /// How many times an entry was applied to its view, from the first write on.
+    pub applied: u64,
+    /// The most memory that the process had meanwhile, and what it had when it began, both peers and the films in it, in MiB.
+    pub memory_most_mib: u64,
+    /// See above.
+    pub memory_before_mib: u64,
+}
+
 /// How a peer answered its own callers while it took in what another had written apart.
 #[derive(Debug, Clone)]
 pub struct Liveness {
@@ -59,6 +72,46 @@ pub struct Liveness {
     pub reads: Vec<Duration>,
     /// The most memory that the process has used, in bytes; 0 where the system does not tell.
     pub memory_most: u64,
+}
+
+/// One peer inserts all films, one an entry, and another takes them: each is applied once on both.
+///
+/// # Panics
+/// If the peers do not come to agree.
+pub async fn come_once(films: &[Film]) -> Coming {
+    come(films, films.len()).await
+}
+
+/// Two peers insert half of the films each, one an entry, and meet.
+///
+/// # Panics
+/// If the peers do not come to agree.
+pub async fn come_together(films: &[Film]) -> Coming {
+    come(films, films.len() / 2).await
+}
+
+/// The first of two peers with stores on the disk inserts so many of the films, the other the rest, and they meet.
+async fn come(films: &[Film], of_first: usize) -> Coming {
+    let directory = tempfile::tempdir().expect("a temporary folder");
+    let open = |name: &str| {
+        let store = Store::open(directory.path().join(name)).expect("a store");
+        let database = store.open_topic("films").expect("a database");
+        (store, database)
+    };
+    let ((_one, a), (_other, b)) = (open("a"), open("b"));
+    let (of_a, of_b) = films.split_at(of_first);
+    tokio::join!(write(&a, of_a), write(&b, of_b));
+    memory::forget_peak();
+    let memory_before_mib = memory::resident_mib();
+    let entries = films.len() as u64;
+    let begin = Instant::now();
+    let link = connect(&a, &b).await;
+    let (_, status) = tokio::join!(settled(&a, entries), settled(&b, entries));
+    let time = begin.elapsed();
+    let memory_most_mib = memory::peak_mib();
+    assert_eq!(a.view_digest().expect("a digest"), b.view_digest().expect("a digest"), "the views differ");
+    link.close();
+    Coming { time, applied: status.applied, memory_most_mib, memory_before_mib }
 }
 
 /// Two peers in stores on the disk insert half of the films each, one an entry, and meet; one of them goes on writing and reading.

@@ -54,7 +54,6 @@ impl SimDisk {
     }
 
     /// How many bytes were written.
-    #[cfg(test)]
     pub(crate) fn bytes_written(&self) -> u64 {
         self.0.lock().unwrap().bytes_written
     }

@@ -20,6 +20,7 @@
 mod byzantine;
 mod chance;
 mod checks;
+mod crowd;
 mod disk;
 mod meeting;
 mod network;
@@ -29,6 +30,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) use chance::Chance;
+pub use crowd::{Acquaintance, Applications, Crowd, Talk};
 pub(crate) use disk::SimDisk;
 pub use meeting::{MeetingOptions, MeetingReport, Topology, meet};
 
