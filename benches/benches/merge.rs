@@ -57,7 +57,7 @@ fn lives(runtime: &Runtime, films: &[Film], most: usize) {
     );
     for each in TAILS.into_iter().filter(|each| *each <= most && 2 * each <= films.len()) {
         let done = runtime.block_on(live(&films[..2 * each]));
-        let in_ms = |time: Option<&std::time::Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1e3);
+        let in_ms = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1e3);
         println!(
             "| {each} | {:.2} | {:.2} | {} | {:.1}, {:.1} | {:.1}, {:.1} | {} |",
             done.time.as_secs_f64(),

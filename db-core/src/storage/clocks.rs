@@ -1,46 +1,38 @@
-//! What every entry knows of other writers' logs: kept as differences when an entry is stored, read by one lookup.
+//! What every entry knows of other writers' logs: kept as differences when an entry is stored, read by a few lookups.
 //!
 //! An entry *sees* place `seq` of a log if an entry at that place is in its past (or is the entry itself). A log is a chain, so
-//! this is a matter of lengths: how long is, of each log, the longest stretch in the entry's past? Only an entry with parents
-//! knows more than the one before it in its log. What it adds is what the parents' logs had added since they were last known,
-//! which are the lists of [`Clocks::added`] between there and here; so the cost follows what is active, not what exists.
+//! this is a matter of lengths: how long is, of each log, the longest stretch in the entry's past? That is the entry's *clock*
+//! (see `clock_trees`). Only an entry with parents knows more than the one before it in its log, so only there a clock is noted,
+//! and clocks share what they have in common: the cost follows what is active, not what exists. A newcomer who has seen twenty
+//! thousand writers takes over the clock of the entry that it names.
 //!
 //! The branches of a forked log are told apart by *chains*: the first branch that came is chain 0, any other has the number of
 //! its first entry. What belongs to a chain's beginning is found in the chain that it left. All of this is a function of the
-//! graph; chains and writers' numbers are this file's own and leave it nowhere.
+//! graph; chains, nodes and writers' numbers are this file's own and leave it nowhere.
 //!
 //! ```text
-//! writer numbers  writer                                -> number
-//! clock additions writer, chain, seq                    -> list of (writer, length) as varints: what the entry added
-//! clocks          writer, chain, known writer, seq      -> length known from that place on
-//! branches        entry number                          -> chain, for entries of other chains than 0
-//! branch starts   writer, chain                         -> the chain that it left, and its first seq
+//! writer numbers  writer               -> number
+//! clocks          writer, chain, seq   -> the clock from that place on: its height and its highest node
+//! branches        entry number         -> chain, for entries of other chains than 0
+//! branch starts   writer, chain        -> the chain that it left, and its first seq
 //! ```
 
 use std::collections::BTreeMap;
 
 use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
 
-use crate::bytes::{Reader, put_varint, take_varint};
+use super::clock_trees::{Clock, ClockTrees};
 use crate::error::{Error, Result};
 use crate::ids::WriterKey;
 
-type WriterNumber = u32;
+pub(super) type WriterNumber = u32;
 type Chain = u64;
-/// Writer, chain, known writer, seq.
-type ClockKey = (WriterNumber, Chain, WriterNumber, u64);
 
 const NUMBERS: TableDefinition<'_, [u8; 32], WriterNumber> = TableDefinition::new("writer numbers");
-const ADDED: TableDefinition<'_, (WriterNumber, Chain, u64), &'static [u8]> =
-    TableDefinition::new("clock additions");
-const KNOWN: TableDefinition<'_, ClockKey, u64> = TableDefinition::new("clocks");
+const CLOCKS: TableDefinition<'_, (WriterNumber, Chain, u64), (u8, u64)> = TableDefinition::new("clocks");
 const BRANCHES: TableDefinition<'_, u64, Chain> = TableDefinition::new("branches");
 const STARTS: TableDefinition<'_, (WriterNumber, Chain), (Chain, u64)> =
     TableDefinition::new("branch starts");
-
-/// So many lists of additions are read one by one; where there are more, the whole clock at their end is read instead, whose
-/// size is the number of writers.
-const ADDITIONS_MAX: usize = 256;
 
 /// The chain of logs that were never forked, and of the branch that came first.
 const TRUNK: Chain = 0;
@@ -65,8 +57,8 @@ struct Spot {
 /// The tables of what entries know, inside a write transaction.
 pub(crate) struct Clocks<'txn> {
     numbers: Table<'txn, [u8; 32], WriterNumber>,
-    added: Table<'txn, (WriterNumber, Chain, u64), &'static [u8]>,
-    known: Table<'txn, ClockKey, u64>,
+    noted: Table<'txn, (WriterNumber, Chain, u64), (u8, u64)>,
+    trees: ClockTrees<'txn>,
     branches: Table<'txn, u64, Chain>,
     starts: Table<'txn, (WriterNumber, Chain), (Chain, u64)>,
 }
@@ -75,8 +67,8 @@ impl<'txn> Clocks<'txn> {
     pub(super) fn open(transaction: &'txn WriteTransaction) -> Result<Self> {
         Ok(Self {
             numbers: transaction.open_table(NUMBERS)?,
-            added: transaction.open_table(ADDED)?,
-            known: transaction.open_table(KNOWN)?,
+            noted: transaction.open_table(CLOCKS)?,
+            trees: ClockTrees::open(transaction)?,
             branches: transaction.open_table(BRANCHES)?,
             starts: transaction.open_table(STARTS)?,
         })
@@ -105,23 +97,20 @@ impl<'txn> Clocks<'txn> {
         if parents.is_empty() {
             return Ok(());
         }
-        let mut heard: BTreeMap<WriterNumber, u64> = BTreeMap::new();
+        let own = before.map(|before| self.clock_at(before)).transpose()?.unwrap_or_default();
+        let mut clocks = vec![own];
+        let mut raised: BTreeMap<WriterNumber, u64> = BTreeMap::new();
         for parent in parents {
-            self.hear(before, parent, &mut heard)?;
+            let writer = self.number_or_new(&parent.writer)?;
+            let spot = Spot { writer, chain: self.chain_of(writer, parent.number)?, seq: parent.seq };
+            clocks.push(self.clock_at(spot)?);
+            let length = raised.entry(writer).or_default();
+            *length = (*length).max(parent.seq.saturating_add(1));
         }
-        let writer = self.number_or_new(&entry.writer)?;
-        let mut list = Vec::new();
-        for (other, length) in heard {
-            let known_before = if other == writer { entry.seq.saturating_add(1) } else { 0 };
-            if length <= known_before || length <= self.known_at(before, other)? {
-                continue;
-            }
-            put_varint(&mut list, u64::from(other));
-            put_varint(&mut list, length);
-            self.known.insert((writer, chain, other, entry.seq), length)?;
-        }
-        if !list.is_empty() {
-            self.added.insert((writer, chain, entry.seq), &list[..])?;
+        let clock = self.trees.merged(&clocks, &raised)?;
+        if clock != own {
+            let writer = self.number_or_new(&entry.writer)?;
+            self.noted.insert((writer, chain, entry.seq), (clock.height, clock.node))?;
         }
         Ok(())
     }
@@ -130,83 +119,23 @@ impl<'txn> Clocks<'txn> {
     pub(crate) fn known(&self, entry: &LogPlace, writer: &WriterKey) -> Result<u64> {
         let own = if *writer == entry.writer { entry.seq.saturating_add(1) } else { 0 };
         let Some(other) = self.number(writer)? else { return Ok(own) };
-        Ok(own.max(self.known_at(self.spot(entry)?, other)?))
+        let clock = self.spot(entry)?.map(|spot| self.clock_at(spot)).transpose()?.unwrap_or_default();
+        Ok(own.max(self.trees.length(clock, other)?))
     }
 
-    /// Adds what a parent knows and an entry after `before` may not.
-    fn hear(
-        &mut self,
-        before: Option<Spot>,
-        parent: &LogPlace,
-        heard: &mut BTreeMap<WriterNumber, u64>,
-    ) -> Result<()> {
-        let writer = self.number_or_new(&parent.writer)?;
-        let spot = Spot { writer, chain: self.chain_of(writer, parent.number)?, seq: parent.seq };
-        raise(heard, writer, parent.seq.saturating_add(1));
-        // Of a forked log the length that is known may be another branch's.
-        let heard_to = if self.is_forked(writer)? { None } else { Some(self.known_at(before, writer)?) };
-        let Some(from) = heard_to else { return self.whole_clock(spot, heard) };
-        if from > parent.seq {
-            return Ok(());
-        }
-        let mut lists = Vec::new();
-        for item in self.added.range((writer, spot.chain, from)..=(writer, spot.chain, parent.seq))? {
-            if lists.len() == ADDITIONS_MAX {
-                return self.whole_clock(spot, heard);
-            }
-            lists.push(item?.1.value().to_vec());
-        }
-        for list in lists {
-            let mut reader = Reader::new(&list);
-            while reader.remaining() > 0 {
-                let other = u32::try_from(take_varint(&mut reader)?).map_err(|_| damaged())?;
-                raise(heard, other, take_varint(&mut reader)?);
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds everything that is known at a spot: a lookup or two for each writer that is.
-    fn whole_clock(&self, spot: Spot, heard: &mut BTreeMap<WriterNumber, u64>) -> Result<()> {
+    /// The clock at a spot: the last that was noted up to there.
+    fn clock_at(&self, spot: Spot) -> Result<Clock> {
         let mut at = Some(spot);
         while let Some(Spot { writer, chain, seq }) = at {
-            let mut other = 0;
-            let end = (writer, chain, WriterNumber::MAX, u64::MAX);
-            while let Some(next) = self.known.range((writer, chain, other, 0)..=end)?.next().transpose()? {
-                other = next.0.value().2;
-                if let Some(length) = self.known_in_chain(writer, chain, other, seq)? {
-                    raise(heard, other, length);
-                }
-                match other.checked_add(1) {
-                    Some(next) => other = next,
-                    None => break,
-                }
+            let last =
+                self.noted.range((writer, chain, 0)..=(writer, chain, seq))?.next_back().transpose()?;
+            if let Some((_, clock)) = last {
+                let (height, node) = clock.value();
+                return Ok(Clock { height, node });
             }
             at = self.left_at(Spot { writer, chain, seq })?;
         }
-        Ok(())
-    }
-
-    fn known_at(&self, at: Option<Spot>, other: WriterNumber) -> Result<u64> {
-        let mut at = at;
-        while let Some(spot) = at {
-            if let Some(length) = self.known_in_chain(spot.writer, spot.chain, other, spot.seq)? {
-                return Ok(length); // what a chain notes is more than what it began with
-            }
-            at = self.left_at(spot)?;
-        }
-        Ok(0)
-    }
-
-    fn known_in_chain(
-        &self,
-        writer: WriterNumber,
-        chain: Chain,
-        other: WriterNumber,
-        seq: u64,
-    ) -> Result<Option<u64>> {
-        let last = self.known.range((writer, chain, other, 0)..=(writer, chain, other, seq))?.next_back();
-        Ok(last.transpose()?.map(|(_, length)| length.value()))
+        Ok(Clock::default())
     }
 
     /// The entry before the first of a spot's chain, if the chain left another.
@@ -248,11 +177,6 @@ impl<'txn> Clocks<'txn> {
         self.numbers.insert(writer.as_bytes(), number)?;
         Ok(number)
     }
-}
-
-fn raise(heard: &mut BTreeMap<WriterNumber, u64>, writer: WriterNumber, length: u64) {
-    let known = heard.entry(writer).or_default();
-    *known = length.max(*known);
 }
 
 fn damaged() -> Error {

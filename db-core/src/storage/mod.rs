@@ -3,6 +3,7 @@
 //! Logs, order, view and undo change in one redb transaction, so a crash at any point leaves no half-applied state.
 
 mod changes;
+mod clock_trees;
 mod clocks;
 mod logs;
 mod sets;
