@@ -327,6 +327,7 @@ mod tests {
     fn talk_of(writers: u64, differ: bool) -> Talk {
         let mut one = Crowd::new(0);
         one.hear(writers, 1, Acquaintance::Strangers);
+        one.write(3); // which takes up their heads
         let mut other = one.twin(1);
         if differ {
             one.write(1);
@@ -341,6 +342,13 @@ mod tests {
     #[test]
     fn peers_that_hold_the_same_tell_each_other_so_in_as_many_bytes_however_many_writers_they_know() {
         assert_eq!(talk_of(2_000, false), talk_of(100, false));
+    }
+
+    #[test]
+    fn peers_that_differ_in_two_entries_do_not_list_all_writers() {
+        const TIP_BYTES: u64 = 72;
+        let talk = talk_of(2_000, true);
+        assert!(talk.bytes < 2_000 * TIP_BYTES / 2, "{talk:?}");
     }
 
     #[test]

@@ -3,23 +3,26 @@
 //! ```text
 //! 1 Hello     "combsync", version u16, nonce 32
 //! 2 Proof     32
-//! 3 Frontier  writer 32, fingerprint 32
+//! 3 Frontier  writer 32, fingerprint 32, number of tips u32
 //! 4 Tips      last u8 (0 or 1), count u16, then: writer 32, length u64, head 32
 //! 5 Whole     last u8 (0 or 1), count u16, then: writer 32
 //! 6 Runs      count u16, then: length u32, run
 //! 7 Credit    bytes u64
 //! 8 CaughtUp
 //! 9 Bye       length u32, reason (UTF-8)
+//! 10 Head     length u32, header, signature 64
+//! 11 Groups   count u16, then: fingerprint 16
 //! ```
 
 use super::close::{CloseReason, REASON_BYTES_MAX};
+use super::groups::{GROUPS_MAX, GroupPrint};
 use crate::bytes::{Malformed, Put, Reader};
 use crate::ids::{EntryHash, WriterKey};
 use crate::limits;
 use crate::log_reader::Tip;
 
 /// The version of the protocol that this program speaks.
-pub(super) const VERSION: u16 = 2;
+pub(super) const VERSION: u16 = 3;
 /// The most tips or writers in one frame.
 pub(super) const LIST_FRAME_MAX: usize = 1_024;
 /// The most runs in one frame.
@@ -48,8 +51,10 @@ const CREDIT: u8 = 7;
 const CAUGHT_UP: u8 = 8;
 const BYE: u8 = 9;
 const HEAD: u8 = 10;
+const GROUPS: u8 = 11;
 
 const _: () = {
+    assert!(GROUPS_MAX <= u16::MAX as usize);
     assert!(LIST_FRAME_MAX < RUNS_FRAME_MAX && RUNS_FRAME_MAX < u16::MAX as usize);
     assert!(REASON_BYTES_MAX + 5 <= SMALL_FRAME_BYTES_MAX);
     assert!(RUNS_FRAME_BYTES_MAX < FRAME_BYTES_MAX && FRAME_BYTES_MAX <= u32::MAX as usize);
@@ -60,7 +65,8 @@ const _: () = {
 pub(super) enum Frame<'a> {
     Hello { version: u16, nonce: [u8; 32] },
     Proof([u8; 32]),
-    Frontier { writer: WriterKey, fingerprint: [u8; 32] },
+    Frontier { writer: WriterKey, fingerprint: [u8; 32], tips: u32 },
+    Groups(Vec<GroupPrint>),
     Tips { last: bool, tips: Vec<Tip> },
     Whole { last: bool, writers: Vec<WriterKey> },
     Runs(Vec<&'a [u8]>),
@@ -77,6 +83,7 @@ pub fn frame_bytes_max(kind: u8, place: u64) -> usize {
         _ if place < 2 => SMALL_FRAME_BYTES_MAX,
         TIPS => 4 + LIST_FRAME_MAX * TIP_BYTES,
         WHOLE => 4 + LIST_FRAME_MAX * 32,
+        GROUPS => 3 + GROUPS_MAX * size_of::<GroupPrint>(),
         RUNS => FRAME_BYTES_MAX,
         HEAD => HEAD_FRAME_BYTES_MAX,
         _ => SMALL_FRAME_BYTES_MAX,
@@ -90,6 +97,7 @@ impl<'a> Frame<'a> {
             Self::Hello { .. } => "hello",
             Self::Proof(_) => "proof",
             Self::Frontier { .. } => "frontier",
+            Self::Groups(_) => "groups",
             Self::Tips { .. } => "tips",
             Self::Whole { .. } => "whole",
             Self::Runs(_) => "runs",
@@ -123,7 +131,15 @@ impl<'a> Frame<'a> {
             FRONTIER => Self::Frontier {
                 writer: WriterKey::from_bytes(reader.array()?),
                 fingerprint: reader.array()?,
+                tips: reader.u32()?,
             },
+            GROUPS => {
+                let count = usize::from(reader.u16()?);
+                if count > GROUPS_MAX || count * size_of::<GroupPrint>() != reader.remaining() {
+                    return Err(Malformed("another number of groups than it claims").into());
+                }
+                Self::Groups((0..count).map(|_| reader.array()).collect::<Result<_, _>>()?)
+            }
             TIPS => {
                 let (last, count) = list_header(&mut reader, TIP_BYTES)?;
                 let mut tips = Vec::with_capacity(count);
@@ -203,10 +219,19 @@ pub(super) fn encode_proof(proof: &[u8; 32]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn encode_frontier(writer: &WriterKey, fingerprint: &[u8; 32]) -> Vec<u8> {
+pub(super) fn encode_frontier(writer: &WriterKey, fingerprint: &[u8; 32], tips: usize) -> Vec<u8> {
     let mut bytes = vec![FRONTIER];
     bytes.extend_from_slice(writer.as_bytes());
     bytes.extend_from_slice(fingerprint);
+    bytes.put_u32(u32::try_from(tips).unwrap_or(u32::MAX));
+    bytes
+}
+
+/// The fingerprints of all groups, at most [`GROUPS_MAX`].
+pub(super) fn encode_groups(prints: &[GroupPrint]) -> Vec<u8> {
+    let mut bytes = vec![GROUPS];
+    bytes.put_u16(prints.len() as u16);
+    bytes.extend_from_slice(prints.as_flattened());
     bytes
 }
 
@@ -316,8 +341,12 @@ mod tests {
         let hello = encode_hello(&[2; 32]);
         assert_eq!(Frame::decode(&hello), Ok(Frame::Hello { version: VERSION, nonce: [2; 32] }));
         assert_eq!(Frame::decode(&encode_proof(&[3; 32])), Ok(Frame::Proof([3; 32])));
-        let frontier = encode_frontier(&writer, &[4; 32]);
-        assert_eq!(Frame::decode(&frontier), Ok(Frame::Frontier { writer, fingerprint: [4; 32] }));
+        let frontier = encode_frontier(&writer, &[4; 32], 7);
+        assert_eq!(Frame::decode(&frontier), Ok(Frame::Frontier { writer, fingerprint: [4; 32], tips: 7 }));
+        for groups in [vec![], vec![[6; 16]; 4], vec![[1; 16]; GROUPS_MAX]] {
+            assert_eq!(Frame::decode(&encode_groups(&groups)), Ok(Frame::Groups(groups)));
+        }
+        assert!(Frame::decode(&encode_groups(&vec![[1; 16]; GROUPS_MAX + 1])).is_err());
         assert_eq!(Frame::decode(&encode_credit(5)), Ok(Frame::Credit(5)));
         assert_eq!(Frame::decode(&encode_caught_up()), Ok(Frame::CaughtUp));
         assert_eq!(Frame::decode(&encode_bye("why")), Ok(Frame::Bye("why")));

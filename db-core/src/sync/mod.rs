@@ -7,9 +7,10 @@
 //! dialer                              acceptor
 //!   Hello (version, nonce)      <->   Hello
 //!   Proof                        ->
-//!                               <-    Proof, Frontier (writer, fingerprint of all tips)
+//!                               <-    Proof, Frontier (writer, fingerprint of all tips, how many they are)
 //!   Frontier                     ->                        equal fingerprints: both are caught up, go on to pushing
-//!   Tips …                      <->   Tips …               the ends of all logs, ascending, in as many frames as needed
+//!   Groups                      <->   Groups               where there are many: fingerprints of the tips in groups
+//!   Tips …                      <->   Tips …               the ends of all logs in groups that differ, ascending, in as many frames as needed
 //!   Head                        <->   Head                 the signed end of the other's own log, where the other lacks it
 //!   Whole …                     <->   Whole …              "of these writers send me everything: our branches differ"
 //!   Runs …, CaughtUp            <->   Runs …, CaughtUp     what the other lacked, in causal order
@@ -33,6 +34,7 @@
 mod close;
 mod frame;
 mod frontier;
+mod groups;
 mod outgoing;
 mod proof;
 mod session;

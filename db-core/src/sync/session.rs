@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use super::close::{CloseReason, clip};
 use super::frame::{
-    Frame, encode_bye, encode_caught_up, encode_credit, encode_frontier, encode_head, encode_hello,
-    encode_proof, encode_tips, encode_whole,
+    Frame, encode_bye, encode_caught_up, encode_credit, encode_frontier, encode_groups, encode_head,
+    encode_hello, encode_proof, encode_tips, encode_whole,
 };
 use super::frontier::{Comparison, fingerprint};
+use super::groups::{GroupPrint, bits_for, differing, prints};
 use super::outgoing::{Next, Outgoing, WINDOW_BYTES};
 use super::proof::{Role, Transcript};
 use crate::entry::{Run, VerifiedRun, verify_head};
@@ -75,6 +76,8 @@ pub struct Session {
     peer_nonce: [u8; 32],
     /// Our tips as our fingerprint stands for them, from the fingerprint to the comparison.
     compared: Option<(Vec<Tip>, u64, [u8; 32])>,
+    /// Of how many bits the groups are in which the tips are compared.
+    group_bits: u32,
     comparison: Option<Comparison>,
     /// The peer's writer, in its own words.
     peer_writer: Option<WriterKey>,
@@ -94,6 +97,7 @@ enum Phase {
     Hello,
     Proof,
     Frontier,
+    Groups,
     Tips,
     Whole,
     Streaming,
@@ -116,6 +120,7 @@ impl Session {
             phase: Phase::Hello,
             peer_nonce: [0; 32],
             compared: None,
+            group_bits: 0,
             comparison: None,
             peer_writer: None,
             has_shown_head: false,
@@ -217,9 +222,10 @@ impl Session {
             (_, Frame::Bye(reason)) => return Ok(Err(CloseReason::ClosedByPeer(clip(reason)))),
             (Phase::Hello, Frame::Hello { nonce, version: _ }) => return Ok(self.greeted(nonce, out)),
             (Phase::Proof, Frame::Proof(proof)) => return self.proved(&proof, log, out),
-            (Phase::Frontier, Frame::Frontier { writer, fingerprint }) => {
-                self.compare(writer, &fingerprint, out);
+            (Phase::Frontier, Frame::Frontier { writer, fingerprint, tips }) => {
+                self.compare(writer, &fingerprint, tips as usize, out);
             }
+            (Phase::Groups, Frame::Groups(groups)) => return Ok(self.compare_groups(&groups, out)),
             (Phase::Tips, Frame::Tips { last, tips }) => {
                 let Some(comparison) = &mut self.comparison else { return Ok(Ok(())) };
                 if let Err(reason) = comparison.add(&tips, log)? {
@@ -291,7 +297,7 @@ impl Session {
         }
         let (tips, end) = (log.tips()?, log.end());
         let own = fingerprint(&tips);
-        out.push(SessionOutput::Send(encode_frontier(&self.config.own_writer, &own)));
+        out.push(SessionOutput::Send(encode_frontier(&self.config.own_writer, &own, tips.len())));
         self.compared = Some((tips, end, own));
         self.phase = Phase::Frontier;
         Ok(Ok(()))
@@ -316,20 +322,49 @@ impl Session {
         encode_proof(&self.transcript().prove(&self.config.key, role))
     }
 
-    fn compare(&mut self, writer: WriterKey, peer: &[u8; 32], out: &mut Vec<SessionOutput>) {
+    fn compare(
+        &mut self,
+        writer: WriterKey,
+        peer: &[u8; 32],
+        peer_tips: usize,
+        out: &mut Vec<SessionOutput>,
+    ) {
         let Some((tips, end, own)) = self.compared.take() else { return };
         out.push(SessionOutput::Authenticated { writer });
         self.peer_writer = Some(writer);
+        self.group_bits = bits_for(tips.len(), peer_tips);
         if own == *peer {
             self.outgoing = Outgoing::of_equals(end);
             self.phase = Phase::Streaming;
             self.peer_caught_up = PeerCaughtUp::Said;
             self.report_caught_up(out);
+        } else if self.group_bits > 0 {
+            out.push(SessionOutput::Send(encode_groups(&prints(&tips, self.group_bits))));
+            self.compared = Some((tips, end, own));
+            self.phase = Phase::Groups;
         } else {
-            out.extend(encode_tips(&tips).into_iter().map(SessionOutput::Send));
-            self.comparison = Some(Comparison::new(tips, end));
-            self.phase = Phase::Tips;
+            self.list(tips, end, out);
         }
+    }
+
+    /// Goes on with the tips in groups that differ.
+    fn compare_groups(
+        &mut self,
+        groups: &[GroupPrint],
+        out: &mut Vec<SessionOutput>,
+    ) -> Result<(), CloseReason> {
+        let Some((tips, end, _)) = self.compared.take() else { return Ok(()) };
+        let tips = differing(&tips, self.group_bits, groups)
+            .ok_or(CloseReason::InvalidFrontier("another number of groups"))?;
+        self.list(tips, end, out);
+        Ok(())
+    }
+
+    /// Tells the peer these tips and waits for its own.
+    fn list(&mut self, tips: Vec<Tip>, end: u64, out: &mut Vec<SessionOutput>) {
+        out.extend(encode_tips(&tips).into_iter().map(SessionOutput::Send));
+        self.comparison = Some(Comparison::new(tips, end));
+        self.phase = Phase::Tips;
     }
 
     /// Takes in what the peer shows of our own log. Only our own key can have signed it.
@@ -466,6 +501,7 @@ impl Phase {
             Self::Hello => "hello",
             Self::Proof => "proof",
             Self::Frontier => "frontier",
+            Self::Groups => "groups",
             Self::Tips => "tips",
             Self::Whole => "whole",
             Self::Streaming => "streaming",
