@@ -6,15 +6,20 @@
 
 use std::time::Duration;
 
+use crate::apply::read_operations;
 use crate::away::away;
 use crate::database::{Database, Status, no_view};
 use crate::error::{Error, Result};
 use crate::ids::EntryHash;
+use crate::limits;
 use crate::log::rejections::Rejections;
 use crate::log::{LogPage, LogRange, RejectedOperation};
 use crate::log_reader::LogReader;
 use crate::storage::{self, LogSnapshot, OrderSnapshot};
 use crate::view::settled::{self, Settled};
+
+/// MongoDB's `Unauthorized`.
+const UNAUTHORIZED: i32 = 13;
 
 /// How far a write has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +44,8 @@ pub enum Outcome {
     /// It holds, and changes nothing: all that it asked for was settled otherwise, by concurrent changes that won. They are
     /// listed in [`Database::conflicts`].
     Superseded,
-    /// These operations did not hold there, in whole or in part, and changed nothing.
+    /// These operations did not hold there, in whole or in part, and changed nothing. Where their author has no right to write
+    /// none of them holds, each with the code 13 (`Unauthorized`); such an entry is not listed in [`Database::rejections`].
     Rejected(Vec<RejectedOperation>),
 }
 
@@ -86,7 +92,11 @@ impl Receipt {
             return Ok(ReceiptState::Durable);
         }
         let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
-        let rejected = Rejections::open(&view)?.of(&entry)?;
+        let rejected = if order.is_skipped(number)? {
+            skipped(&log.payload(number)?)
+        } else {
+            Rejections::open(&view)?.of(&entry)?
+        };
         let outcome = match settled::of(&view, &entry)? {
             _ if !rejected.is_empty() => Outcome::Rejected(rejected),
             Settled::Merged => Outcome::Merged,
@@ -170,6 +180,13 @@ impl Database {
     pub fn receipts(&self, from: Option<u64>, limit: usize) -> Result<LogPage> {
         self.log(&LogRange { from, limit, writer: Some(self.writer()) })
     }
+}
+
+/// What an entry asks for whose author may not write at its place.
+fn skipped(payload: &[u8]) -> Vec<RejectedOperation> {
+    let count = read_operations(payload).map_or(1, |operations| operations.len());
+    let refused = |operation| RejectedOperation { operation, count: 1, parts: vec![(0, UNAUTHORIZED)] };
+    (0_u64..).take(count.min(limits::LOG_PARTS_MAX)).map(refused).collect()
 }
 
 fn progress(status: &Status) -> (u64, u64, u64) {

@@ -75,6 +75,41 @@ async fn what_does_not_hold_where_it_is_ordered_is_rejected_with_its_code() {
     session.abort();
 }
 
+#[tokio::test]
+async fn a_write_whose_author_has_lost_its_rights_is_rejected_as_unauthorized() {
+    let (a, b) = pair().await;
+    let session = connect(&a, &b);
+    b.wait_for(|status| status.confirmed > 0).await.unwrap();
+    session.abort();
+    session.await.unwrap_err();
+
+    let notes = b.collection::<Document>("notes");
+    let (_, receipt) = notes.insert_one(doc! { "_id": 1 }).with_receipt().await.unwrap();
+    let mut state = receipt.state().unwrap();
+    assert_eq!(state, ReceiptState::Ordered(Outcome::Applied));
+    a.remove_writer(b.writer()).await.unwrap();
+    let session = connect(&a, &b);
+    let rejected = async {
+        while state == ReceiptState::Ordered(Outcome::Applied) || state == ReceiptState::Durable {
+            state = receipt.changed(&state).await.unwrap();
+        }
+        state
+    };
+    let (ReceiptState::Ordered(outcome) | ReceiptState::Confirmed(outcome)) =
+        tokio::time::timeout(LONG, rejected).await.unwrap()
+    else {
+        panic!("it is ordered")
+    };
+    let Outcome::Rejected(operations) = outcome else {
+        panic!("its author may not write there: {outcome:?}")
+    };
+    assert_eq!((operations.len(), operations[0].count), (1, 1));
+    assert_eq!(operations[0].parts, [(0, 13)]);
+    assert_eq!(notes.count_documents(doc! {}).run().unwrap(), 0);
+    assert_eq!(b.rejections().count_documents(doc! {}).run().unwrap(), 0, "the list is for writers");
+    session.abort();
+}
+
 #[test]
 fn blocking_code_waits_too_and_a_write_of_nothing_is_confirmed() {
     let database = Store::in_memory().unwrap().create_database("notes").unwrap();

@@ -78,7 +78,7 @@ async fn list(client: &Client, database: String, limit: u32, only_rejected: bool
         .entries
         .iter()
         .filter(|entry| entry.operations_count > 0 || !entry.unreadable.is_empty())
-        .filter(|entry| !only_rejected || !entry.rejected.is_empty())
+        .filter(|entry| !only_rejected || entry.skipped || !entry.rejected.is_empty())
         .map(row)
         .collect();
     let mut output = Output::new();

@@ -46,7 +46,7 @@ fn describe(page: LogPage) -> ShowLogResponse {
 fn entry(entry: LoggedEntry) -> LogEntry {
     let outcome = match entry.settled {
         _ if entry.place == Place::Unordered => EntryOutcome::Unspecified,
-        _ if !entry.rejected.is_empty() => EntryOutcome::Rejected,
+        _ if entry.skipped || !entry.rejected.is_empty() => EntryOutcome::Rejected,
         Settled::Merged => EntryOutcome::Merged,
         Settled::Superseded => EntryOutcome::Superseded,
         _ => EntryOutcome::Applied,
