@@ -91,7 +91,7 @@ impl Database {
     /// # Errors
     /// If the storage fails.
     pub fn watch_conflicts(&self) -> Result<ConflictStream> {
-        let mut listed = NewlyListed::open(self, CONFLICTS, doc! {})?;
+        let mut listed = NewlyListed::open(self, CONFLICTS, &doc! {})?;
         listed.skip_present();
         Ok(ConflictStream { listed })
     }

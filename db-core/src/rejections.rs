@@ -149,7 +149,7 @@ impl Database {
     /// If the storage fails.
     pub fn watch_rejections(&self) -> Result<RejectionStream> {
         let writer = Binary { subtype: BinarySubtype::Generic, bytes: self.writer().as_bytes().to_vec() };
-        Ok(RejectionStream { listed: NewlyListed::open(self, REJECTED, doc! { "writer": writer })? })
+        Ok(RejectionStream { listed: NewlyListed::open(self, REJECTED, &doc! { "writer": writer })? })
     }
 
     /// What of a listed operation did not hold, and whether that is all of it.
