@@ -140,6 +140,9 @@ pub const CHANGES_BYTES: u64 = 64 * 1024 * 1024;
 /// How many bytes of kept changes are read at once.
 pub const CHANGES_CHUNK_BYTES: usize = if cfg!(test) { 4 * 1024 } else { 1024 * 1024 };
 
+/// How many bytes of documents and index entries that were others in a past state are held to read it.
+pub const PAST_BYTES_MAX: usize = if cfg!(test) { 256 * 1024 } else { 128 * 1024 * 1024 };
+
 /// How many bytes of documents the result of a live query may have.
 pub const LIVE_QUERY_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -424,6 +424,7 @@ async fn an_index_takes_options_and_is_dropped_by_its_keys() {
         database: "t".into(),
         collection: "items".into(),
         format: DocumentFormat::ExtendedJson.into(),
+        at_position: None,
     };
     let indexes = collections.list_indexes(list.clone()).await.unwrap().into_inner().indexes;
     let rare = indexes.into_iter().find(|index| index.name == "rare").unwrap();

@@ -111,7 +111,7 @@ impl<T> Find<T> {
     /// # Errors
     /// As for [`Find::run`].
     pub fn run_raw(self) -> Result<RawCursor> {
-        if let Some(transaction) = self.collection.within.clone() {
+        if let Some(transaction) = self.collection.within.transaction().cloned() {
             let name = self.collection.name.clone();
             let (_, options) = self.begin()?;
             return transaction.find(&name, &options);
@@ -144,6 +144,11 @@ impl<T> Find<T> {
     /// As for [`Find::run`]; `QueryExceededMemoryLimitNoDiskUseAllowed` (292) for a result that is too large to be kept;
     /// `InvalidOptions` (72) with the concern majority, and for a projection of a text search's score.
     pub fn watch(self) -> Result<LiveQuery<T>> {
+        self.collection.refuse_past("watched")?;
+        if self.options.position().is_some() {
+            let message = "a live query shows the present: it has no position";
+            return Err(Error::invalid(message).with_code(72));
+        }
         if self.options.concern() == ReadConcern::Majority {
             let message = "a live query shows what this peer holds: its concern is local";
             return Err(Error::invalid(message).with_code(72));
@@ -177,7 +182,8 @@ impl<T> Find<T> {
     /// The collection, if it exists, and what to read of it; the time that it may take begins.
     fn begin(self) -> Result<(Opened, FindOptions)> {
         let mut find = self.asked?;
-        let opened = self.collection.open_at(self.options.concern())?;
+        let collection = self.collection.at(self.options.position())?;
+        let opened = collection.open_at(self.options.concern())?;
         let collation = opened.as_ref().and_then(|(_, meta)| meta.options.collation.as_deref());
         self.options.begin(&mut find, collation)?;
         Ok((opened, find))
@@ -260,7 +266,7 @@ impl<T> Count<T> {
     pub fn run(self) -> Result<u64> {
         let collection = self.0.collection.clone();
         let (opened, options) = self.0.begin()?;
-        if let Some(transaction) = &collection.within {
+        if let Some(transaction) = collection.within.transaction() {
             transaction.note(&collection.name, &opened, &options, Aspect::Count)?;
         }
         match opened {
@@ -302,7 +308,7 @@ impl<T> Distinct<T> {
         let values = db_index::Distinct::new(&self.field)?;
         let collection = self.find.collection.clone();
         let (opened, options) = self.find.begin()?;
-        if let Some(transaction) = &collection.within {
+        if let Some(transaction) = collection.within.transaction() {
             transaction.note(&collection.name, &opened, &options, Aspect::Documents)?;
         }
         let mut values = values.by(options.context.collation.as_ref());

@@ -11,6 +11,7 @@ mod quarantined;
 mod reading;
 mod requests;
 mod results;
+mod within;
 mod writes;
 mod writing;
 
@@ -28,11 +29,13 @@ pub use indexes::{IndexModel, IndexOptions};
 pub use quarantined::{QuarantineCursor, Quarantined};
 pub use reading::{ReadConcern, ReadOptions};
 pub use results::{BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult};
+pub(crate) use within::Within;
 pub use writing::WriteOptions;
 
 use crate::database::Database;
 use crate::engine::{Reply, Request};
 use crate::error::Result;
+use crate::past::Past;
 use crate::transaction::Transaction;
 use crate::view::ViewSnapshot;
 use crate::view::catalog::{self, CollectionMeta};
@@ -55,19 +58,34 @@ use crate::write::Write;
 pub struct Collection<T> {
     database: Database,
     name: String,
-    /// The transaction in which it is read and written.
-    within: Option<Transaction>,
+    within: Within,
     documents: PhantomData<fn() -> T>,
 }
 
 impl<T> Collection<T> {
     pub(crate) fn new(database: Database, name: &str) -> Self {
-        Self { database, name: name.to_owned(), within: None, documents: PhantomData }
+        Self { database, name: name.to_owned(), within: Within::Present, documents: PhantomData }
     }
 
     /// The same collection inside of a transaction.
     pub(crate) fn within(self, transaction: Transaction) -> Self {
-        Self { within: Some(transaction), ..self }
+        Self { within: Within::Transaction(transaction), ..self }
+    }
+
+    /// The same collection as it was.
+    pub(crate) fn in_past(self, past: Past) -> Self {
+        Self { within: Within::Past(past), ..self }
+    }
+
+    /// The same collection, or as it was after the entry at `position` if there is one.
+    fn at(self, position: Option<u64>) -> Result<Self> {
+        let within = self.within.at(&self.database, position)?;
+        Ok(Self { within, ..self })
+    }
+
+    /// Refuses in the past what only the present can do.
+    pub(crate) fn refuse_past(&self, what: &str) -> Result<()> {
+        self.within.refuse_past(what)
     }
 
     /// The collection's name.
@@ -91,7 +109,7 @@ impl<T> Collection<T> {
     /// # Errors
     /// If the storage fails.
     pub fn estimated_document_count(&self) -> Result<u64> {
-        if self.within.is_some() {
+        if self.within.transaction().is_some() {
             return Count::all(self.clone_with_type::<T>()).run();
         }
         match self.open()? {
@@ -121,7 +139,8 @@ impl<T> Collection<T> {
         request: Result<Request>,
         finish: impl FnOnce(Reply) -> Result<R> + Send + 'static,
     ) -> Write<R> {
-        self.database.write(request, finish).within(self.within.clone())
+        let request = self.refuse_past("written").and(request);
+        self.database.write(request, finish).within(self.within.transaction().cloned())
     }
 
     /// A snapshot, and the collection in it if it exists.
@@ -130,10 +149,7 @@ impl<T> Collection<T> {
         concern: ReadConcern,
     ) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
         catalog::check_name_to_read(&self.name)?;
-        let view = match &self.within {
-            Some(transaction) => transaction.view_at(concern)?,
-            None => self.database.view_at(concern)?,
-        };
+        let view = self.within.view_at(&self.database, concern)?;
         Ok(view.collection(&self.name, self.database.catalog())?.map(|meta| (view, meta)))
     }
 }

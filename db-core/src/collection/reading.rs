@@ -31,6 +31,7 @@ pub struct ReadOptions {
     collation: Option<Given>,
     max_time: Option<Duration>,
     read_concern: ReadConcern,
+    at_position: Option<u64>,
     stop: Stop,
 }
 
@@ -62,6 +63,13 @@ impl ReadOptions {
     /// Of what is confirmed only, or of everything that this peer holds.
     pub fn read_concern(mut self, read_concern: ReadConcern) -> Self {
         self.read_concern = read_concern;
+        self
+    }
+
+    /// Of the database as it was after the entry at this position of the order: see [`crate::Database::at`], which makes several
+    /// reads of one past state cost less.
+    pub fn at_position(mut self, position: u64) -> Self {
+        self.at_position = Some(position);
         self
     }
 
@@ -99,6 +107,11 @@ impl ReadOptions {
     /// What is seen of what is not confirmed.
     pub(super) fn concern(&self) -> ReadConcern {
         self.read_concern
+    }
+
+    /// The position of the last entry whose effects are to be seen, if not all are.
+    pub(super) fn position(&self) -> Option<u64> {
+        self.at_position
     }
 
     /// The index to use.
@@ -161,6 +174,11 @@ macro_rules! takes_read_options {
             /// Of what is confirmed only, or of everything: see [`ReadOptions::read_concern`].
             pub fn read_concern(self, read_concern: $crate::ReadConcern) -> Self {
                 self.change_options(|options| options.read_concern(read_concern))
+            }
+
+            /// Of the database as it was: see [`ReadOptions::at_position`].
+            pub fn at_position(self, position: u64) -> Self {
+                self.change_options(|options| options.at_position(position))
             }
 
             /// Only until this says yes: see [`ReadOptions::stop_when`].

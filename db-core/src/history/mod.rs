@@ -136,6 +136,7 @@ impl<T> Collection<T> {
     /// # Errors
     /// If the `_id` is none, or the storage fails.
     pub fn history(&self, id: impl Into<Bson>, range: &HistoryRange) -> Result<HistoryPage> {
+        self.refuse_past("asked for histories")?;
         scan::page(self.database(), self.name(), &id.into(), range)
     }
 
@@ -147,6 +148,7 @@ impl<T> Collection<T> {
     /// # Errors
     /// `NotFound` if there is no such document; if the `_id` is none, or the storage fails.
     pub fn blame(&self, id: impl Into<Bson>, scan_limit: u64) -> Result<Blame> {
+        self.refuse_past("asked for authors")?;
         blame::blame(self.database(), self.name(), &id.into(), scan_limit)
     }
 }

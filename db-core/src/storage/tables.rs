@@ -342,6 +342,14 @@ impl OrderSnapshot {
         Ok(self.undo.range((number, 0)..=(number, u32::MAX))?.next().transpose()?.is_some())
     }
 
+    /// Hands the parts of the undo record of an entry of the tail to `take`, the first first.
+    pub(crate) fn undo_parts(&self, number: u64, mut take: impl FnMut(&Undo) -> Result<()>) -> Result<()> {
+        for part in self.undo.range((number, 0)..=(number, u32::MAX))? {
+            take(&Undo::decode(part?.1.value())?)?;
+        }
+        Ok(())
+    }
+
     /// The numbers of up to `limit` entries from this place on.
     pub(crate) fn numbers(&self, from: u64, limit: usize) -> Result<Vec<u64>> {
         let ordered = self.order.range(from..)?.take(limit).map(|item| Ok(item?.1.value()));

@@ -93,7 +93,7 @@ pub(crate) struct IndexMeta {
 
 impl CollectionMeta {
     /// The record as the view holds it.
-    fn encode(&self) -> RawDocumentBuf {
+    pub(crate) fn encode(&self) -> RawDocumentBuf {
         let mut indexes = bson::RawArrayBuf::new();
         for index in &self.indexes {
             indexes.push(rawdoc! {

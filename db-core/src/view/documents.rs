@@ -297,11 +297,13 @@ impl EntriesOfIndex {
         self.entries.iter().map(|(key, types)| key.len() + types.len()).sum()
     }
 
-    fn add_to(&self, change: &mut Change) {
+    /// Counts them as added.
+    pub(crate) fn add_to(&self, change: &mut Change) {
         change.add(self.entries.len(), self.bytes());
     }
 
-    fn take_from(&self, change: &mut Change) {
+    /// Counts them as taken away.
+    pub(crate) fn take_from(&self, change: &mut Change) {
         change.remove(self.entries.len(), self.bytes());
     }
 }

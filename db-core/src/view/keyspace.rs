@@ -160,6 +160,15 @@ pub(crate) fn is_entry(key: &[u8]) -> bool {
     key.first() == Some(&ENTRIES)
 }
 
+/// Whether queries read what stands under a key: documents, index entries, and what the catalog says of collections.
+pub(crate) fn is_queried(key: &[u8]) -> bool {
+    match key {
+        [DOCUMENTS | ENTRIES, ..] => true,
+        [CATALOG, kind, ..] => matches!(*kind, CATALOG_COLLECTION | CATALOG_STATISTICS),
+        _ => false,
+    }
+}
+
 /// How many bytes [`documents`] and [`entries`] put before what follows them.
 pub(crate) const PREFIX_BYTES: usize = 5;
 

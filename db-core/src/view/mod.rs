@@ -55,7 +55,7 @@ struct Snapshot {
     tables: Arc<SnapshotTables>,
     /// Whether the tail is looked through.
     is_confirmed: bool,
-    /// What a transaction has put on top.
+    /// What is put on top: by a transaction, or as it was in the past.
     changes: Option<Changes>,
     catalog: Mutex<BTreeMap<String, Arc<CollectionMeta>>>,
 }

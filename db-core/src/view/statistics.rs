@@ -115,14 +115,21 @@ impl Statistics {
             return Ok(());
         }
         let mut statistics = Self::of(view, collection_id)?;
-        statistics.documents.change(difference.documents);
-        for (id, change) in index_ids.zip(&difference.indexes).filter(|(_, change)| is_change(change)) {
-            statistics.indexes.entry(id).or_default().change(*change);
-        }
+        statistics.add(difference, index_ids);
         statistics.store(view, collection_id)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// Adds what has changed; of indexes, by their ids.
+    pub(crate) fn add(&mut self, difference: &Difference, index_ids: impl Iterator<Item = u32>) {
+        self.documents.change(difference.documents);
+        let changes = index_ids.zip(&difference.indexes);
+        for (id, change) in changes.filter(|(_, change)| **change != Change::default()) {
+            self.indexes.entry(id).or_default().change(*change);
+        }
+    }
+
+    /// As the view holds them.
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(16 + 20 * self.indexes.len());
         bytes.put_u64(self.documents.count);
         bytes.put_u64(self.documents.bytes);

@@ -22,7 +22,7 @@ pub(crate) struct Undo {
 
 impl Undo {
     /// Each key that is noted by itself, and what stood there before.
-    pub(super) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    pub(crate) fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.before.iter().map(|(key, before)| (key.as_slice(), before.as_deref()))
     }
 

@@ -42,8 +42,8 @@ use crate::view::catalog;
 impl<T> Collection<T> {
     /// Watches the documents of the collection, which need not exist: see [`Watch`].
     pub fn watch(&self) -> Watch<T> {
-        let target =
-            catalog::check_name_to_read(self.name()).map(|()| Target::Collection(self.name().to_owned()));
+        let target = self.refuse_past("watched").and_then(|()| catalog::check_name_to_read(self.name()));
+        let target = target.map(|()| Target::Collection(self.name().to_owned()));
         Watch::new(self.database(), target)
     }
 }

@@ -14,7 +14,11 @@ use crate::error::CliError;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Collections {
     /// Lists the collections of the database
-    List,
+    List {
+        /// Those there were after the entry at this position of the order (see `combdb log show`)
+        #[arg(long, value_name = "POSITION")]
+        at: Option<u64>,
+    },
     /// Creates a collection; only needed for one with a collation, as inserting creates others
     Create {
         /// The collection
@@ -51,8 +55,8 @@ impl Collections {
         let mut collections = client.collections();
         let mut output = Output::new();
         match self {
-            Self::List => {
-                let request = ListCollectionsRequest { database };
+            Self::List { at } => {
+                let request = ListCollectionsRequest { database, at_position: at };
                 for name in collections.list(request).await?.into_inner().collections {
                     output.line(name)?;
                 }

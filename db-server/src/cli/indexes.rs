@@ -22,6 +22,9 @@ pub(crate) enum Indexes {
     List {
         /// The collection
         collection: String,
+        /// Those there were after the entry at this position of the order; one that has been dropped since is hidden
+        #[arg(long, value_name = "POSITION")]
+        at: Option<u64>,
     },
     /// Creates an index, over existing documents too; shows on stderr how far that has come
     #[command(after_help = "Examples:
@@ -95,9 +98,9 @@ impl Indexes {
         let mut collections = client.collections();
         let mut output = Output::new();
         match self {
-            Self::List { collection } => {
+            Self::List { collection, at } => {
                 let format = DocumentFormat::ExtendedJson.into();
-                let request = ListIndexesRequest { database, collection, format };
+                let request = ListIndexesRequest { database, collection, format, at_position: at };
                 let ListIndexesResponse { indexes, building } =
                     collections.list_indexes(request).await?.into_inner();
                 let rows: Vec<_> = indexes

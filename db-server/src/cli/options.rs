@@ -37,6 +37,9 @@ pub(crate) struct ReadArguments {
     /// See only what a majority of the indexers has confirmed, or everything that the peer holds
     #[arg(long, value_name = "CONCERN", value_enum, default_value_t = Concern::Local)]
     read_concern: Concern,
+    /// Read the database as it was after the entry at this position of the order (see `combdb log show`)
+    #[arg(long, value_name = "POSITION")]
+    at: Option<u64>,
 }
 
 /// What a read sees of what is not confirmed.
@@ -115,7 +118,8 @@ impl ReadArguments {
             Concern::Local => v1::ReadConcern::Local.into(),
             Concern::Majority => v1::ReadConcern::Majority.into(),
         };
-        (hint, options.map(|options| QueryOptions { max_time_ms, read_concern, ..options }))
+        let at_position = self.at;
+        (hint, options.map(|options| QueryOptions { max_time_ms, read_concern, at_position, ..options }))
     }
 }
 

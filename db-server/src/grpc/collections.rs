@@ -66,8 +66,12 @@ impl Collections for Service {
         &self,
         request: Request<ListCollectionsRequest>,
     ) -> Result<Response<ListCollectionsResponse>, Status> {
-        let name = request.into_inner().database;
-        let collections = self.0.read(name, Database::list_collection_names).await?;
+        let ListCollectionsRequest { database, at_position } = request.into_inner();
+        let list = move |database: &Database| match at_position {
+            Some(position) => database.at(position)?.list_collection_names(),
+            None => database.list_collection_names(),
+        };
+        let collections = self.0.read(database, list).await?;
         Ok(Response::new(ListCollectionsResponse { collections }))
     }
 
@@ -133,9 +137,13 @@ impl Collections for Service {
         &self,
         request: Request<ListIndexesRequest>,
     ) -> Result<Response<ListIndexesResponse>, Status> {
-        let ListIndexesRequest { database, collection, format } = request.into_inner();
+        let ListIndexesRequest { database, collection, format, at_position } = request.into_inner();
         let form = Form::of(format, None)?;
         let read = move |database: &Database| {
+            if let Some(position) = at_position {
+                let past = database.at(position)?.collection::<RawDocumentBuf>(&collection);
+                return Ok((None, past.list_indexes()?));
+            }
             // In this order: a build that ends meanwhile is not left out.
             let build = database.index_build().filter(|build| build.collection == collection);
             let indexes = database.collection::<RawDocumentBuf>(&collection).list_indexes()?;

@@ -24,6 +24,8 @@ use crate::convert::{self, Form};
 use crate::error::{code_of, from_engine, invalid, status};
 use crate::node::Node;
 
+/// MongoDB's code for options that a call cannot have.
+const INVALID_OPTIONS: i32 = 72;
 /// How many documents one call may insert.
 const INSERT_DOCUMENTS_MAX: usize = 100_000;
 
@@ -95,9 +97,17 @@ impl Documents for Service {
         &self,
         request: Request<EstimatedCountRequest>,
     ) -> Result<Response<EstimatedCountResponse>, Status> {
-        let EstimatedCountRequest { database, collection, transaction } = request.into_inner();
+        let EstimatedCountRequest { database, collection, transaction, at_position } = request.into_inner();
         let place = Place::of(&self.0, &database, &collection, &transaction)?;
-        let count = move |database: &Database| place.on(database).estimated_document_count();
+        if at_position.is_some() && place.is_transaction() {
+            return Err(invalid("a transaction has no position", Some(INVALID_OPTIONS)));
+        }
+        let count = move |database: &Database| match at_position {
+            Some(position) => {
+                database.at(position)?.collection::<RawDocumentBuf>(&collection).estimated_document_count()
+            }
+            None => place.on(database).estimated_document_count(),
+        };
         let count = self.0.read(database, count).await?;
         Ok(Response::new(EstimatedCountResponse { count }))
     }

@@ -1,4 +1,4 @@
-//! What any call may say besides what it asks for: hint, variables, collation, comment, time limit.
+//! What any call may say besides what it asks for: hint, variables, collation, comment, time limit, position.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +35,7 @@ impl Reading {
             read_concern,
             write_concern,
             transaction,
+            at_position,
         } = options.unwrap_or_default();
         if write_concern.is_some() {
             return Err(invalid("write_concern is for writes", Some(INVALID_OPTIONS)));
@@ -51,6 +52,9 @@ impl Reading {
         }
         if let Some(variables) = convert::optional(variables, "variables")? {
             reading = reading.let_vars(variables);
+        }
+        if let Some(position) = at_position {
+            reading = reading.at_position(position);
         }
         if max_time_ms > 0 {
             reading = reading.max_time(Duration::from_millis(max_time_ms));
@@ -90,10 +94,19 @@ pub(super) fn writing(
     hint: Option<v1::Hint>,
     options: Option<QueryOptions>,
 ) -> Result<WriteOptions, Status> {
-    let QueryOptions { variables, collation, comment, max_time_ms, read_concern, write_concern, transaction } =
-        options.unwrap_or_default();
-    if max_time_ms > 0 || read_concern != 0 {
-        return Err(invalid("max_time_ms and read_concern are for reads", Some(INVALID_OPTIONS)));
+    let QueryOptions {
+        variables,
+        collation,
+        comment,
+        max_time_ms,
+        read_concern,
+        write_concern,
+        transaction,
+        at_position,
+    } = options.unwrap_or_default();
+    if max_time_ms > 0 || read_concern != 0 || at_position.is_some() {
+        let message = "max_time_ms, read_concern and at_position are for reads";
+        return Err(invalid(message, Some(INVALID_OPTIONS)));
     }
     if write_concern.is_some() {
         return Err(invalid("a write concern is for a whole call, not for a part", Some(INVALID_OPTIONS)));

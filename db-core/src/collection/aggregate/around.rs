@@ -8,12 +8,11 @@ use db_index::{
     PipelineFind, QueryError, Rows,
 };
 
-use crate::collection::ReadConcern;
+use crate::collection::{ReadConcern, Within};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::query::witness::Aspect;
 use crate::query::{Compiled, Execution, Stop};
-use crate::transaction::Transaction;
 use crate::view::ViewSnapshot;
 use crate::view::catalog::{self, CollectionMeta, IndexMeta};
 use crate::view::statistics::Statistics;
@@ -21,8 +20,7 @@ use crate::view::statistics::Statistics;
 /// A snapshot of a database.
 pub(super) struct Snapshot {
     database: Database,
-    /// The transaction that reads.
-    within: Option<Transaction>,
+    within: Within,
     view: Arc<ViewSnapshot>,
     stop: Stop,
     /// How the pipeline compares strings.
@@ -34,21 +32,18 @@ impl Snapshot {
     /// enough.
     pub(super) fn new(
         database: Database,
-        within: Option<Transaction>,
+        within: Within,
         concern: ReadConcern,
         stop: Stop,
         collation: Option<Collation>,
     ) -> Result<Self> {
-        let view = Arc::new(match &within {
-            Some(transaction) => transaction.view_at(concern)?,
-            None => database.view_at(concern)?,
-        });
+        let view = Arc::new(within.view_at(&database, concern)?);
         Ok(Self { database, within, view, stop, collation })
     }
 
     /// Refuses what a transaction cannot see change.
     fn refuse_within(&self, stage: &str) -> Result<()> {
-        if self.within.is_none() {
+        if self.within.transaction().is_none() {
             return Ok(());
         }
         let message = format!("{stage} cannot be used in a transaction");
@@ -98,7 +93,7 @@ impl Outside for Snapshot {
 
     fn find(&self, find: PipelineFind) -> Result<Rows<Error>> {
         catalog::check_name_to_read(&find.collection)?;
-        if let Some(transaction) = &self.within {
+        if let Some(transaction) = self.within.transaction() {
             // A pipeline may look for one document after the other: the collection is noted once, whole.
             transaction.note_filter(&find.collection, &Filter::all(), Aspect::Documents)?;
         }

@@ -14,9 +14,10 @@ use db_index::{Collation, ErrorCode, Pipeline, PipelineSettings, QueryError};
 use self::around::Snapshot;
 use super::documents::{ToRawDocument, checked_pipeline};
 use super::reading::{ReadConcern, ReadOptions, takes_read_options};
-use super::{Collection, Cursor, RawCursor};
+use super::{Collection, Cursor, RawCursor, Within};
 use crate::database::Database;
 use crate::error::Result;
+use crate::past::Past;
 use crate::query::witness::Aspect;
 use crate::query::{self, Compiled, Explanation, Hint, Purpose, Stop};
 use crate::transaction::{self, Transaction};
@@ -47,7 +48,7 @@ impl Database {
     pub fn aggregate<D: ToRawDocument>(&self, pipeline: impl IntoIterator<Item = D>) -> Aggregate<Document> {
         Aggregate {
             database: self.clone(),
-            within: None,
+            within: Within::Present,
             collection: String::new(),
             pipeline: checked_pipeline(pipeline),
             options: ReadOptions::default(),
@@ -76,7 +77,7 @@ impl Database {
 #[must_use = "an aggregation does nothing until it is awaited or run"]
 pub struct Aggregate<T> {
     database: Database,
-    within: Option<Transaction>,
+    within: Within,
     /// Empty for an aggregation of the database.
     collection: String,
     pipeline: Result<RawArrayBuf>,
@@ -87,6 +88,11 @@ pub struct Aggregate<T> {
 takes_read_options!(Aggregate, options);
 
 impl<T> Aggregate<T> {
+    /// The same over collections as they were.
+    pub(crate) fn in_past(self, past: Past) -> Self {
+        Self { within: Within::Past(past), ..self }
+    }
+
     /// The same with results of another type.
     pub fn with_type<U>(self) -> Aggregate<U> {
         let Self { database, within, collection, pipeline, options, .. } = self;
@@ -138,7 +144,7 @@ impl<T> Aggregate<T> {
         let begun = self.begin()?;
         let mut stages = Vec::new();
         if let Some(leading) = begun.leading()? {
-            let collection = collection(&begun.database, &begun.collection, begun.within.as_ref());
+            let collection = collection(&begun.database, &begun.collection, &begun.within);
             let opened = collection.open_at(begun.concern)?;
             let explanation = Explanation { purpose: Purpose::Find, executes };
             let find = query::explain(&collection.namespace(), opened, &leading, explanation)?;
@@ -154,9 +160,10 @@ impl<T> Aggregate<T> {
 
     /// Compiles the pipeline; the time that it may take begins.
     fn begin(self) -> Result<Begun> {
+        let within = self.within.at(&self.database, self.options.position())?;
         let opened = match self.collection.as_str() {
             "" => None,
-            name => collection(&self.database, name, self.within.as_ref()).open_at(self.options.concern())?,
+            name => collection(&self.database, name, &within).open_at(self.options.concern())?,
         };
         let meta = opened.as_ref().map(|(_, meta)| &**meta);
         let collation = meta.and_then(|meta| meta.options.collation.as_deref());
@@ -170,7 +177,7 @@ impl<T> Aggregate<T> {
         }
         Ok(Begun {
             database: self.database,
-            within: self.within,
+            within,
             collection: self.collection,
             pipeline,
             collation,
@@ -181,18 +188,14 @@ impl<T> Aggregate<T> {
     }
 }
 
-fn collection(database: &Database, name: &str, within: Option<&Transaction>) -> Collection<Document> {
-    let collection = database.collection(name);
-    match within {
-        Some(transaction) => collection.within(transaction.clone()),
-        None => collection,
-    }
+fn collection(database: &Database, name: &str, within: &Within) -> Collection<Document> {
+    Collection { within: within.clone(), ..database.collection(name) }
 }
 
 /// An aggregation about to run.
 struct Begun {
     database: Database,
-    within: Option<Transaction>,
+    within: Within,
     collection: String,
     pipeline: Pipeline,
     collation: Option<Collation>,
@@ -207,10 +210,11 @@ impl Begun {
         let around =
             Snapshot::new(database, self.within.clone(), self.concern, self.stop.clone(), collation)?;
         let around = Arc::new(around);
-        if let Some(transaction) = &self.within {
+        if let Some(transaction) = self.within.transaction() {
             return self.run_within(transaction, &around).inspect_err(|_| transaction.abort());
         }
         if let Some(target) = self.pipeline.target() {
+            self.within.refuse_past(&format!("written by {}", write::name(target)))?;
             write::check(target, &self.database, &around)?;
         }
         let input = match self.leading()? {

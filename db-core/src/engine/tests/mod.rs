@@ -8,6 +8,7 @@ mod forks;
 mod hostile;
 mod levels;
 mod membership;
+mod past;
 mod power_cuts;
 mod replayed;
 mod tails;

@@ -1,0 +1,402 @@
+//! Reads of past states, against the states as they were.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bson::rawdoc;
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::Error;
+use crate::past;
+use crate::view::catalog::{self, CollectionMeta};
+use crate::view::documents::{entries_of_index, id_types};
+
+type Keys = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A state for comparison: of each collection its record, and what lies under its numbers.
+#[derive(Debug, Clone, PartialEq)]
+struct State(BTreeMap<String, CollectionState>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct CollectionState {
+    options: CollectionOptions,
+    documents: Keys,
+    counted: Size,
+    /// By name: definition, fields that have met an array, entries, and their number and bytes as counted.
+    indexes: BTreeMap<String, (RawDocumentBuf, u32, Keys, Size)>,
+}
+
+fn keys_under(view: &impl ReadView, prefix: &[u8]) -> Keys {
+    let range = view.range(keyspace::prefix_bounds(prefix)).unwrap();
+    range
+        .map(|item| item.unwrap())
+        .map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
+        .collect()
+}
+
+impl State {
+    fn of(view: &impl ReadView) -> Self {
+        let names = catalog::collection_names(view).unwrap();
+        let of_collection = |name: String| {
+            let meta = catalog::collection(view, &name).unwrap().unwrap();
+            let statistics = Statistics::of(view, meta.id).unwrap();
+            let indexes = meta.indexes.iter().map(|index| {
+                let entries = keys_under(view, &keyspace::entries(index.id));
+                let counted = statistics.index(index.id);
+                let definition = index.definition.to_document();
+                (index.definition.name().to_owned(), (definition, index.multikey.0, entries, counted))
+            });
+            let state = CollectionState {
+                documents: keys_under(view, &keyspace::documents(meta.id)),
+                counted: statistics.documents,
+                indexes: indexes.collect(),
+                options: meta.options.clone(),
+            };
+            (name, state)
+        };
+        Self(names.into_iter().map(of_collection).collect())
+    }
+
+    /// Without the indexes that `past` has hidden: they have been dropped since.
+    fn without_lost(mut self, past: &Self) -> (Self, Self) {
+        let mut past = past.clone();
+        for (name, collection) in &mut past.0 {
+            let Some(then) = self.0.get_mut(name) else { continue };
+            collection.indexes.retain(|name, (definition, ..)| {
+                let was_hidden =
+                    |(then, ..): &(RawDocumentBuf, u32, Keys, Size)| then.get_bool("hidden").is_ok();
+                let is_lost =
+                    definition.get_bool("hidden").is_ok() && !then.indexes.get(name).is_some_and(was_hidden);
+                if is_lost {
+                    then.indexes.remove(name).expect("it was there");
+                }
+                !is_lost
+            });
+        }
+        (self, past)
+    }
+}
+
+/// What entries do, for whoever reads the past: every index entry belongs to a document, and each document has all of its own.
+fn check_entries(view: &ViewSnapshot) {
+    for name in catalog::collection_names(view).unwrap() {
+        let meta: CollectionMeta = catalog::collection(view, &name).unwrap().unwrap();
+        let prefix = keyspace::documents(meta.id);
+        let documents = keys_under(view, &prefix);
+        for index in meta.indexes.iter().filter(|index| !index.definition.is_hidden()) {
+            let mut expected = Keys::new();
+            for (key, document) in &documents {
+                let document = bson::RawDocument::from_bytes(document).unwrap();
+                let entries =
+                    entries_of_index(index, &key[prefix.len()..], &id_types(document), document).unwrap();
+                assert_eq!(index.multikey.union(entries.multikey), index.multikey);
+                expected.extend(entries.entries);
+            }
+            assert_eq!(keys_under(view, &keyspace::entries(index.id)), expected);
+        }
+        // The same from the other end.
+        let mut range = view.range(keyspace::prefix_bounds(&prefix)).unwrap();
+        let backwards = std::iter::from_fn(|| range.next_back());
+        let backwards: Keys = backwards
+            .map(|item| item.unwrap())
+            .map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
+            .collect();
+        assert_eq!(backwards, documents);
+    }
+}
+
+/// The states that were met, by the order that led to each.
+#[derive(Default)]
+struct Met {
+    states: BTreeMap<Vec<EntryHash>, State>,
+    read: usize,
+}
+
+impl Peer {
+    fn past(&self, position: u64) -> Result<past::Found> {
+        past::find(&self.engine.database.begin_read().unwrap(), self.engine.id, position)
+    }
+
+    /// The states that undoing the tail leaves, entry by entry, the last first; in a transaction that is given up.
+    fn undone(&mut self) -> Vec<State> {
+        let mut states = Vec::new();
+        let given_up: Result<()> = self.engine.run(|batch| {
+            loop {
+                let nobody = batch.nobody();
+                states.push(batch.with_view(order::NO_ENTRY, &nobody, |view, _| Ok(State::of(view)))?);
+                let Some(kept) = batch.state.applied.len().checked_sub(1) else { break };
+                batch.undo_from(kept, usize::MAX)?;
+            }
+            Err(Error::invalid("given up"))
+        });
+        assert!(given_up.is_err() && self.engine.recover());
+        states
+    }
+}
+
+impl Met {
+    /// Compares every state of the peer's order with what undoing or an earlier look has found there.
+    fn check(&mut self, peer: &mut Peer) {
+        let undone = peer.undone();
+        let (order, confirmed) = peer.order();
+        for (at, state) in undone.into_iter().enumerate() {
+            let length = order.len() - at;
+            if let Some(known) = self.states.get(&order[..length]) {
+                assert_eq!(&state, known, "the same order leads to the same state");
+            }
+            self.states.insert(order[..length].to_vec(), state);
+        }
+        for position in 0..order.len() {
+            let Some(known) = self.states.get(&order[..=position]) else { continue };
+            let found = peer.past(position as u64).unwrap();
+            assert_eq!((found.entry, found.is_confirmed), (order[position], (position as u64) < confirmed));
+            let past = State::of(&found.view);
+            let (known, past) = known.clone().without_lost(&past);
+            assert_eq!(past, known, "position {position} of {}, confirmed {confirmed}", order.len());
+            check_entries(&found.view);
+            self.read += 1;
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Insert(usize, i32),
+    /// An array, where the index has met none yet.
+    Push(usize, i32),
+    UpdateMany(usize),
+    Delete(usize, i32),
+    CreateIndex(usize, bool),
+    DropIndex(usize),
+    HideIndex(usize, bool),
+    DropCollection(usize),
+    Rename(usize, bool),
+    Transaction(usize, i32),
+    Meet(usize, usize),
+    /// The first takes what the second has, and orders some of it.
+    Overhear(usize, usize),
+    Ack(usize),
+    Restart(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (peer, id) = (0_usize..2, 0_i32..8);
+    prop_oneof![
+        6 => (peer.clone(), id.clone()).prop_map(|(peer, id)| Step::Insert(peer, id)),
+        2 => (peer.clone(), id.clone()).prop_map(|(peer, id)| Step::Push(peer, id)),
+        3 => peer.clone().prop_map(Step::UpdateMany),
+        3 => (peer.clone(), id.clone()).prop_map(|(peer, id)| Step::Delete(peer, id)),
+        2 => (peer.clone(), any::<bool>()).prop_map(|(peer, on_many)| Step::CreateIndex(peer, on_many)),
+        1 => peer.clone().prop_map(Step::DropIndex),
+        1 => (peer.clone(), any::<bool>()).prop_map(|(peer, hidden)| Step::HideIndex(peer, hidden)),
+        1 => peer.clone().prop_map(Step::DropCollection),
+        2 => (peer.clone(), any::<bool>()).prop_map(|(peer, back)| Step::Rename(peer, back)),
+        2 => (peer.clone(), id).prop_map(|(peer, id)| Step::Transaction(peer, id)),
+        4 => (peer.clone(), peer.clone()).prop_map(|(a, b)| Step::Meet(a, b)),
+        1 => (peer.clone(), peer.clone()).prop_map(|(a, b)| Step::Overhear(a, b)),
+        4 => peer.clone().prop_map(Step::Ack),
+        1 => peer.prop_map(Step::Restart),
+    ]
+}
+
+/// Carries out a step; what does not hold changes nothing. Gives the peer that it was about.
+fn carry_out(peers: &mut Vec<Peer>, step: Step) -> usize {
+    match step {
+        Step::Insert(peer, id) => {
+            let _ = peers[peer].insert(rawdoc! { "_id": id, "n": peer as i32 });
+            peer
+        }
+        Step::Push(peer, id) => {
+            let _ = peers[peer].update(rawdoc! { "_id": id }, rawdoc! { "$set": { "n": [id, 70, "x"] } });
+            peer
+        }
+        Step::UpdateMany(peer) => {
+            let _ =
+                peers[peer].update(rawdoc! {}, rawdoc! { "$inc": { "m": 1 }, "$set": { "by": peer as i32 } });
+            peer
+        }
+        Step::Delete(peer, id) => {
+            let _ = peers[peer].delete(rawdoc! { "_id": id });
+            peer
+        }
+        Step::CreateIndex(peer, on_many) => {
+            let key = if on_many {
+                rawdoc! { "m": -1, "_id": 1 }
+            } else {
+                rawdoc! { "n": 1 }
+            };
+            let name = if on_many { "m" } else { "n" };
+            let _ = peers[peer].create_index(rawdoc! { "name": name, "key": key });
+            peer
+        }
+        Step::DropIndex(peer) => {
+            let (collection, name) = ("c".to_owned(), "n".to_owned());
+            let _ = peers[peer].call(Request::DropIndex { collection, name });
+            peer
+        }
+        Step::HideIndex(peer, hidden) => {
+            let (collection, name) = ("c".to_owned(), "m".to_owned());
+            let change = rawdoc! { "hidden": hidden };
+            let _ = peers[peer].call(Request::ChangeIndex { collection, name, change });
+            peer
+        }
+        Step::DropCollection(peer) => {
+            let _ = peers[peer].call(Request::DropCollection { collection: "c".to_owned() });
+            peer
+        }
+        Step::Rename(peer, back) => {
+            let (from, to) = if back { ("d", "c") } else { ("c", "d") };
+            let (collection, to) = (from.to_owned(), to.to_owned());
+            let _ = peers[peer].call(Request::RenameCollection { collection, to, drop_target: true });
+            peer
+        }
+        Step::Transaction(number, id) => {
+            let peer = &mut peers[number];
+            let genesis = peer.engine.identity.genesis.clone();
+            let mut draft = Draft::new(peer.engine.view().unwrap(), genesis, peer.engine.writer());
+            let moment = peer.moment();
+            for collection in ["c", "e"] {
+                let documents = vec![rawdoc! { "_id": 100 + id, "n": ["t", id] }];
+                let collection = collection.to_owned();
+                let _ = draft.write(Request::Insert { collection, documents, ordered: true }, &moment);
+            }
+            let _ = peer.call(draft.into_request());
+            number
+        }
+        Step::Meet(a, b) => {
+            let (of_a, of_b) = (peers[a].runs(), peers[b].runs());
+            peers[a].receive(&of_b);
+            peers[b].receive(&of_a);
+            a
+        }
+        Step::Overhear(a, b) => {
+            let runs = peers[b].runs();
+            let heard = |batch: &mut Batch<'_, '_>| {
+                runs.iter().try_for_each(|run| batch.ingest(run).map(|taken| taken.unwrap()))?;
+                batch.settle_within(2_000)
+            };
+            peers[a].engine.run(heard).unwrap();
+            a
+        }
+        Step::Ack(peer) => {
+            peers[peer].ack();
+            peer
+        }
+        Step::Restart(number) => {
+            let peer = peers.remove(number);
+            peers.insert(number, peer.restart());
+            number
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_past_state_is_what_was_there(
+        indexers in 1_usize..3,
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        let identity = open();
+        let mut peers: Vec<Peer> = (1..=2).map(|number| peer(number, &identity)).collect();
+        peers[0].create_index(rawdoc! { "name": "n", "key": { "n": 1 } }).unwrap();
+        peers[0].call(Request::SetIndexers { writers: (1..=indexers as u8).map(writer_key).collect() }).unwrap();
+        let runs = peers[0].runs();
+        peers[1].receive(&runs);
+        let mut met = Met::default();
+        for step in steps {
+            let changed = carry_out(&mut peers, step);
+            met.check(&mut peers[changed]);
+        }
+        for peer in &mut peers {
+            peer.settle();
+            met.check(peer);
+        }
+        let [a, b] = &mut peers[..] else { unreachable!() };
+        confirm(&mut [&mut *a, &mut *b]);
+        for mut peer in peers {
+            met.check(&mut peer);
+            met.check(&mut peer.restart());
+        }
+        prop_assert!(met.read > 4);
+    }
+}
+
+#[test]
+fn positions_that_nobody_has_are_refused() {
+    let mut a = peer(1, &closed(1));
+    assert_eq!(a.past(0).err().unwrap().code(), Some(246), "there is no entry yet");
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    a.insert(rawdoc! { "_id": 2 }).unwrap();
+    assert_eq!(State::of(&a.past(0).unwrap().view).0["c"].counted.count, 1);
+    assert_eq!(State::of(&a.past(1).unwrap().view).0["c"].counted.count, 2);
+    for position in [2, 3, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+        assert_eq!(a.past(position).err().unwrap().code(), Some(246));
+    }
+}
+
+#[test]
+fn what_is_not_kept_is_refused_with_the_first_position_that_can_be_read() {
+    let mut a = peer(1, &closed(1));
+    a.engine.set_watching(false, 20_000);
+    let large = "x".repeat(500);
+    for n in 0..200 {
+        a.insert(rawdoc! { "_id": n % 7, "n": n, "s": large.as_str() }).ok();
+        a.update(rawdoc! { "_id": n % 7 }, rawdoc! { "$inc": { "n": 1 } }).unwrap();
+    }
+    let (order, confirmed) = a.order();
+    assert_eq!(order.len() as u64, confirmed);
+    let refused = a.past(0).err().unwrap();
+    assert_eq!((refused.code(), refused.kind()), (Some(239), ErrorKind::Unavailable));
+    let first = refused.message().rsplit_once("first=").unwrap().1.parse::<u64>().unwrap();
+    assert!(first > 100 && first < confirmed - 20, "{first} of {confirmed}");
+    assert_eq!(a.past(first - 1).err().unwrap().code(), Some(239));
+    for position in first..confirmed {
+        check_entries(&a.past(position).unwrap().view);
+    }
+    // A collection whose documents are more than may be kept goes: nothing before that can be told.
+    a.engine.set_watching(false, 1_000);
+    a.call(Request::DropCollection { collection: "c".to_owned() }).unwrap();
+    let (_, confirmed) = a.order();
+    assert_eq!(a.past(confirmed - 2).err().unwrap().code(), Some(239));
+    assert!(State::of(&a.past(confirmed - 1).unwrap().view).0.is_empty());
+}
+
+#[test]
+fn what_is_too_much_to_be_held_is_refused() {
+    let mut a = peer(1, &closed(1));
+    a.create_index(rawdoc! { "name": "n", "key": { "n": 1 } }).unwrap();
+    let large = "x".repeat(limits::PAST_BYTES_MAX / 16);
+    for n in 0..20 {
+        a.insert(rawdoc! { "_id": n, "s": large.as_str(), "n": [1, 2, 3] }).unwrap();
+    }
+    let (_, before) = a.order();
+    a.delete(rawdoc! { "_id": { "$lt": 10 } }).unwrap();
+    assert_eq!(State::of(&a.past(before - 1).unwrap().view).0["c"].counted.count, 20);
+    a.delete(rawdoc! {}).unwrap();
+    assert_eq!(a.past(before - 1).err().unwrap().code(), Some(292));
+    let later = a.past(before).unwrap();
+    assert_eq!(State::of(&later.view).0["c"].counted.count, 10);
+}
+
+#[test]
+fn every_key_lies_between_its_neighbours() {
+    let mut a = peer(1, &closed(1));
+    a.create_index(rawdoc! { "name": "n", "key": { "n": 1 } }).unwrap();
+    for n in 0..30 {
+        a.insert(rawdoc! { "_id": n, "n": n % 5 }).unwrap();
+    }
+    let (_, then) = a.order();
+    a.delete(rawdoc! { "n": { "$in": [1, 3] } }).unwrap();
+    a.update(rawdoc! { "n": 2 }, rawdoc! { "$set": { "n": 3 } }).unwrap();
+    let past = a.past(then - 1).unwrap().view;
+    let all = keys_under(&past, &[]);
+    for (key, value) in &all {
+        assert_eq!(past.get(key).unwrap().unwrap().value(), value);
+        let after = past.range((Bound::Excluded(key.clone()), Bound::Unbounded)).unwrap().next();
+        let next = all.range::<Vec<u8>, _>((Bound::Excluded(key), Bound::Unbounded)).next();
+        assert_eq!(after.map(|item| item.unwrap().0.value().to_vec()), next.map(|(key, _)| key.clone()));
+    }
+}
