@@ -1,7 +1,7 @@
 //! One table: what CombDB does in a second beside raw redb, and what lies on the disk.
 //!
 //! `cargo bench -p combdb-benches --bench compare`; words behind `--` name the parts to run (`insert`, `write`, `get`,
-//! `find`, `scan`, `apply`, `disk`), none of them for all.
+//! `find`, `scan`, `apply`, `history`, `disk`), none of them for all.
 #![allow(clippy::print_stdout)] // the table is what it is for
 
 use std::hint::black_box;
@@ -61,8 +61,32 @@ fn main() {
     if wanted("apply") {
         arrivals(&whole);
     }
+    if wanted("history") {
+        history(&whole);
+    }
     if wanted("disk") {
         disk(&whole);
+    }
+}
+
+/// What keeping confirmed changes for streams to resume from costs inserts.
+fn history(films: &[Film]) {
+    println!("\n| operation | as it is/s | no change history/s | ratio |\n| --- | ---: | ---: | ---: |");
+    for indexes in [Indexes::None, Indexes::Three] {
+        let fill = |store: &CombDb| films.chunks(BATCH).for_each(|batch| store.insert_batch(batch));
+        Line::measured_after(
+            format!("insert batches of {BATCH}, {} indexes", indexes.count()),
+            films.len(),
+            || CombDb::new(indexes),
+            fill,
+            || {
+                let store = CombDb::new(indexes);
+                store.database().set_change_history(0);
+                store
+            },
+            fill,
+        )
+        .print();
     }
 }
 

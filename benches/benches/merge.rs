@@ -130,11 +130,11 @@ fn bare_reorders() {
     );
     for depth in DEPTHS {
         let (mut time, mut undone, mut applied) = (Duration::MAX, 0, 0);
-        let mut peer = Crowd::new(0);
-        for _ in 0..ENTRIES / 250 {
-            peer.write_together(250);
-        }
         for _ in 0..ROUNDS {
+            let mut peer = Crowd::new(0);
+            for _ in 0..ENTRIES / 250 {
+                peer.write_together(250);
+            }
             peer.hear_late(depth as u64);
             let before = peer.applications();
             let begin = Instant::now();
