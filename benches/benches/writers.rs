@@ -19,8 +19,8 @@ fn main() {
     let counts: Vec<u64> = std::env::args().filter_map(|word| word.parse().ok()).collect();
     let counts = if counts.is_empty() { WRITERS.to_vec() } else { counts };
     println!(
-        "| writers | each has seen | taking in an entry, µs | bytes on the disk an entry | an own write: ms | bytes written | opening it: ms | memory, MiB |\n\
-         | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+        "| writers | each has seen | taking in an entry, µs | an own write: ms | bytes written | opening it: ms | memory, MiB |\n\
+         | ---: | --- | ---: | ---: | ---: | ---: | ---: |"
     );
     let mut meetings = Vec::new();
     for writers in counts {
@@ -47,7 +47,6 @@ fn measure(writers: u64, acquaintance: Acquaintance, meetings: &mut Vec<String>)
     let begin = Instant::now();
     peer.hear(writers, EACH, acquaintance);
     let heard = begin.elapsed();
-    let bytes = peer.disk_bytes();
 
     // The first own entries take up the heads, as many as an entry may name.
     peer.write(u64::from(ROUNDS));
@@ -59,9 +58,8 @@ fn measure(writers: u64, acquaintance: Acquaintance, meetings: &mut Vec<String>)
     let opening = begin.elapsed();
     let memory_mib = memory::resident_mib().saturating_sub(before_mib);
     println!(
-        "| {writers} | {seen} | {:.1} | {} | {:.2} | {written} | {:.1} | {memory_mib} |",
+        "| {writers} | {seen} | {:.1} | {:.2} | {written} | {:.1} | {memory_mib} |",
         heard.as_secs_f64() * 1e6 / (writers * EACH) as f64,
-        bytes / (writers * EACH),
         own.as_secs_f64() * 1e3,
         opening.as_secs_f64() * 1e3,
     );

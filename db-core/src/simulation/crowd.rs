@@ -181,11 +181,6 @@ impl Crowd {
         self.engine().end()
     }
 
-    /// How many bytes the store takes on the disk.
-    pub fn disk_bytes(&self) -> u64 {
-        self.disk.image().len() as u64
-    }
-
     /// Closes the store.
     pub fn switch_off(&mut self) {
         self.engine = None;
