@@ -86,6 +86,11 @@ async fn an_author_is_told_and_does_it_again_or_gives_it_up() {
             "it is off the list everywhere"
         );
     }
+    let Outcome::Rejected(rejected) = outcome(&receipt).await else { panic!("it was rejected") };
+    assert_eq!(
+        rejected.iter().map(|rejected| (rejected.operation, rejected.count)).collect::<Vec<_>>(),
+        [(0, 2)]
+    );
     assert_eq!(b.resubmit(&id).await.unwrap_err().code(), Some(47));
     assert_eq!(b.discard(&id).await.unwrap_err().code(), Some(47));
 }
@@ -102,6 +107,7 @@ async fn what_is_given_up_leaves_the_list_on_all_peers_and_whoever_starts_late_i
     a.discard(&id).await.unwrap();
     meet(&a, &b).await;
     assert!(b.rejections().find_one(doc! {}).run().unwrap().is_none());
+    assert!(matches!(outcome(&receipt).await, Outcome::Rejected(_)), "what has become of it stays so");
     for wrong in ["", "12", "12.0", &format!("{}.x", "0a".repeat(32)), &format!("{}.-1", "0a".repeat(32))] {
         assert!(wrong.parse::<RejectionId>().is_err(), "{wrong}");
     }

@@ -17,11 +17,13 @@ use db_index::{ErrorCode, QueryError, check_storable};
 
 use super::{Applier, Author, INVALID_NAMESPACE, Mode, Outcome};
 use crate::error::{Error, Result};
+use crate::ids::EntryHash;
 use crate::limits;
 use crate::view::catalog::{CONFLICTS, REJECTED, id_of};
 use crate::view::documents::{ChangeError, CollectionWriter, id_key};
 use crate::view::history::Stamp;
 use crate::view::journal::ViewWriter;
+use crate::view::settled;
 
 /// How many bytes of conflicts are held before they are written.
 const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -188,6 +190,11 @@ impl Applier<'_> {
             };
             let Some(old) = writer.document(view, &key)? else { continue };
             let old = RawDocument::from_bytes(&old).map_err(|_| Error::data("a list is damaged"))?;
+            if collection == REJECTED
+                && let Some(entry) = rejected_entry(old)
+            {
+                settled::put_dismissed(view, &entry, old)?;
+            }
             match writer.delete(view, &key, old) {
                 Ok(()) => outcome.deleted += 1,
                 Err(ChangeError::Storage(error)) => return Err(error),
@@ -199,6 +206,12 @@ impl Applier<'_> {
         writer.finish(view, self.catalog)?;
         Ok(outcome)
     }
+}
+
+/// The entry that a listed rejection is about.
+fn rejected_entry(listed: &RawDocument) -> Option<EntryHash> {
+    let bytes = listed.get_document("_id").ok()?.get_binary("entry").ok()?.bytes;
+    bytes.try_into().ok().map(EntryHash::from_bytes)
 }
 
 fn binary(bytes: &[u8; 32]) -> Binary {

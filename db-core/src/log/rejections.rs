@@ -1,6 +1,6 @@
 //! What of an entry did not hold at its place.
 
-use bson::{RawDocument, rawdoc};
+use bson::{RawDocument, RawDocumentBuf, rawdoc};
 
 use super::RejectedOperation;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::ids::EntryHash;
 use crate::limits;
 use crate::view::catalog::{self, REJECTED};
 use crate::view::documents::id_key;
-use crate::view::{ReadView, ViewSnapshot, keyspace};
+use crate::view::{ReadView, ViewSnapshot, keyspace, settled};
 
 /// What `system.rejected` says of entries.
 pub(crate) struct Rejections<'a> {
@@ -23,8 +23,19 @@ impl<'a> Rejections<'a> {
         Ok(Self { view, collection: catalog::collection(view, REJECTED)?.map(|meta| meta.id) })
     }
 
-    /// What of an entry did not hold, the first [`limits::LOG_PARTS_MAX`] operations.
+    /// What of an entry did not hold, the first [`limits::LOG_PARTS_MAX`] operations, also where it is listed no more.
     pub(crate) fn of(&self, entry: &EntryHash) -> Result<Vec<RejectedOperation>> {
+        let mut all = self.listed(entry)?;
+        let dismissed = settled::dismissed(self.view, entry)?;
+        if !dismissed.is_empty() {
+            all.extend(dismissed.iter().map(|document| read_rejection(document)));
+            all.sort_by_key(|rejected| rejected.operation);
+            all.truncate(limits::LOG_PARTS_MAX);
+        }
+        Ok(all)
+    }
+
+    fn listed(&self, entry: &EntryHash) -> Result<Vec<RejectedOperation>> {
         let Some(collection) = self.collection else { return Ok(Vec::new()) };
         let key = |operation: i64| key_of(collection, entry, operation);
         let (Some(low), Some(high)) = (key(0), key(i64::MAX)) else { return Ok(Vec::new()) };
@@ -46,9 +57,15 @@ impl Rejections<'_> {
     pub(crate) fn code(&self, entry: &EntryHash, operation: usize, part: usize) -> Result<Option<i32>> {
         let Some(collection) = self.collection else { return Ok(None) };
         let Some(key) = key_of(collection, entry, operation as i64) else { return Ok(None) };
-        let Some(stored) = self.view.get(&key)? else { return Ok(None) };
-        let document = RawDocument::from_bytes(stored.value())
-            .map_err(|_| Error::data("a stored document is damaged"))?;
+        let mut stored = self.view.get(&key)?.map(|stored| stored.value().to_vec());
+        if stored.is_none() {
+            let mut dismissed = settled::dismissed(self.view, entry)?.into_iter();
+            let dismissed = dismissed.find(|one| read_rejection(one).operation == operation as u64);
+            stored = dismissed.map(RawDocumentBuf::into_bytes);
+        }
+        let Some(stored) = stored else { return Ok(None) };
+        let document =
+            RawDocument::from_bytes(&stored).map_err(|_| Error::data("a stored document is damaged"))?;
         let rejected = document.get_array("parts").into_iter().flatten().flatten().filter_map(|rejected| {
             let rejected = rejected.as_document()?;
             Some((rejected.get_i64("part").ok()?, rejected.get_i32("code").ok()?))

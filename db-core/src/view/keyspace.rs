@@ -14,7 +14,7 @@
 //! 02 <collection id> <_id>           a document (BSON)
 //! 03 <index id> <values> <_id>       an index entry; its value restores the exact types of the key's values
 //! 04 <collection id> <_id>           the history of a document
-//! 05 <entry>                         what concurrent changes have left of an entry (u8)
+//! 05 <entry>                         what has become of an entry, if it is not simply applied
 //! 06 <index id> <values> <_id>       a mark: the document of this index entry is in quarantine
 //! ```
 //!

@@ -1,10 +1,20 @@
-//! What concurrent changes have left of entries: kept for those of which they have left less than all, so that a receipt can
-//! tell.
+//! What has become of entries: kept for those of which concurrent changes have left less than all, and for those whose rejection
+//! is listed no more, so that a receipt can tell.
+//!
+//! ```text
+//! u8           1 merged, 2 superseded, 3 rejected
+//! documents    if rejected: what the list said of its operations, one after the other as they were taken off it
+//! ```
+
+use bson::{RawDocument, RawDocumentBuf};
 
 use super::journal::ViewWriter;
 use super::{ReadView, keyspace};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::EntryHash;
+
+/// What of an entry was rejected is listed no more.
+const DISMISSED: u8 = 3;
 
 /// What changes whose authors had not seen an entry have left of it at its place in the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,4 +58,34 @@ pub(crate) fn of(view: &impl ReadView, entry: &EntryHash) -> Result<Settled> {
         Some(2) => Settled::Superseded,
         _ => Settled::Applied,
     })
+}
+
+/// Keeps what the list of rejections said of an operation of this entry, which is taken off it.
+pub(crate) fn put_dismissed(
+    view: &mut ViewWriter<'_, '_>,
+    entry: &EntryHash,
+    listed: &RawDocument,
+) -> Result<()> {
+    let key = keyspace::settled(entry);
+    let mut value = match view.get(&key)? {
+        Some(stored) if stored.value().first() == Some(&DISMISSED) => stored.value().to_vec(),
+        // That the rest of it has met concurrent changes is told of no rejected entry.
+        _ => vec![DISMISSED],
+    };
+    value.extend_from_slice(listed.as_bytes());
+    view.put(&key, &value)
+}
+
+/// What the list of rejections said of operations of this entry, until they were taken off it.
+pub(crate) fn dismissed(view: &impl ReadView, entry: &EntryHash) -> Result<Vec<RawDocumentBuf>> {
+    let Some(stored) = view.get(&keyspace::settled(entry))? else { return Ok(Vec::new()) };
+    let Some((&DISMISSED, mut rest)) = stored.value().split_first() else { return Ok(Vec::new()) };
+    let damaged = || Error::data("what became of an entry is damaged");
+    let mut documents = Vec::new();
+    while let Some(length) = rest.first_chunk().copied().map(u32::from_le_bytes) {
+        let (document, after) = rest.split_at_checked(length as usize).ok_or_else(damaged)?;
+        documents.push(RawDocumentBuf::from_bytes(document.to_vec()).map_err(|_| damaged())?);
+        rest = after;
+    }
+    Ok(documents)
 }
