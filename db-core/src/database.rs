@@ -59,6 +59,7 @@ impl Shared {
             tracing::error!(database = self.name, "the database's thread has panicked");
         }
         self.published.view.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.published.confirmed.write().unwrap_or_else(PoisonError::into_inner).take();
         self.published.feed.close();
         self.file.write().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -134,24 +135,44 @@ impl Database {
             .map_err(|error| {
                 Error::new(ErrorKind::Unavailable, "cannot start a thread").with_source(error)
             })?;
-        let thread = Mutex::new(Some(thread));
-        let name = name.to_owned();
-        let file = RwLock::new(Some(file));
-        let catalog = SharedCatalog::default();
-        Ok(Self {
+        Ok(Self::with(name, file, identity, published, commands, Some(thread)))
+    }
+
+    /// A handle on a database whose engine somebody else runs and publishes: it reads and watches. Writes fail as if it were
+    /// closed.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn over(
+        name: &str,
+        file: Arc<redb::Database>,
+        identity: Identity,
+        published: Arc<Published>,
+    ) -> Self {
+        let (commands, _) = mpsc::channel(1);
+        Self::with(name, file, identity, published, commands, None)
+    }
+
+    fn with(
+        name: &str,
+        file: Arc<redb::Database>,
+        identity: Identity,
+        published: Arc<Published>,
+        commands: mpsc::Sender<Command>,
+        thread: Option<JoinHandle<()>>,
+    ) -> Self {
+        Self {
             shared: Arc::new(Shared {
-                name,
-                id,
+                name: name.to_owned(),
+                id: identity.genesis.database_id(&identity.key),
                 identity,
-                file,
+                file: RwLock::new(Some(file)),
                 commands,
                 published,
-                catalog,
+                catalog: SharedCatalog::default(),
                 room: Room::of_all(),
                 turn: Arc::default(),
-                thread,
+                thread: Mutex::new(thread),
             }),
-        })
+        }
     }
 
     /// What the database is called in its store.
@@ -369,7 +390,11 @@ impl Database {
     pub(crate) fn view_at(&self, concern: ReadConcern) -> Result<ViewSnapshot> {
         match concern {
             ReadConcern::Local => self.view(),
-            ReadConcern::Majority => self.view()?.confirmed(),
+            ReadConcern::Majority => {
+                let confirmed = self.shared.published.confirmed.read();
+                let confirmed = confirmed.unwrap_or_else(PoisonError::into_inner).clone();
+                confirmed.map_or_else(|| self.view()?.confirmed(), Ok)
+            }
         }
     }
 

@@ -13,6 +13,12 @@ pub enum Fault {
     IndexEntryForgotten,
     /// A commit does not wait for the disk.
     SyncSkipped,
+    /// At its place a transaction takes for granted that what it read is the same there.
+    ReadTakenForGranted,
+    /// Those who watch are not told where undoing an entry has changed the view.
+    UndoNotTold,
+    /// Who was told that an entry is confirmed does not find it in what is confirmed, until its peer has ordered all it has.
+    ConfirmedNotShown,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -1,6 +1,5 @@
 //! A round's storage transactions: what peers have sent, calls, order and ack, and showing readers the result.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::peers::PeerId;
@@ -86,8 +85,11 @@ impl Worker {
         }
         // A confirmed part may have undone what it goes before: until that is applied again, readers would miss what they saw.
         let has_replies = replies.as_ref().is_some_and(|replies| !replies.is_empty());
-        if (settles || has_replies) && self.engine.is_presentable() {
-            self.publish_view()?;
+        let has_confirmed = self.engine.status()?.confirmed != self.published.status.borrow().confirmed;
+        if (settles || has_replies || has_confirmed) && self.engine.is_presentable() {
+            self.published.show_view(&mut self.engine)?;
+        } else if has_confirmed {
+            self.published.show_confirmed(&self.engine)?;
         }
         Ok(Committed { replies: replies.unwrap_or_default(), stored })
     }
@@ -123,21 +125,9 @@ impl Worker {
                 Err(error) => return Err(error),
             }
         }
-        self.publish_view()?;
+        self.published.show_view(&mut self.engine)?;
         let again = || Error::new(failed.kind(), failed.message().to_owned());
         Ok(Committed { replies: (0..calls).map(|_| Err(again())).collect(), stored })
-    }
-
-    /// Shows readers the view as it is committed now.
-    fn publish_view(&mut self) -> Result<()> {
-        let view = self.engine.view()?;
-        let touched = self.engine.take_touched();
-        let mut published = self.published.view.write().unwrap_or_else(PoisonError::into_inner);
-        if published.is_some() {
-            *published = Some(view); // a database that is being closed has none any more
-            self.published.feed.push(touched);
-        }
-        Ok(())
     }
 }
 

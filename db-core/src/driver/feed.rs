@@ -56,12 +56,12 @@ impl Feed {
     }
 
     /// Whether somebody watches.
-    pub(super) fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.lock().watchers.iter().any(|watcher| watcher.strong_count() > 0)
     }
 
     /// Tells what the view that is being published has changed. The caller holds the lock of the published view.
-    pub(super) fn push(&self, touched: Touched) {
+    pub(crate) fn push(&self, touched: Touched) {
         let mut state = self.lock();
         state.watchers.retain(|watcher| watcher.strong_count() > 0);
         state.generation += 1;
