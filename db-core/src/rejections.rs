@@ -153,7 +153,7 @@ impl Database {
     }
 
     /// What of a listed operation did not hold, and whether that is all of it.
-    fn rejected_operation(&self, id: &RejectionId) -> Result<(Operation, bool)> {
+    pub(crate) fn rejected_operation(&self, id: &RejectionId) -> Result<(Operation, bool)> {
         let listed = self.rejections().find_one(doc! { "_id": id.to_document() }).run()?;
         let listed = listed.ok_or_else(|| {
             Error::not_found(format!("no such rejection is listed: rejection={id}")).with_code(47)
@@ -197,7 +197,7 @@ impl fmt::Debug for RejectionStream {
     }
 }
 
-fn id_document(id: &RejectionId) -> Result<RawDocumentBuf> {
+pub(crate) fn id_document(id: &RejectionId) -> Result<RawDocumentBuf> {
     RawDocumentBuf::try_from(doc! { "_id": id.to_document() })
         .map_err(|error| Error::invalid("no _id of a rejection").with_source(error))
 }

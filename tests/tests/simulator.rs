@@ -32,12 +32,18 @@ fn a_few_seeds_go_well() {
         all.crashes += report.crashes;
         all.refused += report.refused;
         all.outlawed += report.outlawed;
+        all.transactions += report.transactions;
+        all.resubmitted += report.resubmitted;
+        all.rotated += report.rotated;
+        all.replaced += report.replaced;
     }
     println!("{seeds} seeds: {all:?}");
     if seeds >= SEEDS {
         // What never happens shows nothing.
         let happened = [all.calls, all.confirmed, all.closed, all.crashes, all.refused, all.outlawed];
         assert!(happened.iter().all(|count| *count > 10), "{all:?}");
+        let happened = [all.transactions, all.resubmitted, all.rotated, all.replaced];
+        assert!(happened.iter().all(|count| *count > 5), "{all:?}");
     }
 }
 
@@ -84,6 +90,13 @@ fn every_planted_fault_is_found() {
         ),
         (Fault::IndexEntryForgotten, all, &["index entries are not those of the documents"]),
         (Fault::SyncSkipped, all, &["were durable", "an acknowledged entry is lost"]),
+        (Fault::ReadTakenForGranted, all, &["would have seen something else", "is not that of a serial run"]),
+        (
+            Fault::UndoNotTold,
+            all,
+            &["the events of a local stream come to", "a live query is not", "is not as it is told"],
+        ),
+        (Fault::ConfirmedNotShown, all, &["what confirmed events come to"]),
     ] {
         plant(Some(fault));
         let found = (0..SEEDS_TO_FIND).find_map(|seed| run(seed, options).err());

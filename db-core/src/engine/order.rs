@@ -6,6 +6,7 @@ use super::state::{State, StoredPast, node_of, standing_of, touches_membership};
 use super::{Batch, By};
 use crate::apply::{EntryToApply, Stop, read_operations};
 use crate::error::{Error, Result};
+use crate::faults::{Fault, is_planted};
 use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing, Tail};
 use crate::storage::LogPlace;
 use crate::view::members;
@@ -213,7 +214,9 @@ impl Batch<'_, '_> {
         while self.state.applied.len() > kept && bytes <= bytes_max {
             let Some(number) = self.state.applied.pop_back() else { break };
             let fresh = self.take_fresh_undo(number.0);
-            self.note_touched(number.0, fresh.as_ref())?;
+            if !is_planted(Fault::UndoNotTold) {
+                self.note_touched(number.0, fresh.as_ref())?;
+            }
             self.unlist(number.0, self.state.base + self.state.applied.len() as u64)?;
             let nobody = self.nobody();
             let undone = self.with_view(number.0, &nobody, |view, _| view.undo_entry(fresh.as_ref()))?;

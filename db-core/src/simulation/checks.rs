@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use bson::RawDocument;
+use bson::{RawDocument, RawDocumentBuf};
 
 use super::node::Node;
+use super::serial::Transactions;
+use crate::engine::EngineStatus;
 use crate::ids::EntryHash;
 use crate::log_reader::LogReader;
+use crate::receipt::{Outcome, ReceiptState};
 use crate::view::digest::digest;
 use crate::view::documents::{entries_of_index, id_types};
 use crate::view::statistics::Statistics;
@@ -18,10 +21,14 @@ use crate::view::{ReadView, ViewSnapshot, catalog, keyspace};
 pub(super) struct Knowledge {
     /// The longest confirmed order that any peer has had.
     confirmed: Vec<EntryHash>,
+    /// What has become of the entries of that order.
+    outcomes: Vec<Outcome>,
     /// By set of entries (the sum of their hashes): what follows from it.
     by_set: BTreeMap<[u8; 32], Consequence>,
     /// The view with so many entries confirmed and nothing else applied.
     by_confirmed: BTreeMap<u64, [u8; 32]>,
+    /// The longest list of confirmed events that any peer has told.
+    events: Vec<RawDocumentBuf>,
     /// Entries that break a rule, which nobody may store.
     pub(super) illegal: BTreeSet<EntryHash>,
     /// Whether an indexer's fork may take back what was confirmed.
@@ -47,13 +54,17 @@ impl Knowledge {
         self.confirmed.len()
     }
 
-    /// Holds a peer that is on to everything that must be true of it.
-    pub(super) fn check(&mut self, node: &mut Node) {
+    /// Holds a peer that is on to everything that must be true of it; what streams have told, if that is asked for.
+    pub(super) fn check(&mut self, node: &mut Node, transactions: &mut Transactions, is_reading: bool) {
         let status = node.engine.as_ref().unwrap().status().unwrap();
         self.check_entries(node, status.entries);
         self.check_confirmed(node, status.confirmed);
         let view = node.view();
         check_indexes(&view);
+        Self::check_order(node, transactions, &status);
+        if is_reading {
+            self.check_streams(node);
+        }
         if node.engine.as_ref().unwrap().is_settled() {
             let present = Consequence {
                 view: digest(&view).unwrap(),
@@ -67,6 +78,45 @@ impl Knowledge {
             let known = self.by_set.entry(node.sum).or_insert_with(|| present.clone());
             assert_eq!(*known, present, "peer {}: equal sets of entries give unequal views", node.number);
         }
+    }
+
+    /// Nobody shows an entry without what its author had seen, nor forgets what it has written itself; and what the order's
+    /// transactions come to is what the view holds.
+    fn check_order(node: &mut Node, transactions: &mut Transactions, status: &EngineStatus) {
+        let order = node.ordered(0, status.confirmed + status.tail);
+        assert_eq!(order.len() as u64, status.confirmed + status.tail, "what is applied has places");
+        if node.checked_order == (order.clone(), status.confirmed) {
+            return;
+        }
+        let log = node.log();
+        let mut shown = BTreeSet::new();
+        for hash in &order {
+            let header = log.record(log.number_of(hash).unwrap().unwrap()).unwrap().unwrap().header;
+            for parent in header.parents.iter().chain(&header.prev) {
+                let is_shown = shown.contains(parent);
+                assert!(
+                    is_shown,
+                    "peer {}: an entry stands before one that its author had seen",
+                    node.number
+                );
+            }
+            shown.insert(*hash);
+        }
+        if node.engine.as_ref().unwrap().is_presentable() {
+            for hash in &node.acknowledged {
+                assert!(shown.contains(hash), "peer {}: it does not see what it has written", node.number);
+            }
+        }
+        transactions.check(node, &order, status.confirmed);
+        node.checked_order = (order, status.confirmed);
+    }
+
+    /// Clients take what streams have to tell.
+    fn check_streams(&mut self, node: &mut Node) {
+        let mut readers = node.readers.take().unwrap();
+        readers.check_local(node.number);
+        readers.check_confirmed(node.number, &mut node.client, &mut self.events);
+        node.readers = Some(readers);
     }
 
     /// Takes everything that is not confirmed off a copy of the peer's view, and puts it back.
@@ -145,12 +195,47 @@ impl Knowledge {
             }
         }
         node.checked_confirmed = confirmed;
+        for place in node.told_outcomes..confirmed {
+            self.check_outcome(node, place);
+        }
+        node.told_outcomes = confirmed;
+        // It does not change any more, whatever is confirmed later.
+        if let Some(place) = (confirmed * 31 + node.checked_entries * 7).checked_rem(confirmed) {
+            self.check_outcome(node, place);
+        }
+    }
+
+    /// The receipt of the entry at this place of the confirmed order says on every peer what it has said on the first.
+    fn check_outcome(&mut self, node: &Node, place: u64) {
+        let place = place as usize;
+        let database = &node.readers.as_ref().unwrap().database;
+        let state = database.receipt(self.confirmed[place]).state().unwrap();
+        let ReceiptState::Confirmed(outcome) = state else {
+            panic!("peer {}: the receipt of a confirmed entry says {state:?}", node.number)
+        };
+        match self.outcomes.get(place) {
+            Some(known) => {
+                assert_eq!(*known, outcome, "peer {}: a receipt says something else", node.number);
+            }
+            None => self.outcomes.push(outcome),
+        }
+    }
+
+    /// All receipts of what is confirmed there.
+    pub(super) fn check_receipts(&mut self, node: &Node) {
+        if !self.may_be_broken {
+            for place in 0..node.checked_confirmed {
+                self.check_outcome(node, place);
+            }
+        }
     }
 }
 
 /// Index entries equal those made anew from the documents, and the counts are right.
 fn check_indexes(view: &ViewSnapshot) {
     let (mut expected, mut indexes) = (BTreeMap::new(), 0);
+    // Under each key of a unique index, who holds it and who is in quarantine.
+    let (mut held, mut marks) = (BTreeMap::<Vec<u8>, u64>::new(), 0);
     for name in catalog::collection_names(view).unwrap() {
         let meta = catalog::collection(view, &name).unwrap().unwrap();
         indexes += meta.indexes.len();
@@ -158,12 +243,19 @@ fn check_indexes(view: &ViewSnapshot) {
         let prefix = keyspace::documents(meta.id);
         for item in view.range(keyspace::prefix_bounds(&prefix)).unwrap() {
             let (key, value) = item.unwrap();
+            let id_key = &key.value()[prefix.len()..];
             let document = RawDocument::from_bytes(value.value()).unwrap();
             count += 1;
             for index in &meta.indexes {
-                let entries =
-                    entries_of_index(index, &key.value()[prefix.len()..], &id_types(document), document);
+                let entries = entries_of_index(index, id_key, &id_types(document), document);
                 let entries = entries.unwrap().entries;
+                for key in entries.keys().filter(|_| index.definition.is_unique()) {
+                    let is_marked = view.get(&keyspace::mark(key)).unwrap().is_some();
+                    assert!(!is_marked || index.definition.quarantines(), "what cannot be is in quarantine");
+                    marks += u64::from(is_marked);
+                    let values = key[..key.len() - id_key.len()].to_vec();
+                    *held.entry(values).or_default() += u64::from(!is_marked);
+                }
                 *entry_counts.entry(index.id).or_insert(0) += entries.len() as u64;
                 expected.extend(entries);
             }
@@ -179,6 +271,11 @@ fn check_indexes(view: &ViewSnapshot) {
             );
         }
     }
+    assert!(held.values().all(|holders| *holders <= 1), "several documents hold one key");
+    let of_marks = [0, u32::MAX].map(|index| Bound::Included(keyspace::mark(&keyspace::entries(index))));
+    let [low, high] = of_marks;
+    let marked = view.range((low, high)).unwrap().count() as u64;
+    assert_eq!(marked, marks, "there are marks without documents in quarantine");
     let all = (Bound::Included(keyspace::entries(0)), Bound::Included(keyspace::entries(u32::MAX)));
     let mut found = BTreeMap::new();
     for item in view.range(all).unwrap() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Chance;
 use super::network::{Link, Weather, Wish, carry_out};
-use super::node::{Node, document, writer};
+use super::node::{Node, Watched, document, writer};
 use crate::driver::{Settling, Source};
 use crate::engine::{Engine, Request};
 use crate::entry::Genesis;
@@ -92,7 +92,7 @@ impl Meeting {
         let key = DatabaseKey::of_open_topic("meeting");
         let identity = Identity { genesis: Genesis::open(&key), key };
         let peer = |number| Peer {
-            node: Node::new(number, &identity, 0),
+            node: Node::new(number, &identity, 0, Watched::No),
             settling: Settling::default(),
             busy_us: 0,
         };

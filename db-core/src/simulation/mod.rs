@@ -1,22 +1,34 @@
 //! Many peers under a virtual clock, with a network and disks that fail by chance: real engines and real sessions, everything
 //! else simulated, so that one seed is one history.
 //!
-//! **What happens.** Peers write, connect, part, order what has come now or later, ack, restart, lose power at any write to
-//! the disk (what was not synced is kept, lost or torn), leave and come back; new ones join. The network delays frames,
-//! loses, doubles and swaps them, is parted or goes one way only. Clocks are wrong and jump. The founder changes members.
-//! Members without manners fork their logs, carry false waves, withhold entries and send garbage; in runs that are asked for
-//! it, an indexer forks its log. In the end all faults end.
+//! **What happens.** Peers write, alone and in transactions over several collections that are sometimes begun long before they
+//! are committed, do again or give up what was rejected, connect, part, order what has come now or later, ack, take other keys,
+//! restart, lose power at any write to the disk (what was not synced is kept, lost or torn), leave and come back; new ones join.
+//! The network delays frames, loses, doubles and swaps them, is parted or goes one way only. Clocks are wrong and jump. The
+//! founder changes who may do what and lets newcomers go on for others. Members without manners fork their logs, carry false
+//! waves, withhold entries and send garbage; in runs that are asked for it, an indexer forks its log. In the end all faults end.
 //!
-//! **What is checked** of every peer that a step has touched: confirmed orders are prefixes of one another and never shrink;
-//! equal sets of entries give equal views, orders and confirmations; index entries and counts are those that the documents
-//! give; nothing acknowledged is lost; nothing that breaks a rule is stored; undoing everything that is not confirmed gives
-//! the view of the confirmed entries byte for byte, and applying it again the view from before. In the end all peers have the
-//! same and everything is confirmed.
+//! **What is checked** of every peer that a step has touched:
+//!
+//! * Confirmed orders are prefixes of one another and never shrink; equal sets of entries give equal views, orders and
+//!   confirmations. Undoing everything that is not confirmed gives the view of the confirmed entries byte for byte, and applying
+//!   it again the view from before.
+//! * Index entries, counts and marks of quarantine are those that the documents give; nothing that breaks a rule is stored.
+//! * Nothing acknowledged is lost: a peer's view holds all that it has written itself. No entry stands before one that its author
+//!   had seen, so no peer shows an effect without its cause.
+//! * What transactions have left is what those that hold come to when a model runs them one after the other, of all that is applied
+//!   and of what is confirmed; each sees there what it saw. Those without effect are rejected, or their author may not write.
+//! * What was confirmed of an entry, its receipt says on all peers and for ever.
+//! * What clients build from local and confirmed events and from live queries is what a find gives; all peers tell the same
+//!   confirmed events, also to a client that resumes after a power cut.
+//!
+//! In the end all peers have the same and everything is confirmed.
 //!
 //! Everything here panics where it must not go on; [`run`] turns that into a [`Failure`] that names the seed.
 // It is a test, though it stands where other crates' tests can run it; and methods' paths are not general enough over lifetimes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::redundant_closure_for_method_calls)]
 
+mod bank;
 mod byzantine;
 mod chance;
 mod checks;
@@ -25,10 +37,15 @@ mod disk;
 mod meeting;
 mod network;
 mod node;
+mod requests;
+mod serial;
+mod watching;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+#[cfg(test)]
+pub(crate) use bank::{ACCOUNTS, Bank, Inside, Model, PEOPLE, Program, bank_of};
 pub(crate) use chance::Chance;
 pub use crowd::{Acquaintance, Applications, Crowd, Talk};
 pub(crate) use disk::SimDisk;
@@ -65,6 +82,15 @@ pub struct Report {
     pub steps: u64,
     /// How many calls held.
     pub calls: u64,
+    /// How many transactions were run, how many rejections were done again or given up, how many keys were changed by their
+    /// owners, and how many writers go on for others.
+    pub transactions: u64,
+    /// See above.
+    pub resubmitted: u64,
+    /// See above.
+    pub rotated: u64,
+    /// See above.
+    pub replaced: u64,
     /// How many entries there were in the end, and how many of them confirmed.
     pub entries: u64,
     /// See above.

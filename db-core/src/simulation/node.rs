@@ -7,6 +7,7 @@ use bson::{RawDocumentBuf, rawdoc};
 use ed25519_dalek::SigningKey;
 use redb::ReadableDatabase;
 
+use super::watching::{ConfirmedClient, Readers};
 use super::{Chance, SimDisk};
 use crate::engine::{Engine, Moment, Reply, Request};
 use crate::entry::{Entry, Header, VerifiedRun};
@@ -35,6 +36,7 @@ pub(super) fn writer(number: usize) -> WriterKey {
 pub(super) struct Node {
     pub(super) number: usize,
     pub(super) disk: SimDisk,
+    pub(super) identity: Identity,
     /// None while it is switched off.
     pub(super) engine: Option<Engine>,
     /// By how much its clock is wrong.
@@ -45,27 +47,56 @@ pub(super) struct Node {
     /// Up to which entry and up to which place of the order it was looked at, and the sum of the hashes of its entries.
     pub(super) checked_entries: u64,
     pub(super) checked_confirmed: u64,
+    /// Of how many confirmed entries it has told what became of them.
+    pub(super) told_outcomes: u64,
     pub(super) sum: [u8; 32],
     /// Whether it is away of its own will, and not to be switched on yet.
     pub(super) has_left: bool,
+    /// All keys that it has had, as far as they were seen; the present one is the last.
+    pub(super) keys: Vec<WriterKey>,
+    /// Who reads and watches, if anybody ever does, as long as it is on.
+    pub(super) readers: Option<Readers>,
+    watched: Watched,
+    /// What a client has of the confirmed events, wherever it asks for them.
+    pub(super) client: ConfirmedClient,
+    /// The order and the number of confirmed entries that were looked at last.
+    pub(super) checked_order: (Vec<EntryHash>, u64),
+}
+
+/// Who watches a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// Nobody.
+    No,
+    /// What it holds.
+    Local,
+    /// That, and what is confirmed.
+    All,
 }
 
 impl Node {
     /// A peer that has just joined, with an empty store.
-    pub(super) fn new(number: usize, identity: &Identity, skew_ms: i64) -> Self {
+    pub(super) fn new(number: usize, identity: &Identity, skew_ms: i64, watched: Watched) -> Self {
         let disk = SimDisk::new(Vec::new(), None);
         drop(storage::create(disk.clone(), identity, CACHE_BYTES).unwrap());
         let mut node = Self {
             number,
             disk,
+            identity: identity.clone(),
             engine: None,
             skew_ms,
             acknowledged: Vec::new(),
             durable: 0,
             checked_entries: 0,
             checked_confirmed: 0,
+            told_outcomes: 0,
             sum: [0; 32],
             has_left: false,
+            keys: vec![writer(number)],
+            readers: None,
+            watched,
+            client: ConfirmedClient::default(),
+            checked_order: (Vec::new(), 0),
         };
         node.switch_on();
         node
@@ -78,19 +109,39 @@ impl Node {
             assert!(self.disk.is_cut(), "what is on the disk does not open: {:?}", opened.err());
             return false;
         };
+        if self.watched != Watched::No {
+            let client = Some(&self.client).filter(|_| self.watched == Watched::All);
+            self.readers = Some(Readers::open(&engine, &self.identity, client));
+        }
         self.engine = Some(engine);
+        self.note_key();
         true
     }
 
     /// The power goes: what was not synced may be lost, whole or in part.
     pub(super) fn cut_power(&mut self, chance: &mut Chance) {
-        self.engine = None;
+        self.switch_off();
         self.disk = SimDisk::new(self.disk.after_power_cut(chance), None);
     }
 
     /// Ends in good order.
     pub(super) fn switch_off(&mut self) {
+        self.readers = None;
         self.engine = None;
+    }
+
+    /// The key that it writes with, as far as that was seen.
+    pub(super) fn key(&self) -> WriterKey {
+        *self.keys.last().unwrap()
+    }
+
+    /// It may have taken another key, or be back at one whose successor was lost.
+    fn note_key(&mut self) {
+        let present = self.engine.as_ref().unwrap().writer();
+        if self.key() != present {
+            self.keys.retain(|key| *key != present);
+            self.keys.push(present);
+        }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -103,14 +154,21 @@ impl Node {
         work: impl FnOnce(&mut crate::engine::Batch<'_, '_>) -> Result<T>,
     ) -> Option<T> {
         let engine = self.engine.as_mut()?;
+        if let Some(readers) = &self.readers {
+            readers.prepare(engine);
+        }
         match engine.run(work) {
             Ok(done) => {
                 self.durable = engine.end();
+                if let Some(readers) = &self.readers {
+                    readers.publish(engine);
+                }
+                self.note_key();
                 Some(done)
             }
             Err(error) => {
                 assert!(self.disk.is_cut(), "peer {}: a transaction failed: {error:?}", self.number);
-                self.engine = None;
+                self.switch_off();
                 None
             }
         }

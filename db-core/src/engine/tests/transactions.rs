@@ -1,6 +1,5 @@
 //! Transactions are serializable where they are confirmed: whatever was written apart and met in whichever order, the history is
-//! that of the accepted ones run one after the other. Here they are programs, which a model runs again without any knowledge of
-//! how the engine tells whether they hold.
+//! that of the accepted ones run one after the other: see the programs of the simulator's bank.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,267 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::log::rejections::Rejections;
 use crate::operation::{Done, Found, Read, Step};
-use crate::query::FindOptions;
-use crate::query::witness::Aspect;
-
-/// What a closure of a program's does; numbers are of accounts, peers' duties and amounts.
-#[derive(Debug, Clone)]
-enum Program {
-    /// Takes an amount from one account for another, as far as it is there: both are read and set.
-    Transfer { from: u8, to: u8, amount: i32 },
-    /// Adds to an account without looking.
-    Blind { account: u8, amount: i32 },
-    /// Goes off duty if somebody else stays on.
-    Leave { person: u8 },
-    /// Goes on duty.
-    Join { person: u8 },
-    /// Notes how many accounts hold at least so much, and what those hold together.
-    Audit { least: i32 },
-    /// Empties every account that holds less than so much, into one; by an update of many.
-    Sweep { below: i32, into: u8 },
-    /// Takes the poorest account away and opens one with its amount under another name.
-    Rename,
-}
-
-/// What a program sees of the database, and does to it.
-trait Bank {
-    fn account(&mut self, id: i32) -> Option<i32>;
-    fn set(&mut self, id: i32, amount: i32);
-    fn add(&mut self, id: i32, amount: i32) -> u64;
-    fn at_least(&mut self, least: i32) -> Vec<(i32, i32)>;
-    fn zero_below(&mut self, below: i32) -> u64;
-    fn poorest(&mut self) -> Option<i32>;
-    fn take(&mut self, id: i32) -> Option<i32>;
-    fn open(&mut self, amount: i32) -> i32;
-    fn on_duty(&mut self) -> u64;
-    fn set_duty(&mut self, person: i32, on: bool);
-    fn note(&mut self, count: i32, sum: i32);
-}
-
-impl Program {
-    /// Runs it; gives everything that it saw.
-    fn run(&self, bank: &mut impl Bank) -> Vec<i64> {
-        match *self {
-            Self::Transfer { from, to, amount } => {
-                let (from, to) = (i32::from(from), i32::from(to));
-                let (Some(has), Some(gets)) = (bank.account(from), bank.account(to)) else { return vec![-1] };
-                if from != to && has >= amount {
-                    bank.set(from, has - amount);
-                    bank.set(to, gets + amount);
-                }
-                // Its own writes are seen.
-                let after = bank.account(from).unwrap_or(-1);
-                vec![has.into(), gets.into(), after.into()]
-            }
-            Self::Blind { account, amount } => vec![bank.add(account.into(), amount).cast_signed()],
-            Self::Leave { person } => {
-                let on = bank.on_duty();
-                if on >= 2 {
-                    bank.set_duty(person.into(), false);
-                }
-                vec![on.cast_signed(), bank.on_duty().cast_signed()]
-            }
-            Self::Join { person } => {
-                bank.set_duty(person.into(), true);
-                vec![]
-            }
-            Self::Audit { least } => {
-                let found = bank.at_least(least);
-                let sum = found.iter().map(|(_, amount)| amount).sum();
-                bank.note(found.len() as i32, sum);
-                found.into_iter().flat_map(|(id, amount)| [i64::from(id), i64::from(amount)]).collect()
-            }
-            Self::Sweep { below, into } => {
-                let before: i32 = bank.at_least(i32::MIN).iter().map(|(_, amount)| amount).sum();
-                let swept = bank.zero_below(below);
-                let after: i32 = bank.at_least(i32::MIN).iter().map(|(_, amount)| amount).sum();
-                let met = bank.add(into.into(), before - after);
-                if met == 0 && before != after {
-                    bank.open(before - after);
-                }
-                vec![before.into(), swept.cast_signed(), after.into(), met.cast_signed()]
-            }
-            Self::Rename => {
-                let Some(poorest) = bank.poorest() else { return vec![-1] };
-                let amount = bank.take(poorest).unwrap_or(0);
-                let id = bank.open(amount);
-                vec![poorest.into(), amount.into(), id.into()]
-            }
-        }
-    }
-}
-
-/// The model: plain maps.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct Model {
-    accounts: BTreeMap<i32, i32>,
-    duty: BTreeMap<i32, bool>,
-    notes: Vec<(i32, i32)>,
-}
-
-impl Bank for Model {
-    fn account(&mut self, id: i32) -> Option<i32> {
-        self.accounts.get(&id).copied()
-    }
-
-    fn set(&mut self, id: i32, amount: i32) {
-        self.accounts.insert(id, amount);
-    }
-
-    fn add(&mut self, id: i32, amount: i32) -> u64 {
-        self.accounts.get_mut(&id).map_or(0, |has| {
-            *has += amount;
-            1
-        })
-    }
-
-    fn at_least(&mut self, least: i32) -> Vec<(i32, i32)> {
-        self.accounts
-            .iter()
-            .filter(|(_, amount)| **amount >= least)
-            .map(|(id, amount)| (*id, *amount))
-            .collect()
-    }
-
-    fn zero_below(&mut self, below: i32) -> u64 {
-        let swept = self.accounts.values_mut().filter(|amount| **amount < below && **amount > 0);
-        swept.map(|amount| *amount = 0).count() as u64
-    }
-
-    fn poorest(&mut self) -> Option<i32> {
-        self.accounts.iter().min_by_key(|(id, amount)| (**amount, **id)).map(|(id, _)| *id)
-    }
-
-    fn take(&mut self, id: i32) -> Option<i32> {
-        self.accounts.remove(&id)
-    }
-
-    fn open(&mut self, amount: i32) -> i32 {
-        let id = self.accounts.keys().max().map_or(0, |id| id + 1);
-        self.accounts.insert(id, amount);
-        id
-    }
-
-    fn on_duty(&mut self) -> u64 {
-        self.duty.values().filter(|on| **on).count() as u64
-    }
-
-    fn set_duty(&mut self, person: i32, on: bool) {
-        self.duty.insert(person, on);
-    }
-
-    fn note(&mut self, count: i32, sum: i32) {
-        self.notes.push((count, sum));
-    }
-}
-
-/// A transaction of the engine's.
-struct Inside<'a> {
-    draft: Draft,
-    moment: &'a Moment,
-}
-
-impl Inside<'_> {
-    fn find(
-        &mut self,
-        name: &str,
-        filter: RawDocumentBuf,
-        sort: Option<RawDocumentBuf>,
-        limit: u64,
-    ) -> Vec<RawDocumentBuf> {
-        self.draft.find(name, &FindOptions { filter, sort, limit, ..FindOptions::default() }).unwrap()
-    }
-
-    fn update(&mut self, name: &str, filter: RawDocumentBuf, update: RawDocumentBuf, multi: bool) -> Reply {
-        let update = UpdateRequest { collection: name.to_owned(), multi, ..update_request(filter, update) };
-        self.draft.write(Request::Update(update), self.moment).unwrap()
-    }
-
-    fn insert(&mut self, name: &str, document: RawDocumentBuf) {
-        let insert =
-            Request::Insert { collection: name.to_owned(), documents: vec![document], ordered: true };
-        let reply = self.draft.write(insert, self.moment).unwrap();
-        assert_eq!(reply.outcome.inserted, 1);
-    }
-}
-
-impl Bank for Inside<'_> {
-    fn account(&mut self, id: i32) -> Option<i32> {
-        let found = self.find("accounts", rawdoc! { "_id": id }, None, 1);
-        found.first().map(|account| account.get_i32("amount").unwrap())
-    }
-
-    fn set(&mut self, id: i32, amount: i32) {
-        let reply =
-            self.update("accounts", rawdoc! { "_id": id }, rawdoc! { "$set": { "amount": amount } }, false);
-        assert_eq!(reply.outcome.matched, 1);
-    }
-
-    fn add(&mut self, id: i32, amount: i32) -> u64 {
-        let update = rawdoc! { "$inc": { "amount": amount } };
-        self.update("accounts", rawdoc! { "_id": id }, update, false).outcome.matched
-    }
-
-    fn at_least(&mut self, least: i32) -> Vec<(i32, i32)> {
-        let found = self.find("accounts", rawdoc! { "amount": { "$gte": least } }, None, 0);
-        let mut found: Vec<_> = found
-            .iter()
-            .map(|account| (account.get_i32("_id").unwrap(), account.get_i32("amount").unwrap()))
-            .collect();
-        found.sort_unstable();
-        found
-    }
-
-    fn zero_below(&mut self, below: i32) -> u64 {
-        let filter = rawdoc! { "amount": { "$lt": below, "$gt": 0 } };
-        self.update("accounts", filter, rawdoc! { "$set": { "amount": 0 } }, true).outcome.modified
-    }
-
-    fn poorest(&mut self) -> Option<i32> {
-        let found = self.find("accounts", rawdoc! {}, Some(rawdoc! { "amount": 1, "_id": 1 }), 1);
-        found.first().map(|account| account.get_i32("_id").unwrap())
-    }
-
-    fn take(&mut self, id: i32) -> Option<i32> {
-        let delete = DeleteRequest {
-            collection: "accounts".to_owned(),
-            filter: rawdoc! { "_id": id },
-            multi: false,
-            sort: None,
-            hint: None,
-            variables: None,
-            collation: None,
-            returning: Some(Returning::default()),
-        };
-        let reply = self.draft.write(Request::Delete(delete), self.moment).unwrap();
-        reply.document.map(|account| account.get_i32("amount").unwrap())
-    }
-
-    fn open(&mut self, amount: i32) -> i32 {
-        let last = self.find("accounts", rawdoc! {}, Some(rawdoc! { "_id": -1 }), 1);
-        let id = last.first().map_or(0, |account| account.get_i32("_id").unwrap() + 1);
-        self.insert("accounts", rawdoc! { "_id": id, "amount": amount });
-        id
-    }
-
-    fn on_duty(&mut self) -> u64 {
-        let filter = db_index::Filter::parse(&rawdoc! { "on": true }).unwrap();
-        self.draft.note_search("duty", &filter, Aspect::Count).unwrap();
-        let view = self.draft.view();
-        let Some(meta) = crate::view::catalog::collection(&view, "duty").unwrap() else { return 0 };
-        let count = FindOptions { filter: rawdoc! { "on": true }, ..FindOptions::default() };
-        crate::query::count(view, &Arc::new(meta), &count).unwrap()
-    }
-
-    fn set_duty(&mut self, person: i32, on: bool) {
-        self.update("duty", rawdoc! { "_id": person }, rawdoc! { "$set": { "on": on } }, false);
-    }
-
-    fn note(&mut self, count: i32, sum: i32) {
-        let id = bson::oid::ObjectId::new();
-        self.insert("notes", rawdoc! { "_id": id, "count": count, "sum": sum });
-    }
-}
+use crate::simulation::{ACCOUNTS, Bank, Inside, Model, PEOPLE, Program, bank_of};
 
 /// A program as it was run, by the entry that holds it.
 type Runs = BTreeMap<EntryHash, (Program, Vec<i64>)>;
@@ -283,7 +22,8 @@ impl Peer {
     /// Runs a program on what the peer sees, or on an older draft, and commits it; whether it had to be given up.
     fn transact(&mut self, program: &Program, draft: Draft, runs: &mut Runs) -> bool {
         let moment = self.moment();
-        let mut inside = Inside { draft, moment: &moment };
+        let number = runs.len() as i32;
+        let mut inside = Inside { draft, moment: &moment, number };
         let seen = program.run(&mut inside);
         match self.call(inside.draft.into_request()) {
             Ok(Reply { entry: Some(entry), .. }) => {
@@ -308,24 +48,9 @@ impl Peer {
 
     /// What the database holds, as the model has it.
     fn bank(&self) -> Model {
-        let mut inside = Inside { draft: self.draft(), moment: &Moment::default() };
-        let number = |document: &RawDocumentBuf, field: &str| document.get_i32(field).unwrap();
-        let mut of = |name: &str| inside.find(name, rawdoc! {}, None, 0);
-        let accounts = of("accounts")
-            .iter()
-            .map(|account| (number(account, "_id"), number(account, "amount")))
-            .collect();
-        let duty =
-            of("duty").iter().map(|person| (number(person, "_id"), person.get_bool("on").unwrap())).collect();
-        let mut notes: Vec<_> =
-            of("notes").iter().map(|note| (number(note, "count"), number(note, "sum"))).collect();
-        notes.sort_unstable();
-        Model { accounts, duty, notes }
+        bank_of(self.draft())
     }
 }
-
-const ACCOUNTS: i32 = 5;
-const PEOPLE: i32 = 3;
 
 /// The founder and two others, all of whom vote, with accounts and people on duty.
 fn bank(indexes: bool) -> [Peer; 3] {
@@ -613,12 +338,13 @@ fn a_power_cut_leaves_all_of_a_transaction_or_nothing() {
         let disk = SimDisk::new(image, Some(20 + chance.below(300)));
         let opened = storage::open(disk.clone(), 1 << 20)
             .and_then(|(database, identity)| Engine::open(Arc::new(database), identity, secret(1)));
-        let mut acknowledged = 0;
+        let mut acknowledged: i32 = 0;
         if let Ok(engine) = opened {
             let mut a = Peer { engine, now_ms: 1_000 };
             for _ in 0..60 {
                 let moment = a.moment();
-                let mut inside = Inside { draft: a.draft(), moment: &moment };
+                let number = acknowledged;
+                let mut inside = Inside { draft: a.draft(), moment: &moment, number };
                 let (from, to) = (chance.below(5) as u8, chance.below(5) as u8);
                 Program::Transfer { from, to, amount: 1 }.run(&mut inside);
                 inside.note(1, 1);
@@ -638,7 +364,7 @@ fn a_power_cut_leaves_all_of_a_transaction_or_nothing() {
         };
         let bank = found.bank();
         assert_eq!(bank.accounts.values().sum::<i32>(), 10 * ACCOUNTS);
-        assert!((acknowledged..=acknowledged + 1).contains(&bank.notes.len()), "seed {seed}");
+        assert!((acknowledged..=acknowledged + 1).contains(&(bank.notes.len() as i32)), "seed {seed}");
         assert!(found.engine.status().unwrap().entries > acknowledged as u64);
     }
 }

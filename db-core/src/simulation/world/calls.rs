@@ -1,53 +1,28 @@
 //! What peers do of their own: they write, order what has come, ack, and log proofs of forks.
 
-use bson::{RawBson, rawdoc};
+use bson::rawdoc;
 
 use super::World;
-use crate::engine::{DeleteRequest, Engine, Request, UpdateRequest};
+use crate::engine::{Engine, Request};
+use crate::rejections::id_document;
 use crate::simulation::node::document;
+use crate::simulation::requests;
 
 impl World {
     pub(super) fn write(&mut self, at: usize) {
         let id = 1 + self.chance.below(self.documents.max(1)) as i32;
         let filter = rawdoc! { "_id": id };
-        let update = |filter, update| {
-            Request::Update(UpdateRequest {
-                collection: "c".to_owned(),
-                filter,
-                update: RawBson::Document(update),
-                array_filters: Vec::new(),
-                multi: true,
-                upsert: None,
-                replacement: false,
-                strict: false,
-                sort: None,
-                hint: None,
-                variables: None,
-                collation: None,
-                returning: None,
-            })
-        };
+        let update = |filter, update| Request::Update(requests::update("c", filter, update));
         let some = self.chance.below(6) as i32;
         let request = match self.chance.below(20) {
             0..9 => return self.insert(at),
             9..12 => update(filter, rawdoc! { "$inc": { "n": 1 } }),
             12..14 => update(rawdoc! { "n": some }, rawdoc! { "$push": { "l": some } }),
-            14 => update(filter, rawdoc! { "$set": { "u": some } }),
-            15 => update(filter, rawdoc! { "$unset": { "u": 1 }, "$pull": { "l": some } }),
-            16..18 => Request::Delete(DeleteRequest {
-                collection: "c".to_owned(),
-                filter,
-                multi: false,
-                sort: None,
-                hint: None,
-                variables: None,
-                collation: None,
-                returning: None,
-            }),
-            18 => {
-                let definition = rawdoc! { "name": "s_1", "key": { "s": 1, "n": 1 } };
-                Request::CreateIndexes { collection: "c".to_owned(), definitions: vec![definition] }
-            }
+            14 if self.chance.one_in(2) => update(filter, rawdoc! { "$set": { "u": some } }),
+            14 => update(filter, rawdoc! { "$set": { "q": some } }),
+            15 => update(filter, rawdoc! { "$unset": { "u": 1, "q": 1 }, "$pull": { "l": some } }),
+            16..18 => Request::Delete(requests::delete("c", filter)),
+            18 => requests::create_index("c", rawdoc! { "name": "s_1", "key": { "s": 1, "n": 1 } }),
             _ => Request::DropIndex { collection: "c".to_owned(), name: "s_1".to_owned() },
         };
         self.call(at, request);
@@ -57,7 +32,7 @@ impl World {
         // Some `_id`s are inserted by several: then the later in the order is rejected.
         self.documents += u64::from(!self.chance.one_in(8));
         let documents = vec![document(self.documents)];
-        self.call(at, Request::Insert { collection: "c".to_owned(), documents, ordered: true });
+        self.call(at, requests::insert("c", documents));
     }
 
     pub(super) fn call(&mut self, at: usize, request: Request) {
@@ -66,16 +41,58 @@ impl World {
         if let Some(reply) = self.nodes[at].call(request, &moment) {
             self.report.calls += u64::from(reply.is_ok());
         } else {
-            self.unplug(at);
+            self.is_gone(at);
         }
         self.tell_sessions(at, before);
         self.look_at(at);
     }
 
+    /// Runs a transaction, or begins one whose snapshot will be old when it is run.
+    pub(super) fn transact(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        if !node.is_on() {
+            return;
+        }
+        if self.chance.one_in(3) {
+            return self.transactions.begin(node, &mut self.chance);
+        }
+        let moment = node.moment(self.now_ms, self.gone(at));
+        let Some(request) = self.transactions.run(node, &moment, &mut self.chance) else { return };
+        self.call(at, request);
+        self.report.transactions += 1;
+    }
+
+    /// Does again what was rejected, or gives it up.
+    pub(super) fn settle_rejection(&mut self, at: usize) {
+        let Some(readers) = &self.nodes[at].readers else { return };
+        let listed = readers.database.rejections().find(bson::doc! {}).run().unwrap();
+        let listed: Vec<_> = listed.map(|rejection| rejection.unwrap().id().unwrap()).collect();
+        let Some(count) = (listed.len() as u64).checked_sub(1) else { return };
+        let rejection = listed[self.chance.below(count + 1) as usize];
+        let request = if self.chance.one_in(3) {
+            Request::Discard { id: id_document(&rejection).unwrap() }
+        } else {
+            let (operation, is_whole) = readers.database.rejected_operation(&rejection).unwrap();
+            assert!(is_whole, "nothing here has so many parts");
+            Request::Resubmit { id: id_document(&rejection).unwrap(), operation }
+        };
+        self.call(at, request);
+        self.report.resubmitted += 1;
+    }
+
+    /// Goes on with another key.
+    pub(super) fn rotate_key(&mut self, at: usize) {
+        let mut seed = [0; 32];
+        seed.fill_with(|| self.chance.below(256) as u8);
+        let before = self.nodes[at].key();
+        self.call(at, Request::RotateKey { seed });
+        self.report.rotated += u64::from(self.nodes[at].key() != before);
+    }
+
     pub(super) fn order(&mut self, at: usize, is_whole: bool) {
         let bytes = if is_whole { usize::MAX } else { 3_000 };
         if self.nodes[at].is_on() && self.nodes[at].run(|batch| batch.settle_within(bytes)).is_none() {
-            self.unplug(at);
+            self.is_gone(at);
         }
         self.look_at(at);
     }
@@ -89,7 +106,7 @@ impl World {
         let before = engine.end();
         let moment = self.nodes[at].moment(self.now_ms, gone);
         if self.nodes[at].run(|batch| batch.append_ack(&moment)).is_none() {
-            self.unplug(at);
+            self.is_gone(at);
         }
         self.tell_sessions(at, before);
         self.look_at(at);

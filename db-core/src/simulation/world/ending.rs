@@ -42,6 +42,7 @@ impl World {
         }
         for at in 0..self.nodes.len() {
             self.check_undo(at);
+            self.knowledge.check_receipts(&self.nodes[at]);
             let node = &self.nodes[at];
             let engine = node.engine.as_ref().unwrap();
             assert!(engine.is_settled());

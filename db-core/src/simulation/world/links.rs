@@ -6,7 +6,6 @@ use super::World;
 use crate::engine::Engine;
 use crate::ids::WriterKey;
 use crate::simulation::network::{Link, Wish, carry_out};
-use crate::simulation::node::writer;
 use crate::sync::{Session, SessionConfig, SessionOutput};
 
 impl World {
@@ -72,7 +71,7 @@ impl World {
                     }
                 };
                 let Some(stored) = done else {
-                    self.unplug(peer);
+                    self.is_gone(peer);
                     return;
                 };
                 if let Some(stored) = stored {
@@ -134,7 +133,7 @@ impl World {
             Session::new(SessionConfig {
                 database: id,
                 key: self.identity.key.clone(),
-                own_writer: writer(peer),
+                own_writer: self.nodes[peer].key(),
                 binding,
                 dialer,
                 nonce,
@@ -177,12 +176,23 @@ impl World {
         }
     }
 
+    /// A peer's connections end.
     pub(super) fn unplug(&mut self, peer: usize) {
         self.links.retain(|link| !link.touches(peer));
     }
 
+    /// So they do when it goes, and what was begun there is lost.
+    pub(super) fn is_gone(&mut self, peer: usize) {
+        self.unplug(peer);
+        self.transactions.forget(peer);
+    }
+
     pub(super) fn gone(&self, me: usize) -> BTreeSet<WriterKey> {
         let is_heard = |peer: usize| peer == me || self.links.iter().any(|link| link.joins(me, peer));
-        (0..self.nodes.len()).filter(|peer| !is_heard(*peer)).map(writer).collect()
+        self.nodes
+            .iter()
+            .filter(|node| !is_heard(node.number))
+            .flat_map(|node| node.keys.iter().copied())
+            .collect()
     }
 }

@@ -5,7 +5,7 @@ use crate::engine::Request;
 use crate::entry::Admission;
 use crate::operation::Roles;
 use crate::simulation::byzantine;
-use crate::simulation::node::{Node, writer};
+use crate::simulation::node::{Node, Watched, writer};
 
 impl World {
     /// The power goes now, or at one of the next writes to the disk.
@@ -22,7 +22,7 @@ impl World {
             }
         }
         self.nodes[at].cut_power(&mut self.chance);
-        self.unplug(at);
+        self.is_gone(at);
         self.report.crashes += 1;
     }
 
@@ -30,7 +30,7 @@ impl World {
         self.nodes[at].has_left = !self.nodes[at].has_left;
         if self.nodes[at].has_left {
             self.nodes[at].switch_off();
-            self.unplug(at);
+            self.is_gone(at);
         }
     }
 
@@ -54,7 +54,9 @@ impl World {
     pub(super) fn join(&mut self) {
         let skew_ms = if self.chance.one_in(3) { self.chance.below(20_000) as i64 - 10_000 } else { 0 };
         let number = self.nodes.len();
-        self.nodes.push(Node::new(number, &self.identity, skew_ms));
+        // What an indexer's fork takes back was told of as confirmed.
+        let watched = if self.options.forks_indexers { Watched::Local } else { Watched::All };
+        self.nodes.push(Node::new(number, &self.identity, skew_ms, watched));
     }
 
     /// Somebody new comes, and the founder lets it write.
@@ -71,12 +73,43 @@ impl World {
         let others = self.nodes.len();
         if self.chance.one_in(3) && others > self.indexers {
             let number = self.indexers + self.chance.below((others - self.indexers) as u64) as usize;
-            let number = if self.chance.one_in(3) { byzantine::OUTLAW } else { number };
-            self.call(0, Request::RemoveWriter { writer: writer(number) });
+            let key =
+                if self.chance.one_in(3) { writer(byzantine::OUTLAW) } else { self.nodes[number].key() };
+            self.call(0, Request::RemoveWriter { writer: key });
         } else if self.options.changes_indexers {
             let count = [1, 3, 5][self.chance.below(3) as usize].min(others);
-            self.call(0, Request::SetIndexers { writers: (0..count).map(writer).collect() });
+            self.call(
+                0,
+                Request::SetIndexers { writers: self.nodes[..count].iter().map(Node::key).collect() },
+            );
             self.indexers = self.indexers.max(count);
+        }
+    }
+
+    /// The founder says anew what somebody may do, whom it may have removed.
+    pub(super) fn change_roles(&mut self) {
+        if !self.options.changes_indexers {
+            return;
+        }
+        let number = 1 + self.chance.below(self.nodes.len() as u64 - 1) as usize;
+        let roles = [Roles::READER, Roles::WRITER, Roles::WRITER, Roles::INDEXER, Roles::ADMIN];
+        let roles = roles[self.chance.below(roles.len() as u64) as usize];
+        self.call(0, Request::SetRoles { writer: self.nodes[number].key(), roles });
+    }
+
+    /// Somebody new goes on for a peer whose key the founder gives up for lost.
+    fn replace(&mut self, number: usize) {
+        self.join();
+        let to = writer(self.nodes.len() - 1);
+        self.call(0, Request::Replace { from: self.nodes[number].key(), to, roles: None });
+        self.report.replaced += 1;
+    }
+
+    pub(super) fn replace_some(&mut self) {
+        let count = self.nodes.len() as u64;
+        if self.options.changes_indexers && count < 8 {
+            let number = 1 + self.chance.below(count - 1) as usize;
+            self.replace(number);
         }
     }
 }

@@ -5,12 +5,15 @@ mod ending;
 mod links;
 mod lives;
 
+use std::collections::BTreeSet;
+
 use bson::rawdoc;
 
 use super::byzantine;
 use super::checks::Knowledge;
 use super::network::{Link, Weather};
 use super::node::{Node, writer};
+use super::serial::Transactions;
 use super::{Chance, Options, Report};
 use crate::engine::Request;
 use crate::entry::{Admission, Genesis};
@@ -34,6 +37,7 @@ pub(super) struct World {
     /// The indexers that the founder has appointed last.
     indexers: usize,
     documents: u64,
+    pub(super) transactions: Transactions,
     pub(super) options: Options,
     trace: blake3::Hasher,
     pub(super) report: Report,
@@ -64,6 +68,7 @@ impl World {
             partition: None,
             indexers,
             documents: 0,
+            transactions: Transactions::default(),
             options,
             trace: blake3::Hasher::new(),
             report: Report::default(),
@@ -78,10 +83,16 @@ impl World {
     /// The founder makes the collection with its indexes and says who confirms, while all others are connected.
     fn found(&mut self) {
         self.insert(0);
+        let moment = self.nodes[0].moment(self.now_ms, BTreeSet::new());
+        let bank = self.transactions.found(&self.nodes[0], &moment);
+        self.call(0, bank);
         for definition in [
             rawdoc! { "name": "l_1", "key": { "l": 1 } },
             rawdoc! { "name": "n_-1", "key": { "n": -1 } },
             rawdoc! { "name": "u_1", "key": { "u": 1 }, "unique": true, "sparse": true },
+            rawdoc! {
+                "name": "q_1", "key": { "q": 1 }, "unique": true, "sparse": true, "onDuplicate": "quarantine"
+            },
         ] {
             self.call(
                 0,
@@ -120,7 +131,7 @@ impl World {
 
     fn step(&mut self) {
         let at = self.chance.below(self.nodes.len() as u64) as usize;
-        match self.chance.below(100) {
+        match self.chance.below(118) {
             0..45 => {
                 for _ in 0..=self.chance.below(5) {
                     self.deliver();
@@ -146,8 +157,13 @@ impl World {
             93 => self.nodes[at].skew_ms = self.chance.below(200_000) as i64 - 100_000,
             94 if self.chance.one_in(2) => drop(self.prove_forks(at)),
             94 => self.change_members(),
+            117 if self.chance.one_in(2) => self.change_roles(),
+            117 => self.replace_some(),
             95..97 => self.restart_those_that_are_off(),
             97 => self.check_undo(at),
+            100..114 => self.transact(at),
+            114..116 => self.settle_rejection(at),
+            116 if !(self.options.forks_indexers && at == byzantine::INDEXER) => self.rotate_key(at),
             _ if self.options.has_outlaws => byzantine::act(self, at),
             _ => {}
         }
@@ -157,7 +173,8 @@ impl World {
 
     fn look_at(&mut self, at: usize) {
         if self.nodes[at].is_on() {
-            self.knowledge.check(&mut self.nodes[at]);
+            let is_reading = self.chance.one_in(3);
+            self.knowledge.check(&mut self.nodes[at], &mut self.transactions, is_reading);
             self.trace.update(&self.nodes[at].sum);
             self.trace.update(&self.nodes[at].checked_confirmed.to_le_bytes());
         }

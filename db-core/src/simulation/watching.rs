@@ -1,0 +1,216 @@
+//! Who reads and watches a peer: the same handles that programs hold, and clients that build what they know from what streams
+//! tell them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bson::{RawDocumentBuf, doc};
+
+use crate::collection::{Find, ReadConcern};
+use crate::database::Database;
+use crate::driver::published::Published;
+use crate::engine::Engine;
+use crate::storage::Identity;
+use crate::view::{ReadView, ViewSnapshot, catalog, keyspace};
+use crate::watch::{
+    ChangeStream, FullDocumentBeforeChangeType, FullDocumentType, LiveQuery, OperationType, ResumeToken,
+};
+
+/// How many documents the ordered live query is about.
+const BEST: u64 = 4;
+
+/// What a peer publishes, and who follows it as long as the peer is on.
+pub(super) struct Readers {
+    published: Arc<Published>,
+    pub(super) database: Database,
+    local: ChangeStream<RawDocumentBuf>,
+    built: Built,
+    confirmed: Option<ChangeStream<RawDocumentBuf>>,
+    /// Live queries, and their results as a client keeps them.
+    live: [(LiveQuery<RawDocumentBuf>, Vec<RawDocumentBuf>); 2],
+}
+
+/// A client of confirmed events, which outlives the peers that it asks.
+#[derive(Default)]
+pub(super) struct ConfirmedClient {
+    /// How many events it was told of, and where to resume.
+    told: usize,
+    token: Option<ResumeToken>,
+    built: Built,
+    /// How many entries were confirmed where it has seen the most.
+    reached: u64,
+}
+
+/// What a client has built from the events of a database: documents by collection and `_id`.
+#[derive(Debug, Default, PartialEq)]
+struct Built(BTreeMap<(String, Vec<u8>), RawDocumentBuf>);
+
+impl Readers {
+    /// Opens a peer's engine to readers; `client` goes on with the confirmed events where it has left off.
+    pub(super) fn open(engine: &Engine, identity: &Identity, client: Option<&ConfirmedClient>) -> Self {
+        let published = Arc::new(Published::new(engine.status().unwrap(), engine.view().unwrap()));
+        let file = Arc::clone(engine.database());
+        let database = Database::over("simulation", file, identity.clone(), Arc::clone(&published));
+        let local = database.watch().with_type().with_present();
+        let local = local.full_document(FullDocumentType::UpdateLookup);
+        let local = local.full_document_before_change(FullDocumentBeforeChangeType::WhenAvailable);
+        let confirmed = client.map(|client| {
+            let watch = database.watch().with_type().read_concern(ReadConcern::Majority);
+            let watch = watch.full_document(FullDocumentType::Required);
+            let watch = watch.full_document_before_change(FullDocumentBeforeChangeType::Required);
+            match &client.token {
+                Some(token) => watch.resume_after(token.clone()).run().unwrap(),
+                None => watch.start_at(0).run().unwrap(),
+            }
+        });
+        let live = [plain(&database), best(&database)].map(|find| {
+            let live = find.watch().unwrap();
+            let result = live.result_raw().map(ToOwned::to_owned).collect();
+            (live, result)
+        });
+        Self { published, local: local.run().unwrap(), built: Built::default(), confirmed, live, database }
+    }
+
+    /// Tells the engine, before it changes anything, that somebody watches.
+    pub(super) fn prepare(&self, engine: &mut Engine) {
+        engine.set_watching(self.published.feed.is_watched(), crate::limits::CHANGES_BYTES);
+    }
+
+    /// Shows what was committed, as the database's thread does.
+    pub(super) fn publish(&self, engine: &mut Engine) {
+        if engine.is_presentable() {
+            self.published.show_view(engine).unwrap();
+        } else {
+            self.published.show_confirmed(engine).unwrap();
+        }
+        self.published.status.send_replace(engine.status().unwrap());
+    }
+
+    /// What readers see.
+    pub(super) fn view(&self) -> ViewSnapshot {
+        self.database.view().unwrap()
+    }
+
+    /// Clients take all events there are: what they have built then is what a find gives.
+    pub(super) fn check_local(&mut self, number: usize) {
+        while let Some(event) = self.local.next_raw_if_any().unwrap() {
+            self.built.follow(&event);
+        }
+        let found = Built::of(&self.view());
+        assert!(
+            self.built == found,
+            "peer {number}: what the events of a local stream come to and what a find gives: {}",
+            self.built.differences(&found)
+        );
+        for (at, (live, result)) in self.live.iter_mut().enumerate() {
+            for change in live.next_raw_if_any().unwrap() {
+                change.apply(result);
+            }
+            let find = if at == 0 { plain(&self.database) } else { best(&self.database) };
+            let found: Vec<_> = find.run_raw().unwrap().map(Result::unwrap).collect();
+            assert_eq!(*result, found, "peer {number}: a live query is not what a find gives");
+        }
+    }
+
+    /// The client takes all confirmed events there are. All peers tell the same events, `all` as far as they are known, and what
+    /// comes of them is what a find of the concern majority gives.
+    pub(super) fn check_confirmed(
+        &mut self,
+        number: usize,
+        client: &mut ConfirmedClient,
+        all: &mut Vec<RawDocumentBuf>,
+    ) {
+        let Some(stream) = &mut self.confirmed else { return };
+        while let Some(event) = stream.next_raw_if_any().unwrap() {
+            client.built.follow(&event);
+            match all.get(client.told) {
+                Some(known) => {
+                    assert_eq!(*known, event, "peer {number}: another event is confirmed");
+                }
+                None => all.push(event),
+            }
+            client.told += 1;
+        }
+        client.token = stream.resume_token().or(client.token.take());
+        let confirmed = self.database.status().confirmed;
+        if confirmed >= client.reached {
+            client.reached = confirmed;
+            let found = Built::of(&self.database.view_at(ReadConcern::Majority).unwrap());
+            assert!(
+                client.built == found,
+                "peer {number}: what confirmed events come to and what a find gives: {}",
+                client.built.differences(&found)
+            );
+        }
+    }
+}
+
+/// Documents that each stand for themselves, in the order of their `_id`s.
+fn plain(database: &Database) -> Find<RawDocumentBuf> {
+    database.collection("c").find(doc! { "_id": { "$gte": 0 }, "n": { "$gte": 3 } })
+}
+
+/// Those that come first.
+fn best(database: &Database) -> Find<RawDocumentBuf> {
+    database.collection("c").find(doc! {}).sort(doc! { "n": -1, "_id": 1 }).limit(BEST)
+}
+
+impl Built {
+    /// All documents of a view but the system's.
+    fn of(view: &ViewSnapshot) -> Self {
+        let mut built = BTreeMap::new();
+        for (name, id) in catalog::collection_ids(view).unwrap() {
+            if catalog::is_system(&name) {
+                continue;
+            }
+            for item in view.range(keyspace::prefix_bounds(&keyspace::documents(id))).unwrap() {
+                let document = RawDocumentBuf::from_bytes(item.unwrap().1.value().to_vec()).unwrap();
+                built.insert((name.clone(), id_of(&document)), document);
+            }
+        }
+        Self(built)
+    }
+
+    /// What is in one of them and not in the other.
+    fn differences(&self, other: &Self) -> String {
+        let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+        let differ = keys.into_iter().filter(|key| self.0.get(*key) != other.0.get(*key));
+        let shown: Vec<_> = differ.map(|key| (&key.0, self.0.get(key), other.0.get(key))).collect();
+        format!("{shown:?}")
+    }
+
+    fn follow(&mut self, event: &RawDocumentBuf) {
+        let event: crate::ChangeStreamEvent<RawDocumentBuf> =
+            bson::deserialize_from_slice(event.as_bytes()).unwrap();
+        let collection = event.ns.unwrap().coll;
+        let key = event.document_key.map(|key| id_of(&RawDocumentBuf::try_from(&key).unwrap()));
+        let key = (collection.clone(), key.unwrap_or_default());
+        let before = event.full_document_before_change;
+        match event.operation_type {
+            OperationType::Insert => {
+                let known = self.0.insert(key, event.full_document.unwrap());
+                assert_eq!(known, None, "what is inserted is there");
+            }
+            OperationType::Update | OperationType::Replace => {
+                let known = self.0.insert(key, event.full_document.unwrap());
+                assert_eq!(known, before, "what is updated is not as it is told");
+            }
+            OperationType::Delete => {
+                assert_eq!(self.0.remove(&key), before, "what is deleted is not as it is told");
+            }
+            OperationType::Drop => self.0.retain(|(name, _), _| *name != collection),
+            OperationType::Rename => {
+                let to = event.to.unwrap().coll;
+                let renamed = |((name, id), document)| {
+                    ((if name == collection { to.clone() } else { name }, id), document)
+                };
+                self.0 = std::mem::take(&mut self.0).into_iter().map(renamed).collect();
+            }
+            OperationType::Invalidate => panic!("a stream of the whole database ends"),
+        }
+    }
+}
+
+fn id_of(document: &RawDocumentBuf) -> Vec<u8> {
+    crate::view::documents::id_key(catalog::id_of(document).unwrap())
+}
