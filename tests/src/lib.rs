@@ -6,7 +6,9 @@
 mod calls;
 mod load;
 mod peer;
+mod transfers;
 
 pub use calls::{Calls, code_of, json, json_text, value_text};
 pub use load::Ledger;
 pub use peer::{Peer, PeerOptions, eventually, free_port};
+pub use transfers::Transfers;

@@ -1,5 +1,5 @@
-//! A server that is killed again and again while it is written to: it opens at once, has all that was acknowledged, and agrees
-//! with a peer that lived on.
+//! A server that is killed again and again while it is written to, in transactions too, and while it builds indexes: it opens at
+//! once, has all that was acknowledged and nothing by halves, and agrees with a peer that lived on.
 //!
 //! Here that goes on for a hundred times or until the time is up. `COMBDB_KILLS=100 cargo test -p combdb-tests --test crash` kills
 //! so many times, however long it takes; `COMBDB_KILLS_SEED=N` draws other moments.
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use combdb_tests::{Calls, Ledger, Peer, PeerOptions, eventually};
-use proto::v1::SetIndexersRequest;
+use combdb_tests::{Calls, Ledger, Peer, PeerOptions, Transfers, eventually};
+use proto::v1::{DropIndexRequest, SetIndexersRequest};
 
 const COMBDB: &str = env!("CARGO_BIN_EXE_combdb-under-test");
 
@@ -24,6 +24,9 @@ const START_MS_MAX: u64 = 60;
 
 /// How many clients write to the server that is killed, and how many to the one that is not.
 const CLIENTS: usize = 3;
+
+/// In so many of its lives the server builds an index on what the clients have inserted, or drops it.
+const BUILDS_EVERY: usize = 3;
 
 /// After so many kills the peers are given the time to agree.
 const AGREE_EVERY: u64 = 10;
@@ -67,6 +70,20 @@ async fn writer_key(calls: &Calls) -> String {
     calls.status("t").await.unwrap().database.unwrap().writer_key
 }
 
+/// Builds an index on what was inserted, or drops it where it is there, as far as the server comes with that before it is killed.
+async fn build_or_drop(calls: Calls) {
+    let index = r#"{"client": 1, "n": -1}"#;
+    let drop = DropIndexRequest {
+        database: "t".into(),
+        collection: "inserts".into(),
+        name: "client_1_n_-1".into(),
+        ..DropIndexRequest::default()
+    };
+    if calls.collections.clone().drop_index(drop).await.is_err() {
+        let _ = calls.create_index("t", "inserts", index, false).await;
+    }
+}
+
 /// Starts the server again; gives how long that took.
 fn restart(peer: &mut Peer, options: &PeerOptions) -> Duration {
     let begin = Instant::now();
@@ -97,6 +114,10 @@ async fn a_server_that_is_killed_a_hundred_times_loses_nothing_and_agrees() {
         ledger.prepare(&calls).await;
     }
     beside.prepare(&at_survivor).await;
+    let (mut transfers, mut transfers_beside) = (Transfers::new("mover"), Transfers::new("mover beside"));
+    transfers.prepare(&calls).await;
+    Transfers::prepare_shared(&calls).await;
+    transfers_beside.prepare(&at_survivor).await;
     agree(&calls, &at_survivor).await;
     drop(calls);
 
@@ -107,6 +128,10 @@ async fn a_server_that_is_killed_a_hundred_times_loses_nothing_and_agrees() {
         let writing: Vec<_> =
             ledgers.drain(..).map(|ledger| ledger.write(calls.clone(), Arc::clone(&stop))).collect();
         let writing_beside = beside.write(at_survivor.clone(), Arc::clone(&stop));
+        let moving = transfers.run(calls.clone(), Arc::clone(&stop));
+        let moving_beside = transfers_beside.run(at_survivor.clone(), Arc::clone(&stop));
+        let is_building = after_kill.len().is_multiple_of(BUILDS_EVERY);
+        let building = is_building.then(|| tokio::spawn(build_or_drop(calls.clone())));
         tokio::time::sleep(Duration::from_millis(chance.below(LIFE_MS_MAX))).await;
         peer.kill();
         done += 1;
@@ -115,6 +140,10 @@ async fn a_server_that_is_killed_a_hundred_times_loses_nothing_and_agrees() {
             ledgers.push(task.await.unwrap());
         }
         beside = writing_beside.await.unwrap();
+        (transfers, transfers_beside) = (moving.await.unwrap(), moving_beside.await.unwrap());
+        if let Some(building) = building {
+            building.await.unwrap();
+        }
 
         // Sometimes it is killed while it opens what the last kill has left.
         while chance.below(4) == 0 {
@@ -127,9 +156,12 @@ async fn a_server_that_is_killed_a_hundred_times_loses_nothing_and_agrees() {
             ledger.check(&calls).await;
         }
         beside.check(&at_survivor).await;
+        transfers.check(&calls).await;
+        transfers_beside.check(&at_survivor).await;
         if (after_kill.len() as u64).is_multiple_of(AGREE_EVERY) {
             agree(&calls, &at_survivor).await;
             beside.check(&calls).await;
+            transfers_beside.check(&calls).await;
             peer.stop();
             after_stop.push(restart(&mut peer, &options));
         }
@@ -141,17 +173,24 @@ async fn a_server_that_is_killed_a_hundred_times_loses_nothing_and_agrees() {
         ledger.check(&calls).await;
         ledger.check(&at_survivor).await;
     }
+    for moved in [&transfers, &transfers_beside] {
+        moved.check(&calls).await;
+        moved.check(&at_survivor).await;
+    }
     peer.stop();
     after_stop.push(restart(&mut peer, &options));
+    let moved = transfers.acknowledged();
     let acknowledged: u64 = ledgers.iter().map(Ledger::acknowledged).sum();
     let unanswered: u64 = ledgers.iter().map(Ledger::unanswered).sum();
     let longest = *after_kill.iter().max().unwrap();
     let (after_kill, after_stop) = (median(after_kill), median(after_stop));
     println!(
-        "{done} kills: {acknowledged} writes acknowledged by the server that was killed, {unanswered} never answered; \
+        "{done} kills: {acknowledged} writes acknowledged by the server that was killed, {unanswered} never answered, {moved} \
+         transfers; \
          a start takes {after_kill:?} after a kill ({longest:?} at the most) and {after_stop:?} after a stop"
     );
     assert!(acknowledged > done, "hardly anything was written between the kills");
+    assert!(moved > done / 4, "hardly anything was moved between the kills");
     assert!(
         after_kill <= after_stop * START_TIMES_MAX + START_FREE,
         "a start takes {after_kill:?} after a kill, {after_stop:?} after a stop"
