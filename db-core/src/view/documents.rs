@@ -1,6 +1,6 @@
 //! Documents and their index entries: the three changes that keep both in step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bson::{Bson, RawBsonRef, RawDocument};
@@ -182,7 +182,7 @@ impl CollectionWriter {
         old: &RawDocument,
     ) -> Result<(), ChangeError> {
         let removed = self.entries(view, id_key, old)?;
-        quarantine::mark(view, &quarantine::keys_to_mark(&removed), &[])?;
+        quarantine::mark(view, &quarantine::keys_to_mark(&removed), &BTreeSet::new())?;
         self.difference.indexes.iter_mut().zip(&removed).for_each(|(change, gone)| gone.take_from(change));
         self.delete_entries(view, removed)?;
         view.delete(&keyspace::document(self.meta.id, id_key))?;

@@ -4,6 +4,8 @@
 //! one does. Each of its entries of that kind has a mark, under the entry's key in a key space of its own. A mark goes with
 //! its entry, or when the document is written while nobody holds the key any more.
 
+use std::collections::BTreeSet;
+
 use super::documents::{ChangeError, CollectionWriter, EntriesOfIndex};
 use super::journal::ViewWriter;
 use super::{ReadView, duplicate, keyspace};
@@ -23,8 +25,8 @@ impl CollectionWriter {
         view: &mut ViewWriter<'_, '_>,
         id_key: &[u8],
         entries: &[EntriesOfIndex],
-    ) -> Result<Vec<Vec<u8>>, ChangeError> {
-        let mut duplicates = Vec::new();
+    ) -> Result<BTreeSet<Vec<u8>>, ChangeError> {
+        let mut duplicates = BTreeSet::new(); // a document may have hundreds of thousands of entries
         for (index, entries) in self.indexes().iter().zip(entries).filter(|(_, entries)| entries.unique) {
             for (key, types) in &entries.entries {
                 if !is_held(view, key, id_key.len(), entries.quarantines)? {
@@ -35,7 +37,7 @@ impl CollectionWriter {
                     let entry = key.get(keyspace::PREFIX_BYTES..).unwrap_or_default();
                     return Err(duplicate::of_entry(self.name(), &index.definition, entry, types).into());
                 }
-                duplicates.push(key.clone());
+                duplicates.insert(key.clone());
             }
         }
         Ok(duplicates)
@@ -46,7 +48,7 @@ impl CollectionWriter {
 pub(super) fn mark(
     view: &mut ViewWriter<'_, '_>,
     entries: &[Vec<u8>],
-    duplicates: &[Vec<u8>],
+    duplicates: &BTreeSet<Vec<u8>>,
 ) -> Result<bool> {
     let mut is_new = false;
     for key in entries {
