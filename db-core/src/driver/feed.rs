@@ -240,6 +240,17 @@ impl Follower {
         self.generations.changed().await.map_err(|_| closed())
     }
 
+    /// The view that there is now is seen.
+    pub(crate) fn mark_seen(&mut self) {
+        self.generations.mark_unchanged();
+    }
+
+    /// Waits until there may be a later view than what was seen.
+    pub(crate) fn later(&self) -> impl Future<Output = Result<()>> + Send + Sync + use<> {
+        let mut generations = self.generations.clone();
+        async move { generations.changed().await.map_err(|_| closed()) }
+    }
+
     fn why_lost(&self) -> Error {
         let view = self.published.view.read().unwrap_or_else(PoisonError::into_inner);
         if view.is_none() { closed() } else { lost() }

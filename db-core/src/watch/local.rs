@@ -132,6 +132,16 @@ impl LocalSource {
         self.follower.changed().await
     }
 
+    /// What there is now is seen.
+    pub(super) fn mark_seen(&mut self) {
+        self.follower.mark_seen();
+    }
+
+    /// Waits until there may be more than what was seen.
+    pub(super) fn later(&self) -> impl Future<Output = Result<()>> + Send + Sync + use<> {
+        self.follower.later()
+    }
+
     /// Finds out what to compare.
     fn plan(&mut self, window: &Window) -> Result<()> {
         let touches_catalog = window.touched.iter().any(|touched| touched.touches_catalog());

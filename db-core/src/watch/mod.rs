@@ -4,6 +4,7 @@
 //! what is confirmed (`majority`), change by change, each once, in the confirmed order, never taken back.
 
 mod event;
+mod futures;
 mod history;
 mod live;
 mod local;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::event::ChangeStreamEvent;
+use super::futures::Waiting;
 use super::local::LocalSource;
 use super::majority::MajoritySource;
 use super::stages::Stages;
@@ -25,6 +26,8 @@ pub struct ChangeStream<T> {
     /// The token of the last event, told of or filtered out.
     last: Option<ResumeToken>,
     has_failed: bool,
+    /// What is waited for while the stream is polled.
+    waiting: Option<Waiting>,
     documents: PhantomData<fn() -> T>,
 }
 
@@ -46,13 +49,13 @@ impl<T> ChangeStream<T> {
     }
 
     fn new(source: Source, stages: Option<Stages>) -> Self {
-        Self { source, stages, last: None, has_failed: false, documents: PhantomData }
+        Self { source, stages, last: None, has_failed: false, waiting: None, documents: PhantomData }
     }
 
     /// The same stream with documents of another type.
     pub fn with_type<U>(self) -> ChangeStream<U> {
-        let Self { source, stages, last, has_failed, .. } = self;
-        ChangeStream { source, stages, last, has_failed, documents: PhantomData }
+        let Self { source, stages, last, has_failed, waiting, .. } = self;
+        ChangeStream { source, stages, last, has_failed, waiting, documents: PhantomData }
     }
 
     /// Whether more events can come: not after an `invalidate` or an error.
@@ -120,6 +123,45 @@ impl<T> ChangeStream<T> {
                 }
             }
         }
+    }
+
+    /// The wait that [`ChangeStream::wait`] has begun.
+    pub(super) fn waiting(&mut self) -> Option<&mut Waiting> {
+        self.waiting.as_mut()
+    }
+
+    pub(super) fn has_waited(&mut self) {
+        self.waiting = None;
+    }
+
+    /// Nothing more comes.
+    pub(super) fn fail(&mut self) {
+        self.has_failed = true;
+    }
+
+    /// What there is now has been seen: the next wait is for what comes after.
+    pub(super) fn mark_seen(&mut self) {
+        match &mut self.source {
+            Source::Local(source) => source.mark_seen(),
+            Source::Majority { commits, .. } => commits.mark_unchanged(),
+        }
+    }
+
+    /// Begins to wait for what comes after that which was seen.
+    pub(super) fn wait(&mut self) {
+        self.waiting = Some(match &self.source {
+            Source::Local(source) => Box::pin(source.later()),
+            Source::Majority { commits, database, .. } => {
+                let (mut commits, commands) = (commits.clone(), database.commands().clone());
+                Box::pin(async move {
+                    tokio::select! {
+                        biased;
+                        changed = commits.changed() => changed.map_err(|_| closed()),
+                        () = commands.closed() => Err(closed()),
+                    }
+                })
+            }
+        });
     }
 
     fn look(&mut self) -> Result<Option<RawDocumentBuf>> {
