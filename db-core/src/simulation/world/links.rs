@@ -48,9 +48,9 @@ impl World {
             let peer = self.links[at].ends[end].peer;
             for wish in wishes {
                 let done = match wish {
-                    Wish::OwnHead(end) => self.nodes[peer]
-                        .run(|batch| batch.note_own_head(&end))
-                        .map(|()| None),
+                    Wish::OwnHead(end) => {
+                        self.nodes[peer].run(|batch| batch.note_own_head(&end)).map(|()| None)
+                    }
                     Wish::Ingest(runs) => {
                         // Sometimes what has come is ordered in the same breath.
                         let orders = self.chance.below(4);
