@@ -27,8 +27,8 @@ async fn films() -> Peer {
     peer
 }
 
-fn at(position: u64) -> Option<QueryOptions> {
-    Some(QueryOptions { at_position: Some(position), ..QueryOptions::default() })
+fn at(position: u64) -> QueryOptions {
+    QueryOptions { at_position: Some(position), ..QueryOptions::default() }
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn every_kind_of_read_sees_a_past_state() {
         database: database.clone(),
         collection: collection.clone(),
         filter: Some(json(old)),
-        options: at(3),
+        options: Some(at(3)),
         ..FindRequest::default()
     };
     assert_eq!(
@@ -55,7 +55,7 @@ async fn every_kind_of_read_sees_a_past_state() {
         collection: collection.clone(),
         sort: Some(json(r#"{"year": -1}"#)),
         format: DocumentFormat::ExtendedJson.into(),
-        options: at(2),
+        options: Some(at(2)),
         ..FindOneRequest::default()
     };
     let one = documents.find_one(one).await.unwrap().into_inner().document;
@@ -64,7 +64,7 @@ async fn every_kind_of_read_sees_a_past_state() {
         database: "t".into(),
         collection: "films".into(),
         filter: Some(json(old)),
-        options: at(position),
+        options: Some(at(position)),
         ..CountRequest::default()
     };
     for (position, expected) in [(1, 0), (2, 1), (3, 2), (4, 0)] {
@@ -81,7 +81,7 @@ async fn every_kind_of_read_sees_a_past_state() {
         database: database.clone(),
         collection: collection.clone(),
         field: "year".into(),
-        options: at(3),
+        options: Some(at(3)),
         ..DistinctRequest::default()
     };
     assert_eq!(documents.distinct(distinct).await.unwrap().into_inner().values.len(), 2);
@@ -90,7 +90,7 @@ async fn every_kind_of_read_sees_a_past_state() {
         collection: collection.clone(),
         pipeline: vec![json(r#"{"$group": {"_id": null, "sum": {"$sum": "$year"}}}"#)],
         format: DocumentFormat::ExtendedJson.into(),
-        options: at(3),
+        options: Some(at(3)),
         ..AggregateRequest::default()
     };
     let mut batches = documents.aggregate(aggregate).await.unwrap().into_inner();
@@ -119,7 +119,7 @@ async fn every_kind_of_read_sees_a_past_state() {
         collection: collection.clone(),
         filter: Some(json("{}")),
         update: Some(json(r#"{"$set": {"year": 1}}"#)),
-        options: at(3),
+        options: Some(at(3)),
         ..UpdateRequest::default()
     };
     let refused = documents.update_many(update).await.unwrap_err();

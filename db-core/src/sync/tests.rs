@@ -635,7 +635,11 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
             frame::encode_whole(&writers).remove(0)
         }),
         any::<[u8; 32]>().prop_map(|nonce| frame::encode_hello(&nonce)),
-        any::<[u8; 32]>().prop_map(|bytes| frame::encode_frontier(&MemoryLog::writer(3), &bytes, usize::from(bytes[0]))),
+        any::<[u8; 32]>().prop_map(|bytes| frame::encode_frontier(
+            &MemoryLog::writer(3),
+            &bytes,
+            usize::from(bytes[0])
+        )),
         proptest::collection::vec(any::<[u8; 16]>(), 0..5).prop_map(|prints| frame::encode_groups(&prints)),
         any::<u64>().prop_map(frame::encode_credit),
         Just(frame::encode_caught_up()),

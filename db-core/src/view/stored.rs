@@ -67,9 +67,7 @@ impl<'a> Iterator for KeyRange<'a> {
 /// Bytes as they lie on a page.
 pub(super) type Page<'a> = AccessGuard<'a, &'static [u8]>;
 
-fn of_page<'a>(
-    read: std::result::Result<(Page<'a>, Page<'a>), redb::StorageError>,
-) -> Result<Item<'a>> {
+fn of_page<'a>(read: std::result::Result<(Page<'a>, Page<'a>), redb::StorageError>) -> Result<Item<'a>> {
     let (key, value) = read?;
     Ok((Stored::Page(key), Stored::Page(value)))
 }
