@@ -103,7 +103,7 @@ mod tests {
             let refused = decode_identity(&bytes).unwrap_err();
             assert_eq!(
                 refused.message(),
-                format!("stored format of another version: found={version} known=5")
+                format!("stored format of another version: found={version} known={FORMAT_VERSION}")
             );
         }
     }
