@@ -143,6 +143,13 @@ pub const CHANGES_CHUNK_BYTES: usize = if cfg!(test) { 4 * 1024 } else { 1024 * 
 /// How many bytes of documents and index entries that were others in a past state are held to read it.
 pub const PAST_BYTES_MAX: usize = if cfg!(test) { 256 * 1024 } else { 128 * 1024 * 1024 };
 
+/// Up to which position a past state is made from the logs where changes since are not kept any more: so many entries are
+/// applied again at the most.
+pub const PAST_REPLAY_ENTRIES_MAX: u64 = if cfg!(test) { 60 } else { 100_000 };
+
+/// How much memory a state that is made so may take.
+pub const PAST_REPLAY_BYTES_MAX: u64 = if cfg!(test) { 8 * 1024 * 1024 } else { 256 * 1024 * 1024 };
+
 /// How many bytes of documents the result of a live query may have.
 pub const LIVE_QUERY_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -1,10 +1,12 @@
 //! Reads of past states: the database as an entry of the order has left it.
 //!
 //! What stood there before the entries since is put on top of the view, in memory (`gathered`): of the tail it stands in the
-//! undo records, of what was confirmed since in the kept changes (`kept`).
+//! undo records, of what was confirmed since in the kept changes (`kept`). Where those do not reach, the beginning of the order is
+//! applied once more (`replay`).
 
 mod gathered;
 mod kept;
+mod replay;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,11 +15,14 @@ use bson::Document;
 use redb::ReadTransaction;
 
 use self::gathered::Gathered;
+use self::replay::Replay;
 use crate::collection::{Aggregate, Collection, ReadConcern, ToRawDocument};
 use crate::database::{Database, no_view};
 use crate::engine::read_base;
+use crate::entry::Genesis;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DatabaseId, EntryHash};
+use crate::limits;
 use crate::storage::{self, ChangesSnapshot, LogSnapshot, OrderSnapshot};
 use crate::view::{ViewSnapshot, catalog};
 
@@ -58,7 +63,9 @@ impl Database {
     ///
     /// At a position of the tail that is the state which this entry has left in the present order: a merge may yet put others
     /// there. At a confirmed position it is the same on every peer, for ever. There it reaches back as far as the changes of
-    /// confirmed entries are kept: see [`Database::set_change_history`].
+    /// confirmed entries are kept: see [`Database::set_change_history`]. Before that, the first
+    /// [`crate::limits::PAST_REPLAY_ENTRIES_MAX`] states are made from the logs, which takes as long as applying their entries, and
+    /// memory as large as the state, up to [`crate::limits::PAST_REPLAY_BYTES_MAX`].
     ///
     /// Reading costs what it costs at present. Going back costs, once, what was changed since: a pass over what entries since
     /// have overwritten, and index entries of the documents that differ. They are held in memory, up to [`crate::limits::PAST_BYTES_MAX`]. An index
@@ -83,7 +90,7 @@ impl Database {
     /// that can be read, if what was changed since is not kept any more; 292 if it is too much to be held in memory; if the
     /// storage fails.
     pub fn at(&self, position: u64) -> Result<Past> {
-        let found = find(&self.begin_read()?, self.id(), position)?;
+        let found = find(&self.begin_read()?, self.id(), self.genesis(), position)?;
         Ok(Past { state: Arc::new(State { database: self.clone(), position, found }) })
     }
 }
@@ -92,7 +99,12 @@ impl Database {
 ///
 /// # Errors
 /// As for [`Database::at`].
-pub(crate) fn find(transaction: &ReadTransaction, database: DatabaseId, position: u64) -> Result<Found> {
+pub(crate) fn find(
+    transaction: &ReadTransaction,
+    database: DatabaseId,
+    genesis: &Genesis,
+    position: u64,
+) -> Result<Found> {
     let order = OrderSnapshot::open(transaction)?;
     let numbers = if position < order.ordered() { order.numbers(position, 1)? } else { Vec::new() };
     let Some(number) = numbers.first() else { return Err(not_yet(position, order.ordered())) };
@@ -114,12 +126,28 @@ pub(crate) fn find(transaction: &ReadTransaction, database: DatabaseId, position
     } else {
         let changes = ChangesSnapshot::open(transaction)?;
         let first = changes.kept().front.max(changes.kept().whole_from);
-        if next < first {
+        if next >= first {
+            kept::view_before(&present.confirmed()?, &changes, next)?
+        } else if next <= limits::PAST_REPLAY_ENTRIES_MAX {
+            replayed(transaction, database, genesis, position)?
+        } else {
             return Err(too_old(position, first.saturating_sub(1)));
         }
-        kept::view_before(&present.confirmed()?, &changes, next)?
     };
     Ok(Found { entry, is_confirmed: next <= confirmed, view })
+}
+
+/// The state after the entry at this position, made from the logs alone.
+///
+/// # Errors
+/// As for [`Database::at`].
+pub(crate) fn replayed(
+    transaction: &ReadTransaction,
+    database: DatabaseId,
+    genesis: &Genesis,
+    position: u64,
+) -> Result<ViewSnapshot> {
+    Replay { transaction, database, genesis }.view_after(position.saturating_add(1))
 }
 
 impl Past {
@@ -198,8 +226,8 @@ fn not_yet(position: u64, ordered: u64) -> Error {
 
 fn too_old(position: u64, first: u64) -> Error {
     let message = format!(
-        "what was changed since the entry at this position is not kept any more: read a later state, or keep more changes \
-         from now on; position={position} first={first}"
+        "what was changed since the entry at this position is not kept any more, and it lies too far from the beginning to be \
+         made from the logs: read a later state, or keep more changes from now on; position={position} first={first}"
     );
     Error::new(ErrorKind::Unavailable, message).with_code(TOO_OLD)
 }

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::clocks::WriterNumber;
 use crate::bytes::{Put, Reader, put_varint, take_varint};
@@ -33,16 +33,22 @@ pub(super) struct Clock {
     pub(super) node: u64,
 }
 
-/// The nodes of all clocks, inside a write transaction.
-pub(super) struct ClockTrees<'txn> {
-    nodes: Table<'txn, u64, &'static [u8]>,
+/// The nodes of all clocks.
+pub(super) struct Trees<T> {
+    nodes: T,
 }
 
-impl<'txn> ClockTrees<'txn> {
-    pub(super) fn open(transaction: &'txn WriteTransaction) -> Result<Self> {
+/// The same inside a write transaction.
+pub(super) type ClockTrees<'txn> = Trees<Table<'txn, u64, &'static [u8]>>;
+
+impl Trees<ReadOnlyTable<u64, &'static [u8]>> {
+    /// As a read transaction sees them.
+    pub(super) fn read(transaction: &ReadTransaction) -> Result<Self> {
         Ok(Self { nodes: transaction.open_table(NODES)? })
     }
+}
 
+impl<T: ReadableTable<u64, &'static [u8]>> Trees<T> {
     /// How long a stretch of this writer's log the clock knows.
     pub(super) fn length(&self, clock: Clock, writer: WriterNumber) -> Result<u64> {
         if place(writer, clock.height.saturating_add(1)) != 0 {
@@ -56,6 +62,26 @@ impl<'txn> ClockTrees<'txn> {
             at = self.slots(at)?.get(slot(writer, level)).copied().unwrap_or_default();
         }
         Ok(at)
+    }
+
+    fn slots(&self, node: u64) -> Result<Slots> {
+        let stored = self.nodes.get(node)?.ok_or_else(damaged)?;
+        let mut reader = Reader::new(stored.value());
+        let taken = reader.u16()?;
+        let mut slots = [0; SLOTS];
+        for (place, slot) in slots.iter_mut().enumerate() {
+            if taken & (1 << place) != 0 {
+                *slot = take_varint(&mut reader)?;
+            }
+        }
+        reader.end()?;
+        Ok(slots)
+    }
+}
+
+impl<'txn> ClockTrees<'txn> {
+    pub(super) fn open(transaction: &'txn WriteTransaction) -> Result<Self> {
+        Ok(Self { nodes: transaction.open_table(NODES)? })
     }
 
     /// The clock that knows what all of these know, and of each of `raised` so much at least. It is the first of them that is that
@@ -107,20 +133,6 @@ impl<'txn> ClockTrees<'txn> {
             return Ok(same.node);
         }
         self.put(&slots)
-    }
-
-    fn slots(&self, node: u64) -> Result<Slots> {
-        let stored = self.nodes.get(node)?.ok_or_else(damaged)?;
-        let mut reader = Reader::new(stored.value());
-        let taken = reader.u16()?;
-        let mut slots = [0; SLOTS];
-        for (place, slot) in slots.iter_mut().enumerate() {
-            if taken & (1 << place) != 0 {
-                *slot = take_varint(&mut reader)?;
-            }
-        }
-        reader.end()?;
-        Ok(slots)
     }
 
     fn put(&mut self, slots: &Slots) -> Result<u64> {

@@ -19,9 +19,12 @@
 
 use std::collections::BTreeMap;
 
-use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+    WriteTransaction,
+};
 
-use super::clock_trees::{Clock, ClockTrees};
+use super::clock_trees::{Clock, ClockTrees, Trees};
 use crate::error::{Error, Result};
 use crate::ids::WriterKey;
 
@@ -54,13 +57,43 @@ struct Spot {
     seq: u64,
 }
 
-/// The tables of what entries know, inside a write transaction.
-pub(crate) struct Clocks<'txn> {
-    numbers: Table<'txn, [u8; 32], WriterNumber>,
-    noted: Table<'txn, (WriterNumber, Chain, u64), (u8, u64)>,
-    trees: ClockTrees<'txn>,
-    branches: Table<'txn, u64, Chain>,
-    starts: Table<'txn, (WriterNumber, Chain), (Chain, u64)>,
+/// The tables of what entries know.
+pub(crate) struct ClockTables<N, C, T, B, S> {
+    numbers: N,
+    noted: C,
+    trees: Trees<T>,
+    branches: B,
+    starts: S,
+}
+
+/// The same inside a write transaction.
+pub(crate) type Clocks<'txn> = ClockTables<
+    Table<'txn, [u8; 32], WriterNumber>,
+    Table<'txn, (WriterNumber, Chain, u64), (u8, u64)>,
+    Table<'txn, u64, &'static [u8]>,
+    Table<'txn, u64, Chain>,
+    Table<'txn, (WriterNumber, Chain), (Chain, u64)>,
+>;
+
+/// The same as a read transaction sees them: what entries know can be asked.
+pub(crate) type ClocksSnapshot = ClockTables<
+    ReadOnlyTable<[u8; 32], WriterNumber>,
+    ReadOnlyTable<(WriterNumber, Chain, u64), (u8, u64)>,
+    ReadOnlyTable<u64, &'static [u8]>,
+    ReadOnlyTable<u64, Chain>,
+    ReadOnlyTable<(WriterNumber, Chain), (Chain, u64)>,
+>;
+
+impl ClocksSnapshot {
+    pub(crate) fn read(transaction: &ReadTransaction) -> Result<Self> {
+        Ok(Self {
+            numbers: transaction.open_table(NUMBERS)?,
+            noted: transaction.open_table(CLOCKS)?,
+            trees: Trees::read(transaction)?,
+            branches: transaction.open_table(BRANCHES)?,
+            starts: transaction.open_table(STARTS)?,
+        })
+    }
 }
 
 impl<'txn> Clocks<'txn> {
@@ -115,6 +148,25 @@ impl<'txn> Clocks<'txn> {
         Ok(())
     }
 
+    fn number_or_new(&mut self, writer: &WriterKey) -> Result<WriterNumber> {
+        if let Some(number) = self.number(writer)? {
+            return Ok(number);
+        }
+        let number = WriterNumber::try_from(self.numbers.len()?)
+            .map_err(|_| Error::data("more writers than can be numbered"))?;
+        self.numbers.insert(writer.as_bytes(), number)?;
+        Ok(number)
+    }
+}
+
+impl<N, C, T, B, S> ClockTables<N, C, T, B, S>
+where
+    N: ReadableTable<[u8; 32], WriterNumber>,
+    C: ReadableTable<(WriterNumber, Chain, u64), (u8, u64)>,
+    T: ReadableTable<u64, &'static [u8]>,
+    B: ReadableTable<u64, Chain>,
+    S: ReadableTable<(WriterNumber, Chain), (Chain, u64)>,
+{
     /// How long a stretch of `writer`'s log the entry has in its past, itself counted: it sees the places below that.
     pub(crate) fn known(&self, entry: &LogPlace, writer: &WriterKey) -> Result<u64> {
         let own = if *writer == entry.writer { entry.seq.saturating_add(1) } else { 0 };
@@ -166,16 +218,6 @@ impl<'txn> Clocks<'txn> {
 
     fn number(&self, writer: &WriterKey) -> Result<Option<WriterNumber>> {
         Ok(self.numbers.get(writer.as_bytes())?.map(|number| number.value()))
-    }
-
-    fn number_or_new(&mut self, writer: &WriterKey) -> Result<WriterNumber> {
-        if let Some(number) = self.number(writer)? {
-            return Ok(number);
-        }
-        let number = WriterNumber::try_from(self.numbers.len()?)
-            .map_err(|_| Error::data("more writers than can be numbered"))?;
-        self.numbers.insert(writer.as_bytes(), number)?;
-        Ok(number)
     }
 }
 

@@ -10,7 +10,7 @@ mod sets;
 mod tables;
 
 pub(crate) use changes::{ChangesKept, ChangesSnapshot, read_row as read_changes};
-pub(crate) use clocks::LogPlace;
+pub(crate) use clocks::{ClocksSnapshot, LogPlace};
 pub(crate) use logs::{AscendingRecords, EntryRecord, LogSnapshot};
 pub(crate) use tables::{OrderSnapshot, Tables, engine_state_snapshot, order_snapshot, view_snapshot};
 

@@ -58,6 +58,8 @@ struct Snapshot {
     /// What is put on top: by a transaction, or as it was in the past.
     changes: Option<Changes>,
     catalog: Mutex<BTreeMap<String, Arc<CollectionMeta>>>,
+    /// A file that nobody else keeps open.
+    held: Option<Arc<redb::Database>>,
 }
 
 struct SnapshotTables {
@@ -75,13 +77,22 @@ impl ViewSnapshot {
     }
 
     fn of(tables: Arc<SnapshotTables>, is_confirmed: bool) -> Self {
-        Self(Arc::new(Snapshot { tables, is_confirmed, changes: None, catalog: Mutex::default() }))
+        let (changes, catalog) = (None, Mutex::default());
+        Self(Arc::new(Snapshot { tables, is_confirmed, changes, catalog, held: None }))
+    }
+
+    /// The same snapshot of a file that nobody else keeps open.
+    pub(crate) fn holding(&self, file: Arc<redb::Database>) -> Self {
+        let (tables, is_confirmed) = (Arc::clone(&self.0.tables), self.0.is_confirmed);
+        let (changes, catalog) = (self.0.changes.clone(), Mutex::default());
+        Self(Arc::new(Snapshot { tables, is_confirmed, changes, catalog, held: Some(file) }))
     }
 
     /// The same snapshot with changes on top.
     pub(crate) fn with_changes(&self, changes: Changes) -> Self {
         let (tables, is_confirmed) = (Arc::clone(&self.0.tables), self.0.is_confirmed);
-        Self(Arc::new(Snapshot { tables, is_confirmed, changes: Some(changes), catalog: Mutex::default() }))
+        let (changes, catalog, held) = (Some(changes), Mutex::default(), self.0.held.clone());
+        Self(Arc::new(Snapshot { tables, is_confirmed, changes, catalog, held }))
     }
 
     /// The view as it was before the tail: what is confirmed.

@@ -115,7 +115,14 @@ struct Met {
 
 impl Peer {
     fn past(&self, position: u64) -> Result<past::Found> {
-        past::find(&self.engine.database.begin_read().unwrap(), self.engine.id, position)
+        let Engine { database, id, identity, .. } = &self.engine;
+        past::find(&database.begin_read().unwrap(), *id, &identity.genesis, position)
+    }
+
+    /// A past state made from the logs alone.
+    fn replayed(&self, position: u64) -> ViewSnapshot {
+        let Engine { database, id, identity, .. } = &self.engine;
+        past::replayed(&database.begin_read().unwrap(), *id, &identity.genesis, position).unwrap()
     }
 
     /// The states that undoing the tail leaves, entry by entry, the last first; in a transaction that is given up.
@@ -156,6 +163,21 @@ impl Met {
             assert_eq!(past, known, "position {position} of {}, confirmed {confirmed}", order.len());
             check_entries(&found.view);
             self.read += 1;
+        }
+    }
+}
+
+impl Met {
+    /// Compares states that are made from the logs with those that were met.
+    fn check_replay(&self, peer: &Peer) {
+        let (order, _) = peer.order();
+        for position in (0..order.len()).rev().step_by(5) {
+            let Some(known) = self.states.get(&order[..=position]) else { continue };
+            let view = peer.replayed(position as u64);
+            assert_eq!(State::of(&view), *known, "position {position}");
+            if position + 1 == order.len() {
+                assert_eq!(digest(&view).unwrap(), peer.digest(), "all of the view is made again");
+            }
         }
     }
 }
@@ -318,6 +340,7 @@ proptest! {
         confirm(&mut [&mut *a, &mut *b]);
         for mut peer in peers {
             met.check(&mut peer);
+            met.check_replay(&peer);
             met.check(&mut peer.restart());
         }
         prop_assert!(met.read > 4);
@@ -338,30 +361,54 @@ fn positions_that_nobody_has_are_refused() {
 }
 
 #[test]
-fn what_is_not_kept_is_refused_with_the_first_position_that_can_be_read() {
+fn what_is_not_kept_is_made_from_the_logs_or_refused_with_the_first_position_that_can_be_read() {
     let mut a = peer(1, &closed(1));
     a.engine.set_watching(false, 20_000);
-    let large = "x".repeat(500);
+    let (large, mut states) = ("x".repeat(500), Vec::new());
     for n in 0..200 {
-        a.insert(rawdoc! { "_id": n % 7, "n": n, "s": large.as_str() }).ok();
+        let _ = a.insert(rawdoc! { "_id": n % 7, "n": n, "s": large.as_str() });
         a.update(rawdoc! { "_id": n % 7 }, rawdoc! { "$inc": { "n": 1 } }).unwrap();
+        let (order, _) = a.order();
+        states.resize(order.len(), None);
+        states[order.len() - 1] = Some(State::of(&a.engine.view().unwrap()));
     }
-    let (order, confirmed) = a.order();
-    assert_eq!(order.len() as u64, confirmed);
-    let refused = a.past(0).err().unwrap();
+    let confirmed = states.len() as u64;
+    let last_replayed = limits::PAST_REPLAY_ENTRIES_MAX - 1;
+    let refused = a.past(last_replayed + 1).err().unwrap();
     assert_eq!((refused.code(), refused.kind()), (Some(239), ErrorKind::Unavailable));
     let first = refused.message().rsplit_once("first=").unwrap().1.parse::<u64>().unwrap();
     assert!(first > 100 && first < confirmed - 20, "{first} of {confirmed}");
     assert_eq!(a.past(first - 1).err().unwrap().code(), Some(239));
-    for position in first..confirmed {
-        check_entries(&a.past(position).unwrap().view);
+    let mut compared = 0;
+    for position in (0..=last_replayed).step_by(7).chain(first..confirmed) {
+        let found = a.past(position).unwrap();
+        check_entries(&found.view);
+        if let Some(known) = &states[position as usize] {
+            assert_eq!(State::of(&found.view), *known);
+            compared += 1;
+        }
     }
-    // A collection whose documents are more than may be kept goes: nothing before that can be told.
+    assert!(compared > 20);
+    // A collection whose documents are more than may be kept goes: nothing before that can be told but from the logs.
     a.engine.set_watching(false, 1_000);
     a.call(Request::DropCollection { collection: "c".to_owned() }).unwrap();
     let (_, confirmed) = a.order();
     assert_eq!(a.past(confirmed - 2).err().unwrap().code(), Some(239));
     assert!(State::of(&a.past(confirmed - 1).unwrap().view).0.is_empty());
+    let found = a.past(10).unwrap();
+    drop(a);
+    check_entries(&found.view); // it needs nothing of the file
+}
+
+#[test]
+fn a_state_that_is_too_large_to_be_made_in_memory_is_refused() {
+    let mut a = peer(1, &closed(1));
+    a.engine.set_watching(false, 0);
+    for n in 0..40 {
+        a.insert(rawdoc! { "_id": n, "s": "x".repeat(limits::PAST_REPLAY_BYTES_MAX as usize / 20) }).unwrap();
+    }
+    assert_eq!(State::of(&a.past(2).unwrap().view).0["c"].counted.count, 3);
+    assert_eq!(a.past(30).err().unwrap().code(), Some(292));
 }
 
 #[test]
