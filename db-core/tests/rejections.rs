@@ -114,6 +114,37 @@ async fn what_is_given_up_leaves_the_list_on_all_peers_and_whoever_starts_late_i
 }
 
 #[tokio::test]
+async fn what_two_peers_do_again_apart_is_done_once_and_what_one_gives_up_is_not() {
+    let (a, b) = parted().await;
+    let (of_a, of_b) = (a.collection::<Document>("notes"), b.collection::<Document>("notes"));
+    for given_up in [false, true] {
+        let add = doc! { "$inc": { "n": 5, "t": 1 } };
+        let (_, receipt) = of_b.update_one(doc! { "_id": 2 }, add).with_receipt().await.unwrap();
+        let n = of_a.find_one(doc! { "_id": 2 }).run().unwrap().unwrap().get_i32("n").unwrap();
+        of_a.update_one(doc! { "_id": 3 }, doc! { "$set": { "n": n + 5 } }).await.unwrap();
+        meet(&a, &b).await;
+        assert!(matches!(outcome(&receipt).await, Outcome::Rejected(_)), "that number is taken");
+        let id = RejectionId { entry: receipt.entry().unwrap(), operation: 0 };
+        of_a.update_one(doc! { "_id": 3 }, doc! { "$set": { "n": 1_000 } }).await.unwrap();
+        meet(&a, &b).await;
+        let before = of_b.find_one(doc! { "_id": 2 }).run().unwrap().unwrap().get_i32("t").unwrap();
+        b.resubmit(&id).await.unwrap();
+        if given_up {
+            a.discard(&id).await.unwrap();
+        } else {
+            a.resubmit(&id).await.unwrap();
+        }
+        meet(&a, &b).await;
+        let second = of_b.find_one(doc! { "_id": 2 }).run().unwrap().unwrap();
+        assert_eq!(second.get_i32("t").unwrap(), before + i32::from(!given_up));
+        assert_eq!(Some(second), of_a.find_one(doc! { "_id": 2 }).run().unwrap());
+        assert!(b.rejections().find_one(doc! {}).run().unwrap().is_none());
+        let last = b.receipts(None, 10).unwrap().entries.into_iter().rfind(|entry| !entry.is_ack()).unwrap();
+        assert_eq!(last.settled, Settled::Superseded);
+    }
+}
+
+#[tokio::test]
 async fn a_receipt_tells_applied_from_merged_and_superseded() {
     let (a, b) = parted().await;
     let (of_a, of_b) = (a.collection::<Document>("notes"), b.collection::<Document>("notes"));

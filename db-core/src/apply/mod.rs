@@ -139,6 +139,11 @@ pub(crate) struct EntryToApply {
     pub(crate) operations: Result<Vec<Operation>, Unreadable>,
 }
 
+/// Whether an entry does again what was rejected: it begins by ending that listing.
+fn is_resubmission(operations: &[Operation]) -> bool {
+    matches!(operations, [Operation::Dismiss { collection, .. }, _, ..] if collection == REJECTED)
+}
+
 impl Applier<'_> {
     /// Applies an entry at its place. What does not hold is listed in `system.rejected`.
     pub(crate) fn apply_entry(
@@ -159,6 +164,15 @@ impl Applier<'_> {
         for (position, operation) in operations.iter().enumerate() {
             self.author.at(entry.hash, position);
             let outcome = self.apply(view, &entry.writer, operation, Mode::Replay)?;
+            if is_resubmission(operations)
+                && position == 0
+                && outcome.deleted == 0
+                && outcome.rejected.is_empty()
+            {
+                // Somebody who had not seen this one has done it, or given it up.
+                settled = Some(Settled::Superseded);
+                break;
+            }
             settled = Some(Settled::of_both(settled, outcome.settled.unwrap_or_default()));
             if outcome.rejected.is_empty() {
                 self.skipped = false; // it may have given its author the rights that it lacked for the operation before

@@ -55,7 +55,8 @@ pub(crate) enum Operation {
     },
     /// Changes how a collection settles concurrent changes: `{conflicts: …}`.
     ChangeCollection { collection: String, change: RawDocumentBuf },
-    /// Removes documents from a list of the system, `system.conflicts` or `system.rejected`.
+    /// Removes documents from a list of the system, `system.conflicts` or `system.rejected`. Where an entry begins with that to do
+    /// again what was rejected, and the listing has been ended already, nothing else of it is done.
     Dismiss {
         collection: String,
         /// `{_id: …}` of each.

@@ -10,17 +10,18 @@ use crate::view::catalog::REJECTED;
 use crate::view::journal::ViewWriter;
 
 impl Trial<'_, '_> {
-    /// Does what was rejected, all of it or nothing, and takes it off the list.
+    /// Takes a rejection off the list and does what was rejected, all of it or nothing. In that order: where somebody else has
+    /// ended the listing before, it is not done again.
     pub(super) fn resubmit(
         &mut self,
         view: &mut ViewWriter<'_, '_>,
         id: RawDocumentBuf,
         operation: Operation,
     ) -> Result<Tried> {
-        let discarded = self.discard(view, id)?;
-        let mut tried = self.whole(view, operation)?;
-        tried.operations.extend(discarded.operations);
-        Ok(tried)
+        let mut operations = self.discard(view, id)?.operations;
+        let tried = self.whole(view, operation)?;
+        operations.extend(tried.operations);
+        Ok(Tried { operations, ..tried })
     }
 
     /// Takes a rejection off the list.
