@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::Batch;
-use super::state::StoredPast;
+use super::state::{StoredPast, new_node};
 use crate::apply::{EntryToApply, read_operations, read_with_size};
 use crate::entry::{Admission, Entry, VerifiedRun, link_holds, verifying_key};
 use crate::error::{Error as StoreError, Result};
@@ -286,18 +286,8 @@ impl Batch<'_, '_> {
         // Where nothing is stored at one place of a log, nothing is at the next.
         let is_fork = before.last().is_none_or(|before| before.node.is_fork)
             && !self.tables.numbers_at(&header.writer, header.seq)?.is_empty();
-        Ok(Ok(Node {
-            number: EntryNumber(self.state.next_number + before.len() as u64),
-            hash: entry.hash,
-            writer: header.writer,
-            seq: header.seq,
-            time: header.time,
-            epoch: header.epoch,
-            wave: header.wave,
-            parents,
-            is_ack: header.is_ack(),
-            is_fork,
-        }))
+        let number = EntryNumber(self.state.next_number + before.len() as u64);
+        Ok(Ok(new_node(number, entry.hash, header, parents, is_fork)))
     }
 }
 

@@ -18,9 +18,9 @@ use super::tail_reader::TailReader;
 use crate::apply::EntryToApply;
 use crate::bytes::{Put, Reader};
 use crate::engine::EngineStatus;
-use crate::entry::Genesis;
+use crate::entry::{Genesis, Header};
 use crate::error::{Error, Result};
-use crate::ids::WriterKey;
+use crate::ids::{EntryHash, WriterKey};
 use crate::linearizer::{EntryNumber, Facts, Linearizer, Node, NumberSet, Past, Standing};
 use crate::operation::Operation;
 use crate::storage::{EntryRecord, Tables};
@@ -395,23 +395,35 @@ pub(super) fn parents_of(tables: &Tables<'_>, record: &EntryRecord) -> Result<Ve
         .collect()
 }
 
-/// A stored entry as the linearizer sees it.
-pub(super) fn node_of(tables: &Tables<'_>, number: u64, record: &EntryRecord) -> Result<Node> {
-    let header = &record.header;
-    // The entry is a fork if the log held another at its place when it came.
-    let is_fork = tables.numbers_at(&header.writer, header.seq)?.iter().any(|other| *other < number);
-    Ok(Node {
-        number: EntryNumber(number),
-        hash: record.hash,
+/// An entry as the linearizer sees it.
+pub(super) fn new_node(
+    number: EntryNumber,
+    hash: EntryHash,
+    header: &Header,
+    parents: Vec<EntryNumber>,
+    is_fork: bool,
+) -> Node {
+    Node {
+        number,
+        hash,
         writer: header.writer,
         seq: header.seq,
         time: header.time,
         epoch: header.epoch,
         wave: header.wave,
-        parents: parents_of(tables, record)?,
+        parents,
         is_ack: header.is_ack(),
         is_fork,
-    })
+    }
+}
+
+/// A stored entry as the linearizer sees it.
+pub(super) fn node_of(tables: &Tables<'_>, number: u64, record: &EntryRecord) -> Result<Node> {
+    let header = &record.header;
+    // The entry is a fork if the log held another at its place when it came.
+    let is_fork = tables.numbers_at(&header.writer, header.seq)?.iter().any(|other| *other < number);
+    let parents = parents_of(tables, record)?;
+    Ok(new_node(EntryNumber(number), record.hash, header, parents, is_fork))
 }
 
 pub(super) fn standing_of(record: &EntryRecord) -> Result<Standing> {

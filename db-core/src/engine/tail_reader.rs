@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::state::standing_of;
+use super::state::{new_node, standing_of};
 use crate::error::{Error, Result};
 use crate::ids::{EntryHash, WriterKey};
 use crate::linearizer::{EntryNumber, Node, Standing};
@@ -38,18 +38,7 @@ impl<'a, 'txn> TailReader<'a, 'txn> {
         // The entry is a fork if the log held another at its place when it came.
         let is_fork = self.forked.contains(&header.writer)
             && self.tables.numbers_at(&header.writer, header.seq)?.iter().any(|other| *other < number.0);
-        let node = Node {
-            number,
-            hash: record.hash,
-            writer: header.writer,
-            seq: header.seq,
-            time: header.time,
-            epoch: header.epoch,
-            wave: header.wave,
-            parents,
-            is_ack: header.is_ack(),
-            is_fork,
-        };
+        let node = new_node(number, record.hash, header, parents, is_fork);
         let standing = standing_of(&record)?;
         self.remember(record.hash, number);
         Ok((node, standing))
