@@ -37,7 +37,7 @@ mod disk;
 mod meeting;
 mod network;
 mod node;
-mod requests;
+pub(crate) mod requests;
 mod serial;
 mod watching;
 mod world;

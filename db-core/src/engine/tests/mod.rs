@@ -222,21 +222,7 @@ fn confirm(peers: &mut [&mut Peer]) {
 }
 
 fn update_request(filter: RawDocumentBuf, update: RawDocumentBuf) -> UpdateRequest {
-    UpdateRequest {
-        collection: "c".to_owned(),
-        filter,
-        update: RawBson::Document(update),
-        array_filters: Vec::new(),
-        multi: true,
-        upsert: None,
-        replacement: false,
-        strict: false,
-        sort: None,
-        hint: None,
-        variables: None,
-        collation: None,
-        returning: None,
-    }
+    crate::simulation::requests::update("c", filter, update)
 }
 
 fn meet(a: &mut Peer, b: &mut Peer) {
