@@ -1,6 +1,7 @@
 //! One run: peers, network and time, and what happens to them by chance.
 
 mod calls;
+mod differing;
 mod ending;
 mod links;
 mod lives;
