@@ -18,6 +18,7 @@ use crate::log_reader::LogReader;
 use crate::operation::{Operation, Step};
 use crate::storage::OrderSnapshot;
 use crate::view::ViewSnapshot;
+use crate::view::settled::{self, Settled};
 
 /// The collection in which each transaction leaves its number.
 const RUNS: &str = "runs";
@@ -98,8 +99,10 @@ impl Transactions {
             }
             let Some(number) = self.number_of(node, entry) else { continue };
             let is_rejected = !rejections.of(entry).unwrap().is_empty();
-            if is_rejected || !of_all.contains(&number) {
-                let is_told = is_rejected || is_skipped(node, entry);
+            // A rejected one may be done again while others have done that, or given it up.
+            let is_superseded = settled::of(&view, entry).unwrap() == Settled::Superseded;
+            if is_rejected || is_superseded || !of_all.contains(&number) {
+                let is_told = is_rejected || is_superseded || is_skipped(node, entry);
                 assert!(is_told, "peer {}: a transaction is without effect and not rejected", node.number);
                 continue;
             }
