@@ -1,5 +1,6 @@
 //! A database: the handle that programs hold.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -18,6 +19,7 @@ use crate::entry::Genesis;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 use crate::limits;
+use crate::past::Replays;
 use crate::peer_address::PeerAddress;
 use crate::storage::{self, Identity, LogSnapshot};
 use crate::ticket::Ticket;
@@ -45,6 +47,8 @@ struct Shared {
     catalog: SharedCatalog,
     /// For the frames of all peers.
     room: Arc<Semaphore>,
+    /// The past states that are made from the logs.
+    replays: Arc<Replays>,
     /// Whose turn it is among transactions that have met conflicts again and again.
     turn: Arc<tokio::sync::Mutex<()>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -62,6 +66,7 @@ impl Shared {
         self.published.confirmed.write().unwrap_or_else(PoisonError::into_inner).take();
         self.published.feed.close();
         self.file.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.replays.clear();
     }
 }
 
@@ -117,11 +122,13 @@ impl From<EngineStatus> for Status {
 }
 
 impl Database {
+    /// Starts the thread of a database whose file was opened; past states may be made in `directory`, else in memory.
     pub(crate) fn start(
         name: &str,
         file: Arc<redb::Database>,
         identity: Identity,
         engine: Engine,
+        directory: Option<PathBuf>,
     ) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
         let writer = engine.writer();
@@ -135,7 +142,8 @@ impl Database {
             .map_err(|error| {
                 Error::new(ErrorKind::Unavailable, "cannot start a thread").with_source(error)
             })?;
-        Ok(Self::with(name, file, identity, published, commands, Some(thread)))
+        let replays = Replays::new(directory);
+        Ok(Self::with(name, file, identity, published, commands, replays, Some(thread)))
     }
 
     /// A handle on a database whose engine somebody else runs and publishes: it reads and watches. Writes fail as if it were
@@ -148,7 +156,7 @@ impl Database {
         published: Arc<Published>,
     ) -> Self {
         let (commands, _) = mpsc::channel(1);
-        Self::with(name, file, identity, published, commands, None)
+        Self::with(name, file, identity, published, commands, Replays::new(None), None)
     }
 
     fn with(
@@ -157,6 +165,7 @@ impl Database {
         identity: Identity,
         published: Arc<Published>,
         commands: mpsc::Sender<Command>,
+        replays: Arc<Replays>,
         thread: Option<JoinHandle<()>>,
     ) -> Self {
         Self {
@@ -169,6 +178,7 @@ impl Database {
                 published,
                 catalog: SharedCatalog::default(),
                 room: Room::of_all(),
+                replays,
                 turn: Arc::default(),
                 thread: Mutex::new(thread),
             }),
@@ -368,6 +378,11 @@ impl Database {
     pub(crate) fn begin_read(&self) -> Result<redb::ReadTransaction> {
         let file = self.shared.file.read().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(file.ok_or_else(closed)?.begin_read()?)
+    }
+
+    /// The past states that are made from the logs.
+    pub(crate) fn replays(&self) -> &Arc<Replays> {
+        &self.shared.replays
     }
 
     /// What readers share of the catalog.

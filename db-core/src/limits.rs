@@ -143,12 +143,15 @@ pub const CHANGES_CHUNK_BYTES: usize = if cfg!(test) { 4 * 1024 } else { 1024 * 
 /// How many bytes of documents and index entries that were others in a past state are held to read it.
 pub const PAST_BYTES_MAX: usize = if cfg!(test) { 256 * 1024 } else { 128 * 1024 * 1024 };
 
-/// Up to which position a past state is made from the logs where changes since are not kept any more: so many entries are
-/// applied again at the most.
-pub const PAST_REPLAY_ENTRIES_MAX: u64 = if cfg!(test) { 60 } else { 100_000 };
+/// How many entries a past state that is made from the logs goes on by in one transaction.
+pub const PAST_REPLAY_CHUNK: u64 = if cfg!(test) { 10 } else { 10_000 };
 
-/// How much memory a state that is made so may take.
+/// How much memory a past state may take that is made from the logs of a database in memory.
 pub const PAST_REPLAY_BYTES_MAX: u64 = if cfg!(test) { 8 * 1024 * 1024 } else { 256 * 1024 * 1024 };
+
+/// How much room on the disk one may take that is made from the logs of a stored database.
+pub const PAST_REPLAY_DISK_BYTES_MAX: u64 =
+    if cfg!(test) { 32 * 1024 * 1024 } else { 16 * 1024 * 1024 * 1024 };
 
 /// How many bytes of documents the result of a live query may have.
 pub const LIVE_QUERY_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -214,7 +214,8 @@ impl Store {
         let secret = self.writer_secret(&identity.key);
         let file = Arc::new(file);
         let engine = Engine::open(Arc::clone(&file), identity.clone(), secret)?;
-        Database::start(name, file, identity, engine)
+        let directory = self.shared.directory.as_ref().map(|directory| directory.join(DATABASES));
+        Database::start(name, file, identity, engine, directory)
     }
 
     /// The secret of this device's log in the database with this key.

@@ -217,6 +217,41 @@ async fn a_past_state_is_the_same_on_every_peer_and_after_a_restart() {
 }
 
 #[tokio::test]
+async fn what_is_not_kept_is_made_from_the_logs_in_a_file_that_nobody_sees() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let database = store.create_database("demo").unwrap();
+    database.set_change_history(0);
+    let collection = database.collection::<Document>("films");
+    collection.create_index(doc! { "n": 1 }).await.unwrap();
+    for n in 0..100 {
+        collection.insert_one(doc! { "_id": n, "n": n % 4 }).await.unwrap();
+    }
+    let last = last(&database);
+    let files = || std::fs::read_dir(directory.path().join("databases")).unwrap().count();
+    let before = files();
+    let past = database.at(last - 50).unwrap();
+    assert!(past.is_confirmed());
+    assert_eq!(films(&past).count_documents(doc! { "n": 1 }).run().unwrap(), 13);
+    // Later ones go on from there and change nothing of it.
+    for n in (0..50).step_by(7) {
+        let later = database.at(last - 50 + n).unwrap();
+        assert_eq!(films(&later).estimated_document_count().unwrap(), 50 + n);
+    }
+    assert_eq!(films(&past).estimated_document_count().unwrap(), 50);
+    assert_eq!(files(), before);
+    // It ends when its time is over.
+    let count = || collection.count_documents(doc! {}).at_position(last - 90);
+    let refused = count().max_time(std::time::Duration::ZERO).run().unwrap_err();
+    assert_eq!(refused.code(), Some(50));
+    assert_eq!(database.at_until(last - 90, || true).unwrap_err().code(), Some(50));
+    assert_eq!(count().run().unwrap(), 10);
+    // Its readers need nothing of the database.
+    store.close();
+    assert_eq!(films(&past).count_documents(doc! { "n": 1 }).run().unwrap(), 13);
+}
+
+#[tokio::test]
 async fn an_index_that_is_gone_is_shown_as_hidden_and_not_read_by() {
     let store = Store::in_memory().unwrap();
     let database = store.create_database("demo").unwrap();

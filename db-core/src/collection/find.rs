@@ -182,10 +182,11 @@ impl<T> Find<T> {
     /// The collection, if it exists, and what to read of it; the time that it may take begins.
     fn begin(self) -> Result<(Opened, FindOptions)> {
         let mut find = self.asked?;
-        let collection = self.collection.at(self.options.position())?;
+        let stop = self.options.stop();
+        let collection = self.collection.at(self.options.position(), &stop)?;
         let opened = collection.open_at(self.options.concern())?;
         let collation = opened.as_ref().and_then(|(_, meta)| meta.options.collation.as_deref());
-        self.options.begin(&mut find, collation)?;
+        self.options.begin(&mut find, collation, stop)?;
         Ok((opened, find))
     }
 

@@ -36,6 +36,7 @@ use crate::database::Database;
 use crate::engine::{Reply, Request};
 use crate::error::Result;
 use crate::past::Past;
+use crate::query::Stop;
 use crate::transaction::Transaction;
 use crate::view::ViewSnapshot;
 use crate::view::catalog::{self, CollectionMeta};
@@ -78,8 +79,8 @@ impl<T> Collection<T> {
     }
 
     /// The same collection, or as it was after the entry at `position` if there is one.
-    fn at(self, position: Option<u64>) -> Result<Self> {
-        let within = self.within.at(&self.database, position)?;
+    fn at(self, position: Option<u64>, stop: &Stop) -> Result<Self> {
+        let within = self.within.at(&self.database, position, stop)?;
         Ok(Self { within, ..self })
     }
 

@@ -80,10 +80,15 @@ impl ReadOptions {
         self
     }
 
-    /// Puts the options into those of a find in a collection with this collation; the time that it may take begins.
-    pub(crate) fn begin(self, find: &mut FindOptions, collation: Option<&RawDocument>) -> Result<()> {
+    /// Puts the options into those of a find in a collection with this collation, which is to stop as [`Self::stop`] said.
+    pub(crate) fn begin(
+        self,
+        find: &mut FindOptions,
+        collation: Option<&RawDocument>,
+        stop: Stop,
+    ) -> Result<()> {
         find.context = self.context(collation)?;
-        find.stop = self.stop();
+        find.stop = stop;
         find.hint = self.hint;
         Ok(())
     }
@@ -96,7 +101,7 @@ impl ReadOptions {
     }
 
     /// When the read is to stop; the time that it may take begins.
-    pub(super) fn stop(&self) -> Stop {
+    pub(crate) fn stop(&self) -> Stop {
         let mut stop = self.stop.clone();
         if let Some(max_time) = self.max_time {
             stop.when(exhausted_after(max_time));

@@ -3,6 +3,7 @@
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::past::Past;
+use crate::query::Stop;
 use crate::transaction::Transaction;
 use crate::view::ViewSnapshot;
 
@@ -24,11 +25,11 @@ impl Within {
     /// The same, or as it was after the entry at `position` if there is one.
     ///
     /// # Errors
-    /// `InvalidOptions` (72) where it is not the present; as for [`Database::at`].
-    pub(crate) fn at(self, database: &Database, position: Option<u64>) -> Result<Self> {
+    /// `InvalidOptions` (72) where it is not the present; as for [`Database::at_until`].
+    pub(crate) fn at(self, database: &Database, position: Option<u64>, stop: &Stop) -> Result<Self> {
         match (self, position) {
             (within, None) => Ok(within),
-            (Self::Present, Some(position)) => database.at(position).map(Self::Past),
+            (Self::Present, Some(position)) => database.at_with(position, stop.clone()).map(Self::Past),
             (Self::Transaction(_) | Self::Past(_), Some(_)) => {
                 let message = "a transaction or a past state is read as it is, not at a position";
                 Err(Error::invalid(message).with_code(72))

@@ -1,12 +1,14 @@
 //! Reads of past states: the database as an entry of the order has left it.
 //!
 //! What stood there before the entries since is put on top of the view, in memory (`gathered`): of the tail it stands in the
-//! undo records, of what was confirmed since in the kept changes (`kept`). Where those do not reach, the beginning of the order is
-//! applied once more (`replay`).
+//! undo records, of what was confirmed since in the kept changes (`kept`). Where those do not reach, the order is applied once
+//! more (`replay`) in a file of its own (`scratch`), and that is kept for a while (`replays`).
 
 mod gathered;
 mod kept;
 mod replay;
+mod replays;
+mod scratch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,21 +17,21 @@ use bson::Document;
 use redb::ReadTransaction;
 
 use self::gathered::Gathered;
-use self::replay::Replay;
+pub(crate) use self::replay::Source;
+pub(crate) use self::replays::Replays;
 use crate::collection::{Aggregate, Collection, ReadConcern, ToRawDocument};
 use crate::database::{Database, no_view};
 use crate::engine::read_base;
-use crate::entry::Genesis;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{DatabaseId, EntryHash};
-use crate::limits;
+use crate::ids::EntryHash;
+use crate::query::Stop;
 use crate::storage::{self, ChangesSnapshot, LogSnapshot, OrderSnapshot};
 use crate::view::{ViewSnapshot, catalog};
 
 /// MongoDB's `InvalidOptions`.
 const INVALID_OPTIONS: i32 = 72;
-/// MongoDB's `SnapshotTooOld`.
-const TOO_OLD: i32 = 239;
+/// MongoDB's `QueryExceededMemoryLimitNoDiskUseAllowed`.
+const TOO_LARGE: i32 = 292;
 /// MongoDB's `SnapshotUnavailable`.
 const NOT_YET: i32 = 246;
 
@@ -62,14 +64,14 @@ impl Database {
     /// 0; the entry of a confirmed change event stands there too.
     ///
     /// At a position of the tail that is the state which this entry has left in the present order: a merge may yet put others
-    /// there. At a confirmed position it is the same on every peer, for ever. There it reaches back as far as the changes of
-    /// confirmed entries are kept: see [`Database::set_change_history`]. Before that, the first
-    /// [`crate::limits::PAST_REPLAY_ENTRIES_MAX`] states are made from the logs, which takes as long as applying their entries, and
-    /// memory as large as the state, up to [`crate::limits::PAST_REPLAY_BYTES_MAX`].
+    /// there. At a confirmed position it is the same on every peer, for ever.
     ///
-    /// Reading costs what it costs at present. Going back costs, once, what was changed since: a pass over what entries since
-    /// have overwritten, and index entries of the documents that differ. They are held in memory, up to [`crate::limits::PAST_BYTES_MAX`]. An index
-    /// that has been dropped since is there and hidden: it is not read by, and finds that need one (`$near`) fail.
+    /// Reading costs what it costs at present. Going back costs, once, what was changed since, where that is kept (see
+    /// [`Database::set_change_history`]) and fits into [`crate::limits::PAST_BYTES_MAX`] of memory: a pass over what entries since have
+    /// overwritten, and index entries of the documents that differ. An index that has been dropped since is then there and hidden: it is not
+    /// read by, and finds that need one (`$near`) fail. Else the state is made from the logs, in a file without a name beside the
+    /// database's, which goes when nobody reads it any more. That takes as long as applying all entries up to there; of those that are confirmed
+    /// the last state is kept for a minute, so that a later one costs what lies between.
     ///
     /// ```
     /// use bson::{Document, doc};
@@ -86,11 +88,33 @@ impl Database {
     /// ```
     ///
     /// # Errors
-    /// `SnapshotUnavailable` (246) if no entry stands there on this peer yet; `SnapshotTooOld` (239), with the first position
-    /// that can be read, if what was changed since is not kept any more; 292 if it is too much to be held in memory; if the
+    /// `SnapshotUnavailable` (246) if no entry stands there on this peer yet; 292 if the state is made from the logs and is larger than
+    /// [`crate::limits::PAST_REPLAY_DISK_BYTES_MAX`], or [`crate::limits::PAST_REPLAY_BYTES_MAX`] where the database is in memory; if the
     /// storage fails.
     pub fn at(&self, position: u64) -> Result<Past> {
-        let found = find(&self.begin_read()?, self.id(), self.genesis(), position)?;
+        self.at_until(position, || false)
+    }
+
+    /// [`Database::at`], until this says yes: it is asked again and again while a state is made from the logs. What was made until then is
+    /// kept for a minute, and the next call goes on there.
+    ///
+    /// # Errors
+    /// `MaxTimeMSExpired` (50) if the answer was yes; as for [`Database::at`].
+    pub fn at_until(
+        &self,
+        position: u64,
+        question: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Past> {
+        let mut stop = Stop::default();
+        stop.when(question);
+        self.at_with(position, stop)
+    }
+
+    /// [`Database::at`], unless it is to stop.
+    pub(crate) fn at_with(&self, position: u64, mut stop: Stop) -> Result<Past> {
+        let transaction = self.begin_read()?;
+        let source = Source { transaction: &transaction, database: self.id(), genesis: self.genesis() };
+        let found = find(&source, position, self.replays(), &mut stop)?;
         Ok(Past { state: Arc::new(State { database: self.clone(), position, found }) })
     }
 }
@@ -98,56 +122,59 @@ impl Database {
 /// Finds the state after the entry at this position in what a read transaction sees.
 ///
 /// # Errors
-/// As for [`Database::at`].
+/// As for [`Database::at_until`].
 pub(crate) fn find(
-    transaction: &ReadTransaction,
-    database: DatabaseId,
-    genesis: &Genesis,
+    source: &Source<'_>,
     position: u64,
+    replays: &Arc<Replays>,
+    stop: &mut Stop,
 ) -> Result<Found> {
+    let transaction = source.transaction;
     let order = OrderSnapshot::open(transaction)?;
     let numbers = if position < order.ordered() { order.numbers(position, 1)? } else { Vec::new() };
     let Some(number) = numbers.first() else { return Err(not_yet(position, order.ordered())) };
-    let record = LogSnapshot::open(transaction, database)?.record(*number)?;
+    let record = LogSnapshot::open(transaction, source.database)?.record(*number)?;
     let entry = record.ok_or_else(|| Error::data("a stored entry is missing"))?.hash;
     let confirmed = read_base(&storage::engine_state_snapshot(transaction)?.ok_or_else(no_view)?.0)?;
-    let present = storage::view_snapshot(transaction)?.ok_or_else(no_view)?;
 
     let next = position.saturating_add(1);
-    let view = if next == order.ordered() {
-        present
-    } else if next > confirmed {
-        let numbers = storage::order_snapshot(transaction, next, order.ordered())?;
-        let mut gathered = Gathered::default();
-        gathered.read_undo(&order, &numbers)?;
-        present.with_changes(gathered.into_changes())
-    } else if next == confirmed {
-        present.confirmed()?
-    } else {
-        let changes = ChangesSnapshot::open(transaction)?;
-        let first = changes.kept().front.max(changes.kept().whole_from);
-        if next >= first {
-            kept::view_before(&present.confirmed()?, &changes, next)?
-        } else if next <= limits::PAST_REPLAY_ENTRIES_MAX {
-            replayed(transaction, database, genesis, position)?
-        } else {
-            return Err(too_old(position, first.saturating_sub(1)));
-        }
+    let view = match undone(transaction, &order, next, confirmed) {
+        Ok(Some(view)) => view,
+        Err(error) if error.code() != Some(TOO_LARGE) => return Err(error),
+        Ok(None) | Err(_) => replays.view_after(source, (next, confirmed), stop)?,
     };
     Ok(Found { entry, is_confirmed: next <= confirmed, view })
 }
 
-/// The state after the entry at this position, made from the logs alone.
+/// The state before the entry at position `next`, from the present one and what was changed since; none if that is not kept.
 ///
 /// # Errors
-/// As for [`Database::at`].
-pub(crate) fn replayed(
+/// 292 if it is too much to be held in memory; if the storage fails.
+fn undone(
     transaction: &ReadTransaction,
-    database: DatabaseId,
-    genesis: &Genesis,
-    position: u64,
-) -> Result<ViewSnapshot> {
-    Replay { transaction, database, genesis }.view_after(position.saturating_add(1))
+    order: &OrderSnapshot,
+    next: u64,
+    confirmed: u64,
+) -> Result<Option<ViewSnapshot>> {
+    let present = storage::view_snapshot(transaction)?.ok_or_else(no_view)?;
+    if next == order.ordered() {
+        return Ok(Some(present));
+    }
+    if next > confirmed {
+        let numbers = storage::order_snapshot(transaction, next, order.ordered())?;
+        let mut gathered = Gathered::default();
+        gathered.read_undo(order, &numbers)?;
+        return Ok(Some(present.with_changes(gathered.into_changes())));
+    }
+    let settled = present.confirmed()?;
+    if next == confirmed {
+        return Ok(Some(settled));
+    }
+    let changes = ChangesSnapshot::open(transaction)?;
+    if next < changes.kept().front.max(changes.kept().whole_from) {
+        return Ok(None);
+    }
+    kept::view_before(&settled, &changes, next).map(Some)
 }
 
 impl Past {
@@ -222,12 +249,4 @@ fn not_yet(position: u64, ordered: u64) -> Error {
         "no entry stands at this position of the order on this peer yet: position={position} ordered={ordered}"
     );
     Error::new(ErrorKind::Unavailable, message).with_code(NOT_YET)
-}
-
-fn too_old(position: u64, first: u64) -> Error {
-    let message = format!(
-        "what was changed since the entry at this position is not kept any more, and it lies too far from the beginning to be \
-         made from the logs: read a later state, or keep more changes from now on; position={position} first={first}"
-    );
-    Error::new(ErrorKind::Unavailable, message).with_code(TOO_OLD)
 }

@@ -1,19 +1,15 @@
-//! A past state from the logs: everything up to an entry of the order is applied once more, to a view of its own in memory.
+//! A past state from the logs: everything up to an entry of the order is applied once more, to a view of its own.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use redb::{ReadTransaction, ReadableDatabase};
 
-use db_index::{ErrorCode, QueryError};
-use redb::backends::InMemoryBackend;
-use redb::{Builder, Database, ReadTransaction, ReadableDatabase, StorageBackend};
-
-use crate::apply::{Applier, Author, EntryToApply, Stop, read_operations};
+use super::scratch::Scratch;
+use crate::apply::{Applier, Author, EntryToApply, Stop as CannotApply, read_operations};
 use crate::database::no_view;
 use crate::entry::Genesis;
 use crate::error::{Error, Result};
 use crate::ids::{DatabaseId, WriterKey};
 use crate::limits;
+use crate::query::stop::{Stop, over};
 use crate::storage::{self, ClocksSnapshot, LogPlace, LogSnapshot, Tables};
 use crate::view::ViewSnapshot;
 use crate::view::catalog::CatalogCache;
@@ -21,53 +17,107 @@ use crate::view::history::Stamp;
 use crate::view::journal::ViewWriter;
 use crate::view::members;
 
-/// MongoDB's `QueryExceededMemoryLimitNoDiskUseAllowed`.
-const TOO_LARGE: ErrorCode = ErrorCode(292);
-/// How many bytes of the view redb may hold beside the memory that is its disk.
-const CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// The number of no entry.
 const NO_ENTRY: u64 = u64::MAX;
 
 /// What a replay reads.
-pub(super) struct Replay<'a> {
-    pub(super) transaction: &'a ReadTransaction,
-    pub(super) database: DatabaseId,
-    pub(super) genesis: &'a Genesis,
+pub(crate) struct Source<'a> {
+    pub(crate) transaction: &'a ReadTransaction,
+    pub(crate) database: DatabaseId,
+    pub(crate) genesis: &'a Genesis,
 }
 
-impl Replay<'_> {
-    /// The view after the first `count` entries of the order.
+/// A view that is made from the logs.
+pub(super) struct Replay {
+    scratch: Scratch,
+    /// How many entries of the order have been applied.
+    count: u64,
+    /// Over their numbers, in their order.
+    order: blake3::Hasher,
+}
+
+impl Replay {
+    /// The view before any entry.
+    pub(super) fn new(scratch: Scratch, genesis: &Genesis) -> Result<Self> {
+        let writing = scratch.file().begin_write()?;
+        {
+            let mut tables = Tables::open(&writing)?;
+            members::found(&mut ViewWriter::new(&mut tables.view, &mut tables.undo, NO_ENTRY), genesis)?;
+        }
+        writing.commit()?;
+        Ok(Self { scratch, count: 0, order: blake3::Hasher::new() })
+    }
+
+    /// How many entries of the order have been applied.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether the order still begins with those entries: an indexer's fork may break what was confirmed.
+    pub(super) fn is_of(&self, source: &Source<'_>) -> Result<bool> {
+        let mut order = blake3::Hasher::new();
+        let mut from = 0;
+        while from < self.count {
+            let to = self.count.min(from + limits::PAST_REPLAY_CHUNK);
+            let numbers = storage::order_snapshot(source.transaction, from, to)?;
+            add(&mut order, &numbers);
+            from = to;
+        }
+        Ok(order.finalize() == self.order.finalize())
+    }
+
+    /// How much room there is for the view, if it needs more.
+    pub(super) fn exceeded(&self) -> Option<u64> {
+        self.scratch.exceeded()
+    }
+
+    /// The view as far as it is made. It stays as it is, whatever is applied later.
+    pub(super) fn view(&self) -> Result<ViewSnapshot> {
+        let file = self.scratch.file();
+        let view = storage::view_snapshot(&file.begin_read()?)?.ok_or_else(no_view)?;
+        Ok(view.holding(file.clone()))
+    }
+
+    /// Goes on to the view after the first `count` entries of the order. If it ends before, what was applied until then stays.
     ///
     /// # Errors
-    /// 292 if that takes more than [`limits::PAST_REPLAY_BYTES_MAX`]; if the storage fails.
-    pub(super) fn view_after(&self, count: u64) -> Result<ViewSnapshot> {
-        let memory = Bounded::default();
-        let outcome = self.replay(memory.clone(), count);
-        if outcome.is_err() && memory.is_full.load(Ordering::Relaxed) {
-            let message = format!(
-                "the state is too large to be made again from the logs in memory: read a later one; bytes_max={}",
-                limits::PAST_REPLAY_BYTES_MAX
-            );
-            return Err(QueryError::new(TOO_LARGE, message).into());
+    /// 50 if it is to stop; if the storage fails.
+    pub(super) fn go_on(&mut self, source: &Source<'_>, count: u64, stop: &mut Stop) -> Result<()> {
+        while self.count < count {
+            let next = count.min(self.count + limits::PAST_REPLAY_CHUNK);
+            let writing = self.scratch.file().begin_write()?;
+            let applied = {
+                let mut tables = Tables::open(&writing)?;
+                source.apply(&mut tables, (self.count, next), stop)?
+            };
+            writing.commit()?;
+            add(&mut self.order, &applied);
+            self.count += applied.len() as u64;
+            if self.count < next {
+                return Err(over());
+            }
         }
-        outcome
+        Ok(())
     }
+}
 
-    fn replay(&self, memory: Bounded, count: u64) -> Result<ViewSnapshot> {
-        let scratch = Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(memory)?;
-        let writing = scratch.begin_write()?;
-        self.apply(&mut Tables::open(&writing)?, count)?;
-        writing.commit()?;
-        let view = storage::view_snapshot(&scratch.begin_read()?)?.ok_or_else(no_view)?;
-        Ok(view.holding(Arc::<Database>::new(scratch)))
+fn add(order: &mut blake3::Hasher, numbers: &[u64]) {
+    for number in numbers {
+        order.update(&number.to_le_bytes());
     }
+}
 
-    fn apply(&self, scratch: &mut Tables<'_>, count: u64) -> Result<()> {
+impl Source<'_> {
+    /// Applies the entries of the order from one place to another, or until it is to stop; the numbers of those.
+    fn apply(&self, scratch: &mut Tables<'_>, (from, to): (u64, u64), stop: &mut Stop) -> Result<Vec<u64>> {
         let log = LogSnapshot::open(self.transaction, self.database)?;
         let clocks = ClocksSnapshot::read(self.transaction)?;
         let mut catalog = CatalogCache::default();
-        members::found(&mut ViewWriter::new(&mut scratch.view, &mut scratch.undo, NO_ENTRY), self.genesis)?;
-        for number in storage::order_snapshot(self.transaction, 0, count)? {
+        let mut applied = Vec::new();
+        for number in storage::order_snapshot(self.transaction, from, to)? {
+            if stop.step().is_err() {
+                break;
+            }
             let record = log.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
             let header = &record.header;
             let place = LogPlace { writer: header.writer, seq: header.seq, number };
@@ -91,47 +141,17 @@ impl Replay<'_> {
             let mut view = ViewWriter::new(&mut scratch.view, &mut scratch.undo, number);
             match applier.apply_entry(&mut view, &entry) {
                 Ok(()) => {}
-                Err(Stop::Storage(error)) => return Err(error),
-                Err(Stop::UpgradeNeeded(what)) => return Err(Error::data(format!("upgrade needed: {what}"))),
+                Err(CannotApply::Storage(error)) => return Err(error),
+                Err(CannotApply::UpgradeNeeded(what)) => {
+                    return Err(Error::data(format!("upgrade needed: {what}")));
+                }
             }
             // Nothing is going to be undone.
             if view.take_undo()?.is_none() {
                 scratch.remove_undo(number)?;
             }
+            applied.push(number);
         }
-        Ok(())
-    }
-}
-
-/// Memory as a disk, up to a bound.
-#[derive(Debug, Clone, Default)]
-struct Bounded {
-    memory: Arc<InMemoryBackend>,
-    is_full: Arc<AtomicBool>,
-}
-
-impl StorageBackend for Bounded {
-    fn len(&self) -> Result<u64, io::Error> {
-        self.memory.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        self.memory.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        if len > limits::PAST_REPLAY_BYTES_MAX {
-            self.is_full.store(true, Ordering::Relaxed);
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        self.memory.set_len(len)
-    }
-
-    fn sync_data(&self) -> Result<(), io::Error> {
-        self.memory.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        self.memory.write(offset, data)
+        Ok(applied)
     }
 }

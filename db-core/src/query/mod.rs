@@ -9,7 +9,7 @@ mod progress;
 mod reading;
 mod seen;
 mod source;
-mod stop;
+pub(crate) mod stop;
 pub(crate) mod witness;
 
 use std::sync::Arc;

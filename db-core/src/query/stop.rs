@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use db_index::QueryError;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// MongoDB's code of a query that was stopped: `MaxTimeMSExpired`.
 const MAX_TIME_MS_EXPIRED: db_index::ErrorCode = db_index::ErrorCode(50);
@@ -33,11 +33,21 @@ impl Stop {
     pub(crate) fn step(&mut self) -> Result<()> {
         let asks = self.steps == 0;
         self.steps = if asks { STEPS } else { self.steps - 1 };
-        if asks && self.questions.iter().any(|question| question()) {
-            return Err(QueryError::new(MAX_TIME_MS_EXPIRED, "operation exceeded time limit").into());
-        }
-        Ok(())
+        if asks { self.check() } else { Ok(()) }
     }
+
+    /// Asks the questions.
+    ///
+    /// # Errors
+    /// As for [`Stop::step`].
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.questions.iter().any(|question| question()) { Err(over()) } else { Ok(()) }
+    }
+}
+
+/// What a query fails with that is stopped: `MaxTimeMSExpired` (50).
+pub(crate) fn over() -> Error {
+    QueryError::new(MAX_TIME_MS_EXPIRED, "operation exceeded time limit").into()
 }
 
 impl fmt::Debug for Stop {

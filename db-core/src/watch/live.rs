@@ -160,7 +160,8 @@ impl<T> LiveQuery<T> {
     fn compile(&self, meta: Option<&CollectionMeta>) -> Result<Compiled> {
         let mut find = self.find.clone();
         let collation = meta.and_then(|meta| meta.options.collation.as_deref());
-        self.options.clone().begin(&mut find, collation)?;
+        let stop = self.options.stop();
+        self.options.clone().begin(&mut find, collation, stop)?;
         let compiled = find.compile(meta)?;
         let uses_score = compiled.projection.as_ref().is_some_and(db_index::Projection::uses_text_score);
         if uses_score {

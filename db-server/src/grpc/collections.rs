@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::builds::{self, Builds};
+use super::options::until_dropped;
 use crate::convert::{self, Form};
 use crate::error::{INDEX_NOT_FOUND, from_engine, invalid, status};
 use crate::node::Node;
@@ -67,8 +68,9 @@ impl Collections for Service {
         request: Request<ListCollectionsRequest>,
     ) -> Result<Response<ListCollectionsResponse>, Status> {
         let ListCollectionsRequest { database, at_position } = request.into_inner();
+        let (is_gone, _waiting) = until_dropped();
         let list = move |database: &Database| match at_position {
-            Some(position) => database.at(position)?.list_collection_names(),
+            Some(position) => database.at_until(position, is_gone)?.list_collection_names(),
             None => database.list_collection_names(),
         };
         let collections = self.0.read(database, list).await?;
@@ -139,9 +141,10 @@ impl Collections for Service {
     ) -> Result<Response<ListIndexesResponse>, Status> {
         let ListIndexesRequest { database, collection, format, at_position } = request.into_inner();
         let form = Form::of(format, None)?;
+        let (is_gone, _waiting) = until_dropped();
         let read = move |database: &Database| {
             if let Some(position) = at_position {
-                let past = database.at(position)?.collection::<RawDocumentBuf>(&collection);
+                let past = database.at_until(position, is_gone)?.collection::<RawDocumentBuf>(&collection);
                 return Ok((None, past.list_indexes()?));
             }
             // In this order: a build that ends meanwhile is not left out.

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::changes::{Delete, Update};
 use super::find::Question;
+use super::options::until_dropped;
 use super::receipts::Concern;
 use super::stream::{Batches, Sending, stream};
 use super::transactions::Place;
@@ -102,9 +103,11 @@ impl Documents for Service {
         if at_position.is_some() && place.is_transaction() {
             return Err(invalid("a transaction has no position", Some(INVALID_OPTIONS)));
         }
+        let (is_gone, _waiting) = until_dropped();
         let count = move |database: &Database| match at_position {
             Some(position) => {
-                database.at(position)?.collection::<RawDocumentBuf>(&collection).estimated_document_count()
+                let past = database.at_until(position, is_gone)?;
+                past.collection::<RawDocumentBuf>(&collection).estimated_document_count()
             }
             None => place.on(database).estimated_document_count(),
         };

@@ -64,15 +64,21 @@ impl Reading {
 
     /// The same, and an end to the read as soon as the other half is dropped: when nobody waits for the answer any more.
     pub(super) fn until_dropped(self) -> (Self, Waiting) {
-        let gone = Arc::new(AtomicBool::new(false));
-        let waiting = Waiting(Arc::clone(&gone));
-        (Self(self.0.stop_when(move || gone.load(Ordering::Relaxed))), waiting)
+        let (is_gone, waiting) = until_dropped();
+        (Self(self.0.stop_when(is_gone)), waiting)
     }
 
     /// What the engine takes.
     pub(super) fn into_options(self) -> ReadOptions {
         self.0
     }
+}
+
+/// The question whether the other half was dropped: whether nobody waits for the answer any more.
+pub(super) fn until_dropped() -> (impl Fn() -> bool + Send + Sync + 'static, Waiting) {
+    let gone = Arc::new(AtomicBool::new(false));
+    let waiting = Waiting(Arc::clone(&gone));
+    (move || gone.load(Ordering::Relaxed), waiting)
 }
 
 /// Held while somebody waits for the answer to a read.

@@ -160,7 +160,8 @@ impl<T> Aggregate<T> {
 
     /// Compiles the pipeline; the time that it may take begins.
     fn begin(self) -> Result<Begun> {
-        let within = self.within.at(&self.database, self.options.position())?;
+        let stop = self.options.stop();
+        let within = self.within.at(&self.database, self.options.position(), &stop)?;
         let opened = match self.collection.as_str() {
             "" => None,
             name => collection(&self.database, name, &within).open_at(self.options.concern())?,
@@ -182,7 +183,7 @@ impl<T> Aggregate<T> {
             pipeline,
             collation,
             concern: self.options.concern(),
-            stop: self.options.stop(),
+            stop,
             hint: self.options.index().cloned(),
         })
     }

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Error;
-use crate::past;
+use crate::past::{self, Replays, Source};
+use crate::query::Stop;
 use crate::view::catalog::{self, CollectionMeta};
 use crate::view::documents::{entries_of_index, id_types};
 
@@ -115,14 +116,24 @@ struct Met {
 
 impl Peer {
     fn past(&self, position: u64) -> Result<past::Found> {
-        let Engine { database, id, identity, .. } = &self.engine;
-        past::find(&database.begin_read().unwrap(), *id, &identity.genesis, position)
+        self.past_with(&Replays::new(None), position, &mut Stop::default())
+    }
+
+    fn past_with(&self, replays: &Arc<Replays>, position: u64, stop: &mut Stop) -> Result<past::Found> {
+        self.with_source(|source| past::find(source, position, replays, stop))
     }
 
     /// A past state made from the logs alone.
-    fn replayed(&self, position: u64) -> ViewSnapshot {
+    fn replayed(&self, replays: &Arc<Replays>, position: u64) -> ViewSnapshot {
+        let (_, confirmed) = self.order();
+        let counts = (position + 1, confirmed);
+        self.with_source(|source| replays.view_after(source, counts, &mut Stop::default())).unwrap()
+    }
+
+    fn with_source<T>(&self, read: impl FnOnce(&Source<'_>) -> T) -> T {
         let Engine { database, id, identity, .. } = &self.engine;
-        past::replayed(&database.begin_read().unwrap(), *id, &identity.genesis, position).unwrap()
+        let transaction = database.begin_read().unwrap();
+        read(&Source { transaction: &transaction, database: *id, genesis: &identity.genesis })
     }
 
     /// The states that undoing the tail leaves, entry by entry, the last first; in a transaction that is given up.
@@ -171,9 +182,12 @@ impl Met {
     /// Compares states that are made from the logs with those that were met.
     fn check_replay(&self, peer: &Peer) {
         let (order, _) = peer.order();
-        for position in (0..order.len()).rev().step_by(5) {
+        let replays = Replays::new(None);
+        // Backwards each is made anew, forwards it goes on where the one before has ended.
+        let backwards = (0..order.len()).rev().step_by(5);
+        for position in backwards.chain((0..order.len()).step_by(3)) {
             let Some(known) = self.states.get(&order[..=position]) else { continue };
-            let view = peer.replayed(position as u64);
+            let view = peer.replayed(&replays, position as u64);
             assert_eq!(State::of(&view), *known, "position {position}");
             if position + 1 == order.len() {
                 assert_eq!(digest(&view).unwrap(), peer.digest(), "all of the view is made again");
@@ -360,8 +374,8 @@ fn positions_that_nobody_has_are_refused() {
     }
 }
 
-#[test]
-fn what_is_not_kept_is_made_from_the_logs_or_refused_with_the_first_position_that_can_be_read() {
+/// A peer that has written long documents, of whose changes few are kept, with the states that were met, by position.
+fn long_past() -> (Peer, Vec<Option<State>>) {
     let mut a = peer(1, &closed(1));
     a.engine.set_watching(false, 20_000);
     let (large, mut states) = ("x".repeat(500), Vec::new());
@@ -372,16 +386,17 @@ fn what_is_not_kept_is_made_from_the_logs_or_refused_with_the_first_position_tha
         states.resize(order.len(), None);
         states[order.len() - 1] = Some(State::of(&a.engine.view().unwrap()));
     }
+    (a, states)
+}
+
+#[test]
+fn what_is_not_kept_is_made_from_the_logs() {
+    let (mut a, states) = long_past();
     let confirmed = states.len() as u64;
-    let last_replayed = limits::PAST_REPLAY_ENTRIES_MAX - 1;
-    let refused = a.past(last_replayed + 1).err().unwrap();
-    assert_eq!((refused.code(), refused.kind()), (Some(239), ErrorKind::Unavailable));
-    let first = refused.message().rsplit_once("first=").unwrap().1.parse::<u64>().unwrap();
-    assert!(first > 100 && first < confirmed - 20, "{first} of {confirmed}");
-    assert_eq!(a.past(first - 1).err().unwrap().code(), Some(239));
+    let replays = Replays::new(None);
     let mut compared = 0;
-    for position in (0..=last_replayed).step_by(7).chain(first..confirmed) {
-        let found = a.past(position).unwrap();
+    for position in (0..confirmed).step_by(7).chain([confirmed - 1, 5, 100, 99]) {
+        let found = a.past_with(&replays, position, &mut Stop::default()).unwrap();
         check_entries(&found.view);
         if let Some(known) = &states[position as usize] {
             assert_eq!(State::of(&found.view), *known);
@@ -390,29 +405,103 @@ fn what_is_not_kept_is_made_from_the_logs_or_refused_with_the_first_position_tha
     }
     assert!(compared > 20);
     // A collection whose documents are more than may be kept goes: nothing before that can be told but from the logs.
+    let before = State::of(&a.engine.view().unwrap());
     a.engine.set_watching(false, 1_000);
     a.call(Request::DropCollection { collection: "c".to_owned() }).unwrap();
     let (_, confirmed) = a.order();
-    assert_eq!(a.past(confirmed - 2).err().unwrap().code(), Some(239));
+    let found = a.past_with(&replays, confirmed - 2, &mut Stop::default()).unwrap();
+    assert_eq!(State::of(&found.view), before);
     assert!(State::of(&a.past(confirmed - 1).unwrap().view).0.is_empty());
-    let found = a.past(10).unwrap();
-    drop(a);
-    check_entries(&found.view); // it needs nothing of the file
+    drop((a, replays));
+    assert_eq!(State::of(&found.view), before, "it needs nothing of the file");
 }
 
 #[test]
-fn a_state_that_is_too_large_to_be_made_in_memory_is_refused() {
+fn one_that_is_stopped_goes_on_where_it_was() {
+    let (a, states) = long_past();
+    let replays = Replays::new(None);
+    // Each call is stopped at its second question.
+    let stopped = || {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let mut stop = Stop::default();
+        stop.when(move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0);
+        stop
+    };
+    let mut calls = 0;
+    let found = loop {
+        calls += 1;
+        match a.past_with(&replays, 90, &mut stopped()) {
+            Ok(found) => break found,
+            Err(error) => assert_eq!(error.code(), Some(50)),
+        }
+    };
+    assert!((2..10).contains(&calls), "{calls}");
+    let whole = State::of(&a.past(90).unwrap().view);
+    assert_eq!(State::of(&found.view), whole);
+    assert!(states[90].as_ref().is_none_or(|known| *known == whole));
+    // A state that is held is none of what comes later.
+    a.past_with(&replays, 99, &mut Stop::default()).unwrap();
+    assert_eq!(State::of(&found.view), whole);
+}
+
+#[test]
+fn states_are_made_one_at_a_time_and_whoever_waits_can_give_up() {
+    let (a, _) = long_past();
+    let replays = Replays::new(None);
+    let is_made = std::sync::atomic::AtomicBool::new(false);
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let (begun, may_go_on) = (std::sync::Mutex::new(begun), std::sync::Mutex::new(may_go_on));
+    std::thread::scope(|scope| {
+        let mut stop = Stop::default();
+        stop.when(move || {
+            begun.lock().unwrap().send(()).unwrap();
+            may_go_on.lock().unwrap().recv().is_err()
+        });
+        let (peer, replays, is_made) = (&a, &replays, &is_made);
+        scope.spawn(move || {
+            // The other end is gone in the end: it is stopped then.
+            let refused = peer.past_with(replays, 100, &mut stop).err().unwrap();
+            assert_eq!(refused.code(), Some(50));
+            is_made.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        has_begun.recv().unwrap();
+        let mut enough = Stop::default();
+        enough.when(|| true);
+        assert_eq!(a.past_with(replays, 100, &mut enough).err().unwrap().code(), Some(50));
+        assert!(!is_made.load(std::sync::atomic::Ordering::Relaxed));
+        drop(go_on);
+        let found = a.past_with(replays, 100, &mut Stop::default()).unwrap();
+        assert_eq!(State::of(&found.view), State::of(&a.past(100).unwrap().view));
+    });
+}
+
+#[test]
+fn a_state_that_is_too_large_to_be_made_is_refused() {
     let mut a = peer(1, &closed(1));
     a.engine.set_watching(false, 0);
-    for n in 0..40 {
+    for n in 0..80 {
         a.insert(rawdoc! { "_id": n, "s": "x".repeat(limits::PAST_REPLAY_BYTES_MAX as usize / 20) }).unwrap();
     }
-    assert_eq!(State::of(&a.past(2).unwrap().view).0["c"].counted.count, 3);
-    assert_eq!(a.past(30).err().unwrap().code(), Some(292));
+    let directory = tempfile::tempdir().unwrap();
+    let on_disk = Replays::new(Some(directory.path().to_path_buf()));
+    let in_memory = Replays::new(None);
+    let read = |replays, position| {
+        let found = a.past_with(replays, position, &mut Stop::default())?;
+        Ok::<_, Error>(State::of(&found.view).0["c"].counted.count)
+    };
+    assert_eq!(read(&in_memory, 2).unwrap(), 3);
+    assert_eq!(read(&in_memory, 30).unwrap_err().code(), Some(292));
+    assert_eq!(read(&in_memory, 3).unwrap(), 4);
+    // On the disk there is more room, and nothing to be seen of it.
+    assert_eq!(read(&on_disk, 22).unwrap(), 23);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    assert_eq!(read(&on_disk, 70).unwrap_err().code(), Some(292));
+    assert_eq!(read(&on_disk, 10).unwrap(), 11);
 }
 
 #[test]
-fn what_is_too_much_to_be_held_is_refused() {
+fn what_is_too_much_to_be_held_is_made_from_the_logs() {
     let mut a = peer(1, &closed(1));
     a.create_index(rawdoc! { "name": "n", "key": { "n": 1 } }).unwrap();
     let large = "x".repeat(limits::PAST_BYTES_MAX / 16);
@@ -423,7 +512,9 @@ fn what_is_too_much_to_be_held_is_refused() {
     a.delete(rawdoc! { "_id": { "$lt": 10 } }).unwrap();
     assert_eq!(State::of(&a.past(before - 1).unwrap().view).0["c"].counted.count, 20);
     a.delete(rawdoc! {}).unwrap();
-    assert_eq!(a.past(before - 1).err().unwrap().code(), Some(292));
+    let found = a.past(before - 1).unwrap();
+    check_entries(&found.view);
+    assert_eq!(State::of(&found.view).0["c"].counted.count, 20);
     let later = a.past(before).unwrap();
     assert_eq!(State::of(&later.view).0["c"].counted.count, 10);
 }
