@@ -311,5 +311,6 @@ pub(crate) fn read_with_size(payload: &[u8]) -> (Result<Vec<Operation>, Unreadab
 fn refused(mode: Mode, code: ErrorCode, refusal: members::Refusal) -> Outcome {
     let mut outcome = Outcome::default();
     outcome.reject(mode, 0, QueryError::new(code, refusal));
+    outcome.ended_at = Some(0); // nor were the parts after the first tried
     outcome
 }

@@ -54,6 +54,16 @@ fn a_reader_writes_nothing_also_in_an_open_database() {
 }
 
 #[test]
+fn nothing_of_an_unordered_insert_holds_where_its_author_may_not_write() {
+    let mut b = peer(2, &closed(1));
+    let documents = (1..4).map(|id| rawdoc! { "_id": id }).collect();
+    let insert = Request::Insert { collection: "c".to_owned(), documents, ordered: false };
+    assert_eq!(b.call(insert).unwrap_err().kind(), ErrorKind::Denied);
+    // Whoever stored an entry of somebody who is not admitted would be cut off by all.
+    assert_eq!(b.engine.end(), 0);
+}
+
+#[test]
 fn who_writes_names_itself_and_an_admin_anybody() {
     let (mut a, mut b) = (peer(1, &closed(1)), peer(2, &closed(1)));
     a.set_roles(writer_key(2), Roles::WRITER).unwrap();
