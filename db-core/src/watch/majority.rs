@@ -266,7 +266,9 @@ impl MajoritySource {
         names.retain(|id, _| !gone.contains_key(id));
         names.extend(come.iter().map(|(id, name)| (*id, name.clone())));
         let Some(source) = source else { return Ok(()) };
-        for (id, from) in &gone {
+        // What is dropped makes room for what is given its name.
+        let (renamed, dropped): (Vec<_>, Vec<_>) = gone.iter().partition(|(id, _)| come.contains_key(*id));
+        for (id, from) in dropped.into_iter().chain(renamed) {
             let to = come.get(id).cloned();
             let concerns =
                 self.target.includes(from) || to.as_ref().is_some_and(|to| self.target.includes(to));

@@ -284,3 +284,21 @@ fn dropping_a_collection_that_is_larger_than_what_is_kept_is_told_to_who_keeps_u
     assert_eq!(next(), Some((OperationType::Insert, Some(doc! { "_id": 1 }))));
     assert_eq!(next(), None);
 }
+
+#[test]
+fn what_a_renamed_collection_replaces_is_dropped_before() {
+    for (from, to) in [("first", "second"), ("second", "first")] {
+        let store = Store::in_memory().unwrap();
+        let database = store.create_database("demo").unwrap();
+        for name in ["first", "second"] {
+            database.collection::<Document>(name).insert_one(doc! { "_id": name }).run().unwrap();
+        }
+        let mut events = database.watch().read_concern(ReadConcern::Majority).run().unwrap();
+        database.rename_collection(from, to, true).run().unwrap();
+        let mut next =
+            || events.next_if_any().unwrap().map(|event| (event.operation_type, event.ns.unwrap().coll));
+        assert_eq!(next(), Some((OperationType::Drop, to.to_owned())));
+        assert_eq!(next(), Some((OperationType::Rename, from.to_owned())));
+        assert_eq!(next(), None);
+    }
+}
