@@ -36,13 +36,22 @@ fn a_few_seeds_go_well() {
         all.resubmitted += report.resubmitted;
         all.rotated += report.rotated;
         all.replaced += report.replaced;
+        all.resolved += report.resolved;
+        all.restored += report.restored;
+        all.roamed += report.roamed;
+        all.lost += report.lost;
+        all.looked_back += report.looked_back;
+        all.forked_by_backups += report.forked_by_backups;
+        all.given_up += report.given_up;
     }
     println!("{seeds} seeds: {all:?}");
     if seeds >= SEEDS {
         // What never happens shows nothing.
         let happened = [all.calls, all.confirmed, all.closed, all.crashes, all.refused, all.outlawed];
         assert!(happened.iter().all(|count| *count > 10), "{all:?}");
-        let happened = [all.transactions, all.resubmitted, all.rotated, all.replaced];
+        let happened = [all.transactions, all.resubmitted, all.resolved, all.rotated, all.replaced];
+        assert!(happened.iter().all(|count| *count > 5), "{all:?}");
+        let happened = [all.restored, all.roamed, all.lost, all.looked_back];
         assert!(happened.iter().all(|count| *count > 5), "{all:?}");
     }
 }

@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use bson::{RawDocument, RawDocumentBuf};
+use bson::RawDocument;
 
+use super::following::Told;
 use super::node::Node;
 use super::serial::Transactions;
+use super::watching::Built;
+use crate::collection::ReadConcern;
 use crate::engine::EngineStatus;
 use crate::ids::EntryHash;
+use crate::limits;
 use crate::log_reader::LogReader;
 use crate::receipt::{Outcome, ReceiptState};
 use crate::view::digest::digest;
@@ -27,8 +31,10 @@ pub(super) struct Knowledge {
     by_set: BTreeMap<[u8; 32], Consequence>,
     /// The view with so many entries confirmed and nothing else applied.
     by_confirmed: BTreeMap<u64, [u8; 32]>,
-    /// The longest list of confirmed events that any peer has told.
-    events: Vec<RawDocumentBuf>,
+    /// What there is with so many entries confirmed, as far as somebody has looked.
+    states: BTreeMap<u64, Built>,
+    /// The confirmed events that peers have told.
+    pub(super) told: Told,
     /// Entries that break a rule, which nobody may store.
     pub(super) illegal: BTreeSet<EntryHash>,
     /// Whether an indexer's fork may take back what was confirmed.
@@ -115,7 +121,15 @@ impl Knowledge {
     fn check_streams(&mut self, node: &mut Node) {
         let mut readers = node.readers.take().unwrap();
         readers.check_local(node.number);
-        readers.check_confirmed(node.number, &mut node.client, &mut self.events);
+        readers.check_confirmed(node.number, &mut node.client, &mut self.told);
+        let keeps_all = node.changes_bytes == limits::CHANGES_BYTES;
+        assert!(node.client.lost == 0 || !keeps_all, "peer {}: changes are forgotten", node.number);
+        if !self.may_be_broken {
+            let confirmed = node.checked_confirmed;
+            let present = Built::of(&node.view().confirmed().unwrap());
+            let known = self.states.entry(confirmed).or_insert_with(|| present.clone());
+            assert!(*known == present, "peer {}: another state is confirmed", node.number);
+        }
         node.readers = Some(readers);
     }
 
@@ -131,6 +145,23 @@ impl Knowledge {
         copy.run(|batch| batch.settle()).unwrap();
         let after = digest(&copy.view().unwrap()).unwrap();
         assert_eq!(before, after, "peer {}: applied again, the view is another", node.number);
+    }
+
+    /// Reads one of the past states that are known; whether there is any.
+    pub(super) fn check_past(&mut self, node: &Node, chosen: u64) -> bool {
+        let known = self.states.range(..=node.checked_confirmed);
+        let known: Vec<_> = known.filter(|(confirmed, _)| **confirmed > 0).collect();
+        let Some(at) = chosen.checked_rem(known.len() as u64) else { return false };
+        let (confirmed, known) = known[at as usize];
+        let past = node.readers.as_ref().unwrap().database.at(confirmed - 1).unwrap();
+        let found = Built::of(&past.view_at(ReadConcern::Majority).unwrap());
+        assert!(
+            *known == found,
+            "peer {}: what was confirmed and what is read of the past: {}",
+            node.number,
+            known.differences(&found)
+        );
+        true
     }
 
     fn check_base(&mut self, confirmed: u64, view: [u8; 32]) {

@@ -64,9 +64,19 @@ impl SimDisk {
         inner.cut_at = Some(inner.operations + operations);
     }
 
+    /// Lets the power last.
+    pub(crate) fn cut_never(&self) {
+        self.0.lock().unwrap().cut_at = None;
+    }
+
     /// What reads see.
     pub(crate) fn image(&self) -> Vec<u8> {
         self.0.lock().unwrap().current.clone()
+    }
+
+    /// What is synced.
+    pub(crate) fn durable_image(&self) -> Vec<u8> {
+        self.0.lock().unwrap().durable.clone()
     }
 
     /// What is found when the power is back.

@@ -92,7 +92,7 @@ impl Meeting {
         let key = DatabaseKey::of_open_topic("meeting");
         let identity = Identity { genesis: Genesis::open(&key), key };
         let peer = |number| Peer {
-            node: Node::new(number, &identity, 0, Watched::No),
+            node: Node::new(number, &identity, 0, Watched::No, crate::limits::CHANGES_BYTES),
             settling: Settling::default(),
             busy_us: 0,
         };

@@ -3,7 +3,8 @@
 //!
 //! **What happens.** Peers write, alone and in transactions over several collections that are sometimes begun long before they
 //! are committed, do again or give up what was rejected, connect, part, order what has come now or later, ack, take other keys,
-//! restart, lose power at any write to the disk (what was not synced is kept, lost or torn), leave and come back; new ones join.
+//! restart, lose power at any write to the disk (what was not synced is kept, lost or torn), go back to a backup of their disk,
+//! leave and come back; new ones join.
 //! The network delays frames, loses, doubles and swaps them, is parted or goes one way only. Clocks are wrong and jump. The
 //! founder changes who may do what and lets newcomers go on for others. Members without manners fork their logs, carry false
 //! waves, withhold entries and send garbage; in runs that are asked for it, an indexer forks its log. In the end all faults end.
@@ -18,9 +19,13 @@
 //!   had seen, so no peer shows an effect without its cause.
 //! * What transactions have left is what those that hold come to when a model runs them one after the other, of all that is applied
 //!   and of what is confirmed; each sees there what it saw. Those without effect are rejected, or their author may not write.
+//! * Whoever was told that its log goes further than its backup writes nothing and forks nothing; a log that is forked all the same
+//!   is proved to be.
 //! * What was confirmed of an entry, its receipt says on all peers and for ever.
+//! * A past state is what was confirmed then, wherever it is read.
 //! * What clients build from local and confirmed events and from live queries is what a find gives; all peers tell the same
-//!   confirmed events, also to a client that resumes after a power cut.
+//!   confirmed events, in one order and none twice, also to a client that resumes after a power cut or at another peer. Some
+//!   peers keep few changes: who falls behind those is told and begins anew.
 //!
 //! In the end all peers have the same and everything is confirmed.
 //!
@@ -34,6 +39,7 @@ mod chance;
 mod checks;
 mod crowd;
 mod disk;
+mod following;
 mod meeting;
 mod network;
 mod node;
@@ -82,9 +88,11 @@ pub struct Report {
     pub steps: u64,
     /// How many calls held.
     pub calls: u64,
-    /// How many transactions were run, how many rejections were done again or given up, how many keys were changed by their
-    /// owners, and how many writers go on for others.
+    /// How many transactions were run, how many rejections were done again or given up, how many conflicts were settled, how many
+    /// keys were changed by their owners, and how many writers go on for others.
     pub transactions: u64,
+    /// See above.
+    pub resolved: u64,
     /// See above.
     pub resubmitted: u64,
     /// See above.
@@ -101,6 +109,20 @@ pub struct Report {
     pub closed: u64,
     /// How many times the power went.
     pub crashes: u64,
+    /// How many times a client went on with the confirmed events at another peer, and how many times one had to begin anew,
+    /// because its peer did not keep what it had not seen.
+    pub roamed: u64,
+    /// See above.
+    pub lost: u64,
+    /// How many past states were read.
+    pub looked_back: u64,
+    /// How many times a disk was set back to a backup, how many owners gave up what they had written since, and how many logs
+    /// were forked by that in the end.
+    pub restored: u64,
+    /// See above.
+    pub given_up: u64,
+    /// See above.
+    pub forked_by_backups: u64,
     /// How many entries that break a rule were refused.
     pub refused: u64,
     /// How many entries were stored that somebody without manners has signed, on whatever branch of its log.

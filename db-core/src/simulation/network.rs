@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Chance;
-use crate::sync::{Session, SessionOutput};
+use crate::sync::{CloseReason, Session, SessionOutput};
 
 /// How the network treats frames.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +110,7 @@ pub(super) enum Wish {
     OwnHead(crate::log_reader::Tip),
 }
 
-/// Carries out what the session at the end `from` wants; the wishes that are left, or none if the session has closed.
+/// Carries out what the session at the end `from` wants; the wishes that are left, or why the session has closed.
 pub(super) fn carry_out(
     link: &mut Link,
     from: usize,
@@ -118,9 +118,9 @@ pub(super) fn carry_out(
     now_ms: u64,
     weather: Weather,
     chance: &mut Chance,
-) -> Option<Vec<Wish>> {
+) -> Result<Vec<Wish>, CloseReason> {
     let mut wishes = Vec::new();
-    let mut is_open = true;
+    let mut closed = None;
     for output in outputs {
         match output {
             SessionOutput::Send(frame) => link.send(1 - from, frame, now_ms, weather, chance),
@@ -129,8 +129,8 @@ pub(super) fn carry_out(
             SessionOutput::Continue => link.ends[from].wants_more = true,
             SessionOutput::Authenticated { .. } => link.ends[from].is_receiving = true,
             SessionOutput::CaughtUp => link.ends[from].is_receiving = false,
-            SessionOutput::Close(_) => is_open = false,
+            SessionOutput::Close(reason) => closed = Some(reason),
         }
     }
-    is_open.then_some(wishes)
+    closed.map_or(Ok(wishes), Err)
 }

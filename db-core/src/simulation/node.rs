@@ -7,7 +7,8 @@ use bson::{RawDocumentBuf, rawdoc};
 use ed25519_dalek::SigningKey;
 use redb::ReadableDatabase;
 
-use super::watching::{ConfirmedClient, Readers};
+use super::following::Client;
+use super::watching::Readers;
 use super::{Chance, SimDisk};
 use crate::engine::{Engine, Moment, Reply, Request};
 use crate::entry::{Entry, Header, VerifiedRun};
@@ -58,9 +59,25 @@ pub(super) struct Node {
     pub(super) readers: Option<Readers>,
     watched: Watched,
     /// What a client has of the confirmed events, wherever it asks for them.
-    pub(super) client: ConfirmedClient,
+    pub(super) client: Client,
+    /// How many bytes of confirmed changes it keeps.
+    pub(super) changes_bytes: u64,
     /// The order and the number of confirmed entries that were looked at last.
     pub(super) checked_order: (Vec<EntryHash>, u64),
+    /// What its owner has put by.
+    pub(super) backup: Option<Backup>,
+    /// The ends of its own logs as they were before its disk was set back.
+    lost_ends: Vec<EntryHash>,
+}
+
+/// A copy of a peer's disk, with what the peer has had then.
+#[derive(Clone)]
+pub(super) struct Backup {
+    image: Vec<u8>,
+    pub(super) keys: Vec<WriterKey>,
+    acknowledged: usize,
+    durable: u64,
+    confirmed: u64,
 }
 
 /// Who watches a peer.
@@ -76,7 +93,13 @@ pub(super) enum Watched {
 
 impl Node {
     /// A peer that has just joined, with an empty store.
-    pub(super) fn new(number: usize, identity: &Identity, skew_ms: i64, watched: Watched) -> Self {
+    pub(super) fn new(
+        number: usize,
+        identity: &Identity,
+        skew_ms: i64,
+        watched: Watched,
+        changes_bytes: u64,
+    ) -> Self {
         let disk = SimDisk::new(Vec::new(), None);
         drop(storage::create(disk.clone(), identity, CACHE_BYTES).unwrap());
         let mut node = Self {
@@ -95,8 +118,11 @@ impl Node {
             keys: vec![writer(number)],
             readers: None,
             watched,
-            client: ConfirmedClient::default(),
+            client: Client::default(),
+            changes_bytes,
             checked_order: (Vec::new(), 0),
+            backup: None,
+            lost_ends: Vec::new(),
         };
         node.switch_on();
         node
@@ -110,7 +136,7 @@ impl Node {
             return false;
         };
         if self.watched != Watched::No {
-            let client = Some(&self.client).filter(|_| self.watched == Watched::All);
+            let client = Some(&mut self.client).filter(|_| self.watched == Watched::All);
             self.readers = Some(Readers::open(&engine, &self.identity, client));
         }
         self.engine = Some(engine);
@@ -128,6 +154,60 @@ impl Node {
     pub(super) fn switch_off(&mut self) {
         self.readers = None;
         self.engine = None;
+    }
+
+    /// Puts by what is on its disk.
+    pub(super) fn back_up(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        self.backup = Some(Backup {
+            image: self.disk.durable_image(),
+            keys: self.keys.clone(),
+            acknowledged: self.acknowledged.len(),
+            durable: self.durable,
+            confirmed: engine.status().unwrap().confirmed,
+        });
+    }
+
+    /// Sets the disk of a peer that is on back to what was put by, and switches it on. What it has written since is lost, as far
+    /// as nobody else has it.
+    pub(super) fn restore(&mut self, backup: &Backup) {
+        self.lost_ends = self.own_ends();
+        self.switch_off();
+        self.disk = SimDisk::new(backup.image.clone(), None);
+        self.keys.clone_from(&backup.keys);
+        self.acknowledged.truncate(backup.acknowledged);
+        (self.durable, self.checked_confirmed) = (backup.durable, backup.confirmed);
+        (self.told_outcomes, self.checked_order) = (0, (Vec::new(), 0));
+        self.forget_entries();
+        assert!(self.switch_on(), "a backup does not open");
+    }
+
+    /// All entries that are there are to be looked at anew.
+    pub(super) fn forget_entries(&mut self) {
+        (self.checked_entries, self.sum) = (0, [0; 32]);
+    }
+
+    /// Whether it has its own logs as far as it has ever written them.
+    pub(super) fn has_own_logs(&self) -> bool {
+        self.holds(&self.lost_ends)
+    }
+
+    /// Whether it has these entries.
+    pub(super) fn holds(&self, entries: &[EntryHash]) -> bool {
+        let log = self.log();
+        entries.iter().all(|end| log.number_of(end).unwrap().is_some())
+    }
+
+    /// The ends of its own logs as far as it has ever written them.
+    pub(super) fn own_ends(&self) -> Vec<EntryHash> {
+        let log = self.log();
+        let present = log.tips().unwrap().into_iter().filter(|tip| self.keys.contains(&tip.writer));
+        present.map(|tip| tip.head).chain(self.lost_ends.iter().copied()).collect()
+    }
+
+    /// Whether it was told that there is more of its own log than what it has.
+    pub(super) fn misses_own(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.status().unwrap().misses_own_entries)
     }
 
     /// The key that it writes with, as far as that was seen.
@@ -155,7 +235,7 @@ impl Node {
     ) -> Option<T> {
         let engine = self.engine.as_mut()?;
         if let Some(readers) = &self.readers {
-            readers.prepare(engine);
+            readers.prepare(engine, self.changes_bytes);
         }
         match engine.run(work) {
             Ok(done) => {

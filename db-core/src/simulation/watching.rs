@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use bson::{RawDocumentBuf, doc};
 
-use crate::collection::{Find, ReadConcern};
+use super::following::{Client, Told};
+use crate::collection::Find;
 use crate::database::Database;
 use crate::driver::published::Published;
 use crate::engine::Engine;
 use crate::storage::Identity;
 use crate::view::{ReadView, ViewSnapshot, catalog, keyspace};
-use crate::watch::{
-    ChangeStream, FullDocumentBeforeChangeType, FullDocumentType, LiveQuery, OperationType, ResumeToken,
-};
+use crate::watch::{ChangeStream, FullDocumentBeforeChangeType, FullDocumentType, LiveQuery, OperationType};
 
 /// How many documents the ordered live query is about.
 const BEST: u64 = 4;
@@ -30,39 +29,20 @@ pub(super) struct Readers {
     live: [(LiveQuery<RawDocumentBuf>, Vec<RawDocumentBuf>); 2],
 }
 
-/// A client of confirmed events, which outlives the peers that it asks.
-#[derive(Default)]
-pub(super) struct ConfirmedClient {
-    /// How many events it was told of, and where to resume.
-    told: usize,
-    token: Option<ResumeToken>,
-    built: Built,
-    /// How many entries were confirmed where it has seen the most.
-    reached: u64,
-}
-
 /// What a client has built from the events of a database: documents by collection and `_id`.
-#[derive(Debug, Default, PartialEq)]
-struct Built(BTreeMap<(String, Vec<u8>), RawDocumentBuf>);
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Built(BTreeMap<(String, Vec<u8>), RawDocumentBuf>);
 
 impl Readers {
     /// Opens a peer's engine to readers; `client` goes on with the confirmed events where it has left off.
-    pub(super) fn open(engine: &Engine, identity: &Identity, client: Option<&ConfirmedClient>) -> Self {
+    pub(super) fn open(engine: &Engine, identity: &Identity, client: Option<&mut Client>) -> Self {
         let published = Arc::new(Published::new(engine.status().unwrap(), engine.view().unwrap()));
         let file = Arc::clone(engine.database());
         let database = Database::over("simulation", file, identity.clone(), Arc::clone(&published));
         let local = database.watch().with_type().with_present();
         let local = local.full_document(FullDocumentType::UpdateLookup);
         let local = local.full_document_before_change(FullDocumentBeforeChangeType::WhenAvailable);
-        let confirmed = client.map(|client| {
-            let watch = database.watch().with_type().read_concern(ReadConcern::Majority);
-            let watch = watch.full_document(FullDocumentType::Required);
-            let watch = watch.full_document_before_change(FullDocumentBeforeChangeType::Required);
-            match &client.token {
-                Some(token) => watch.resume_after(token.clone()).run().unwrap(),
-                None => watch.start_at(0).run().unwrap(),
-            }
-        });
+        let confirmed = client.map(|client| client.open(&database));
         let live = [plain(&database), best(&database)].map(|find| {
             let live = find.watch().unwrap();
             let result = live.result_raw().map(ToOwned::to_owned).collect();
@@ -71,9 +51,9 @@ impl Readers {
         Self { published, local: local.run().unwrap(), built: Built::default(), confirmed, live, database }
     }
 
-    /// Tells the engine, before it changes anything, that somebody watches.
-    pub(super) fn prepare(&self, engine: &mut Engine) {
-        engine.set_watching(self.published.feed.is_watched(), crate::limits::CHANGES_BYTES);
+    /// Tells the engine, before it changes anything, that somebody watches, and how much to keep for those who begin in the past.
+    pub(super) fn prepare(&self, engine: &mut Engine, changes_bytes: u64) {
+        engine.set_watching(self.published.feed.is_watched(), changes_bytes);
     }
 
     /// Shows what was committed, as the database's thread does.
@@ -112,35 +92,10 @@ impl Readers {
         }
     }
 
-    /// The client takes all confirmed events there are. All peers tell the same events, `all` as far as they are known, and what
-    /// comes of them is what a find of the concern majority gives.
-    pub(super) fn check_confirmed(
-        &mut self,
-        number: usize,
-        client: &mut ConfirmedClient,
-        all: &mut Vec<RawDocumentBuf>,
-    ) {
-        let Some(stream) = &mut self.confirmed else { return };
-        while let Some(event) = stream.next_raw_if_any().unwrap() {
-            client.built.follow(&event);
-            match all.get(client.told) {
-                Some(known) => {
-                    assert_eq!(*known, event, "peer {number}: another event is confirmed");
-                }
-                None => all.push(event),
-            }
-            client.told += 1;
-        }
-        client.token = stream.resume_token().or(client.token.take());
-        let confirmed = self.database.status().confirmed;
-        if confirmed >= client.reached {
-            client.reached = confirmed;
-            let found = Built::of(&self.database.view_at(ReadConcern::Majority).unwrap());
-            assert!(
-                client.built == found,
-                "peer {number}: what confirmed events come to and what a find gives: {}",
-                client.built.differences(&found)
-            );
+    /// The client who has stayed here takes all confirmed events there are.
+    pub(super) fn check_confirmed(&mut self, number: usize, client: &mut Client, told: &mut Told) {
+        if let Some(stream) = &mut self.confirmed {
+            client.follow(number, &self.database, stream, told, u64::MAX);
         }
     }
 }
@@ -157,7 +112,7 @@ fn best(database: &Database) -> Find<RawDocumentBuf> {
 
 impl Built {
     /// All documents of a view but the system's.
-    fn of(view: &ViewSnapshot) -> Self {
+    pub(super) fn of(view: &ViewSnapshot) -> Self {
         let mut built = BTreeMap::new();
         for (name, id) in catalog::collection_ids(view).unwrap() {
             if catalog::is_system(&name) {
@@ -172,14 +127,14 @@ impl Built {
     }
 
     /// What is in one of them and not in the other.
-    fn differences(&self, other: &Self) -> String {
+    pub(super) fn differences(&self, other: &Self) -> String {
         let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         let differ = keys.into_iter().filter(|key| self.0.get(*key) != other.0.get(*key));
         let shown: Vec<_> = differ.map(|key| (&key.0, self.0.get(key), other.0.get(key))).collect();
         format!("{shown:?}")
     }
 
-    fn follow(&mut self, event: &RawDocumentBuf) {
+    pub(super) fn follow(&mut self, event: &RawDocumentBuf) {
         let event: crate::ChangeStreamEvent<RawDocumentBuf> =
             bson::deserialize_from_slice(event.as_bytes()).unwrap();
         let collection = event.ns.unwrap().coll;

@@ -40,10 +40,16 @@ impl World {
             // What was held back and turns out to be needed comes with the next session.
             let is_closing = self.report.closed != closed;
             let is_sending = self.links.iter().any(|link| link.next_due().is_some());
-            if acks == 0 && !is_proving && !is_closing && !is_sending {
+            let is_busy = acks > 0 || is_proving || is_closing || is_sending;
+            if !is_busy && !self.give_up_what_is_nowhere() {
                 break;
             }
-            assert!(round < 200, "it does not get quiet");
+            assert!(
+                round < 200,
+                "it does not get quiet: {acks} acks, proving {is_proving}, sending {is_sending}, {} closed ({:?})",
+                self.report.closed - closed,
+                self.closed_last
+            );
         }
         for at in 0..self.nodes.len() {
             self.check_undo(at);
@@ -55,7 +61,9 @@ impl World {
                 let differing = differing(&self.nodes[0].view(), &node.view());
                 panic!("peer {at} has another view than others; {differing}");
             }
-            for writer in engine.status().unwrap().forked {
+            let forked = engine.status().unwrap().forked;
+            self.check_forked(at, &forked);
+            for writer in forked {
                 let is_founder = writer == self.identity.genesis.founder;
                 let is_revoked = identities::is_forked(&node.view(), &writer).unwrap();
                 assert!(is_revoked || is_founder, "peer {at}: a fork is not proved");
@@ -66,6 +74,11 @@ impl World {
                 assert!(!engine.has_unconfirmed_writes(), "peer {at}: something stays unconfirmed for ever");
             }
         }
+        for at in 0..self.nodes.len() {
+            for _ in 0..self.roamers.len() {
+                self.roam(at);
+            }
+        }
         // Their votes may have been taken from them by now.
         let alarms = |node: &Node| -> BTreeSet<WriterKey> {
             let forked = node.engine.as_ref().unwrap().status().unwrap().forked.into_iter();
@@ -74,5 +87,8 @@ impl World {
         let first = alarms(&self.nodes[0]);
         assert!(self.nodes.iter().all(|node| alarms(node) == first), "not all name the same indexers");
         self.report.forked_indexers = first.len() as u64;
+        let forked = self.nodes[0].engine.as_ref().unwrap().status().unwrap().forked;
+        self.report.forked_by_backups =
+            forked.iter().filter(|key| self.may_be_forked.contains(key)).count() as u64;
     }
 }

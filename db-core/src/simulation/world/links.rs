@@ -17,6 +17,11 @@ impl World {
             Some((due_ms, at, to))
         });
         let Some((due_ms, at, to)) = due.min() else { return };
+        self.take_in(due_ms, at, to);
+    }
+
+    /// The frame that comes next arrives at one end of a link.
+    pub(super) fn take_in(&mut self, due_ms: u64, at: usize, to: usize) {
         self.now_ms = self.now_ms.max(due_ms);
         let link = &mut self.links[at];
         let peer = link.ends[to].peer;
@@ -36,10 +41,14 @@ impl World {
         loop {
             let (now_ms, weather) = (self.now_ms, self.weather);
             let wishes = carry_out(&mut self.links[at], end, outputs, now_ms, weather, &mut self.chance);
-            let Some(wishes) = wishes else {
-                self.links.remove(at);
-                self.report.closed += 1;
-                return;
+            let wishes = match wishes {
+                Ok(wishes) => wishes,
+                Err(reason) => {
+                    self.links.remove(at);
+                    self.report.closed += 1;
+                    self.closed_last = Some(reason);
+                    return;
+                }
             };
             if wishes.is_empty() {
                 return;

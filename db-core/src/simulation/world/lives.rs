@@ -3,6 +3,7 @@
 use super::World;
 use crate::engine::Request;
 use crate::entry::Admission;
+use crate::limits;
 use crate::operation::Roles;
 use crate::simulation::byzantine;
 use crate::simulation::node::{Node, Watched, writer};
@@ -17,8 +18,11 @@ impl World {
             let writes = self.chance.below(60);
             self.nodes[at].disk.cut_after(writes);
             self.write(at);
-            if self.nodes[at].is_on() {
-                self.order(at, true);
+            let is_whole = self.chance.one_in(2);
+            for _ in 0..self.chance.below(6) {
+                if self.nodes[at].is_on() {
+                    self.order(at, is_whole);
+                }
             }
         }
         self.nodes[at].cut_power(&mut self.chance);
@@ -43,11 +47,17 @@ impl World {
     }
 
     pub(super) fn switch_on(&mut self, at: usize) {
-        self.nodes[at].checked_entries = 0;
-        self.nodes[at].sum = [0; 32];
+        self.nodes[at].forget_entries();
+        if self.chance.one_in(4) {
+            // The power goes while what waits is ordered, or before.
+            let writes = self.chance.below(40);
+            self.nodes[at].disk.cut_after(writes);
+        }
         while !self.nodes[at].switch_on() {
             self.nodes[at].cut_power(&mut self.chance);
+            self.report.crashes += 1;
         }
+        self.nodes[at].disk.cut_never();
         self.look_at(at);
     }
 
@@ -56,7 +66,9 @@ impl World {
         let number = self.nodes.len();
         // What an indexer's fork takes back was told of as confirmed.
         let watched = if self.options.forks_indexers { Watched::Local } else { Watched::All };
-        self.nodes.push(Node::new(number, &self.identity, skew_ms, watched));
+        let some_bytes = [0, 500, 2_000, 8_000][self.chance.below(4) as usize];
+        let changes_bytes = if self.chance.one_in(2) { some_bytes } else { limits::CHANGES_BYTES };
+        self.nodes.push(Node::new(number, &self.identity, skew_ms, watched, changes_bytes));
     }
 
     /// Somebody new comes, and the founder lets it write.
@@ -78,10 +90,10 @@ impl World {
             self.call(0, Request::RemoveWriter { writer: key });
         } else if self.options.changes_indexers {
             let count = [1, 3, 5][self.chance.below(3) as usize].min(others);
-            self.call(
-                0,
-                Request::SetIndexers { writers: self.nodes[..count].iter().map(Node::key).collect() },
-            );
+            let chosen: Vec<_> = (0..count).filter(|number| !self.careless.contains(number)).collect();
+            self.appointed.extend(&chosen);
+            let writers = chosen.into_iter().map(|number| self.nodes[number].key()).collect();
+            self.call(0, Request::SetIndexers { writers });
             self.indexers = self.indexers.max(count);
         }
     }
@@ -93,7 +105,12 @@ impl World {
         }
         let number = 1 + self.chance.below(self.nodes.len() as u64 - 1) as usize;
         let roles = [Roles::READER, Roles::WRITER, Roles::WRITER, Roles::INDEXER, Roles::ADMIN];
-        let roles = roles[self.chance.below(roles.len() as u64) as usize];
+        let mut roles = roles[self.chance.below(roles.len() as u64) as usize];
+        if roles == Roles::INDEXER && self.careless.contains(&number) {
+            roles = Roles::WRITER;
+        } else if roles == Roles::INDEXER {
+            self.appointed.insert(number);
+        }
         self.call(0, Request::SetRoles { writer: self.nodes[number].key(), roles });
     }
 
@@ -101,6 +118,9 @@ impl World {
     fn replace(&mut self, number: usize) {
         self.join();
         let to = writer(self.nodes.len() - 1);
+        if self.appointed.contains(&number) {
+            self.appointed.insert(self.nodes.len() - 1);
+        }
         self.call(0, Request::Replace { from: self.nodes[number].key(), to, roles: None });
         self.report.replaced += 1;
     }

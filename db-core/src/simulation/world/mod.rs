@@ -1,5 +1,6 @@
 //! One run: peers, network and time, and what happens to them by chance.
 
+mod backups;
 mod calls;
 mod differing;
 mod ending;
@@ -12,15 +13,20 @@ use bson::rawdoc;
 
 use super::byzantine;
 use super::checks::Knowledge;
+use super::following::Client;
 use super::network::{Link, Weather};
 use super::node::{Node, writer};
 use super::serial::Transactions;
 use super::{Chance, Options, Report};
 use crate::engine::Request;
 use crate::entry::{Admission, Genesis};
-use crate::ids::DatabaseKey;
+use crate::ids::{DatabaseKey, WriterKey};
 use crate::operation::Roles;
 use crate::storage::Identity;
+use crate::sync::CloseReason;
+
+/// How many clients go from peer to peer.
+const ROAMERS: usize = 3;
 
 /// The weather while all goes well.
 const CALM: Weather = Weather { one_bad_in: 0, delay_ms_max: 3 };
@@ -31,12 +37,20 @@ pub(super) struct World {
     pub(super) now_ms: u64,
     pub(super) nodes: Vec<Node>,
     links: Vec<Link>,
+    /// Why a session was closed last.
+    closed_last: Option<CloseReason>,
     pub(super) knowledge: Knowledge,
+    /// Clients of confirmed events that stay with no peer.
+    roamers: [Client; ROAMERS],
     weather: Weather,
     /// Peers on different sides of a partition hear nothing of one another.
     partition: Option<u64>,
     /// The indexers that the founder has appointed last.
     indexers: usize,
+    /// Who may have a word in what is confirmed; whose backup was restored without asking others; and what keys those had.
+    appointed: BTreeSet<usize>,
+    careless: BTreeSet<usize>,
+    may_be_forked: BTreeSet<WriterKey>,
     documents: u64,
     pub(super) transactions: Transactions,
     pub(super) options: Options,
@@ -64,10 +78,15 @@ impl World {
             now_ms: 1_000_000,
             nodes: Vec::new(),
             links: Vec::new(),
+            closed_last: None,
             knowledge: Knowledge::new(options.forks_indexers),
+            roamers: Default::default(),
             weather,
             partition: None,
             indexers,
+            appointed: (0..indexers).collect(),
+            careless: BTreeSet::new(),
+            may_be_forked: BTreeSet::new(),
             documents: 0,
             transactions: Transactions::default(),
             options,
@@ -126,45 +145,51 @@ impl World {
         self.end_well();
         self.report.entries = self.nodes.iter().map(|node| node.checked_entries).max().unwrap_or(0);
         self.report.confirmed = self.knowledge.confirmed() as u64;
+        let clients = self.nodes.iter().map(|node| &node.client).chain(&self.roamers);
+        self.report.lost = clients.map(|client| client.lost).sum();
         self.report.trace = *self.trace.finalize().as_bytes();
         self.report
     }
 
     fn step(&mut self) {
         let at = self.chance.below(self.nodes.len() as u64) as usize;
-        match self.chance.below(118) {
+        match self.chance.below(140) {
             0..45 => {
                 for _ in 0..=self.chance.below(5) {
                     self.deliver();
                 }
             }
             45..70 => self.write(at),
-            70..76 => self.connect_some(at),
-            76..80 => {
+            70..84 => self.transact(at),
+            84..90 => self.connect_some(at),
+            90..94 => {
                 let is_whole = self.chance.one_in(2);
                 self.order(at, is_whole);
             }
-            80..86 => {
-                self.ack(at);
-            }
-            86..88 => self.disconnect_some(),
-            88 => {
+            94..100 => drop(self.ack(at)),
+            100 | 101 => self.disconnect_some(),
+            102 => {
                 self.partition = if self.chance.one_in(2) { None } else { Some(self.chance.below(1 << 16)) }
             }
-            89 => self.deafen_some(),
-            90..92 => self.crash(at),
-            92 => self.leave_or_come_back(at),
-            93 if self.nodes.len() < 8 && self.chance.one_in(2) => self.join_late(),
-            93 => self.nodes[at].skew_ms = self.chance.below(200_000) as i64 - 100_000,
-            94 if self.chance.one_in(2) => drop(self.prove_forks(at)),
-            94 => self.change_members(),
-            117 if self.chance.one_in(2) => self.change_roles(),
-            117 => self.replace_some(),
-            95..97 => self.restart_those_that_are_off(),
-            97 => self.check_undo(at),
-            100..114 => self.transact(at),
-            114..116 => self.settle_rejection(at),
-            116 if !(self.options.forks_indexers && at == byzantine::INDEXER) => self.rotate_key(at),
+            103 => self.deafen_some(),
+            104 | 105 => self.crash(at),
+            106 => self.leave_or_come_back(at),
+            107 | 108 => self.restart_those_that_are_off(),
+            109 if self.nodes.len() < 8 && self.chance.one_in(2) => self.join_late(),
+            109 => self.nodes[at].skew_ms = self.chance.below(200_000) as i64 - 100_000,
+            110 if self.chance.one_in(2) => drop(self.prove_forks(at)),
+            110 => self.change_members(),
+            111 if self.chance.one_in(2) => self.change_roles(),
+            111 => self.replace_some(),
+            112 if !(self.options.forks_indexers && at == byzantine::INDEXER) => self.rotate_key(at),
+            113..116 => self.settle_rejection(at),
+            116..119 => self.settle_conflict(at),
+            119..123 => self.nodes[at].back_up(),
+            123..128 => self.restore_backup(at),
+            128 | 129 => self.give_up_own_entries(at),
+            130..134 => self.roam(at),
+            134 | 135 => self.look_back(at),
+            136 => self.check_undo(at),
             _ if self.options.has_outlaws => byzantine::act(self, at),
             _ => {}
         }
@@ -178,6 +203,14 @@ impl World {
             self.knowledge.check(&mut self.nodes[at], &mut self.transactions, is_reading);
             self.trace.update(&self.nodes[at].sum);
             self.trace.update(&self.nodes[at].checked_confirmed.to_le_bytes());
+        }
+    }
+
+    fn look_back(&mut self, at: usize) {
+        if self.nodes[at].is_on() {
+            let chosen = self.chance.below(1 << 16);
+            let is_read = self.knowledge.check_past(&self.nodes[at], chosen);
+            self.report.looked_back += u64::from(is_read);
         }
     }
 
