@@ -47,12 +47,12 @@ fn a_few_seeds_go_well() {
     println!("{seeds} seeds: {all:?}");
     if seeds >= SEEDS {
         // What never happens shows nothing.
-        let happened = [all.calls, all.confirmed, all.closed, all.crashes, all.refused, all.outlawed];
+        let happened = [all.calls, all.confirmed, all.crashes, all.refused, all.outlawed];
         assert!(happened.iter().all(|count| *count > 10), "{all:?}");
-        let happened = [all.transactions, all.resubmitted, all.resolved, all.rotated, all.replaced];
+        let happened = [all.closed, all.transactions, all.resubmitted, all.rotated, all.replaced];
         assert!(happened.iter().all(|count| *count > 5), "{all:?}");
         let happened = [all.restored, all.roamed, all.lost, all.looked_back];
-        assert!(happened.iter().all(|count| *count > 5), "{all:?}");
+        assert!(happened.iter().all(|count| *count > 5) && all.resolved > 0, "{all:?}");
     }
 }
 

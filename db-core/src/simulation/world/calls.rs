@@ -10,18 +10,24 @@ use crate::rejections::id_document;
 use crate::simulation::node::document;
 use crate::simulation::requests;
 
+/// How many documents are written most.
+const SHARED: u64 = 3;
+
 impl World {
     pub(super) fn write(&mut self, at: usize) {
-        let id = 1 + self.chance.below(self.documents.max(1)) as i32;
+        // Some documents are everybody's, so that much is written without having seen what others write.
+        let documents = if self.chance.one_in(3) { self.documents } else { self.documents.min(SHARED) };
+        let id = 1 + self.chance.below(documents.max(1)) as i32;
         let filter = rawdoc! { "_id": id };
         let update = |filter, update| Request::Update(requests::update("c", filter, update));
         let some = self.chance.below(6) as i32;
         let request = match self.chance.below(28) {
             0..9 => return self.insert(at),
-            9..12 => update(filter, rawdoc! { "$inc": { "n": 1 } }),
-            12..14 => update(rawdoc! { "n": some }, rawdoc! { "$push": { "l": some } }),
-            14 if self.chance.one_in(2) => update(filter, rawdoc! { "$set": { "u": some } }),
-            14 => update(filter, rawdoc! { "$set": { "q": some } }),
+            9 | 10 => update(filter, rawdoc! { "$inc": { "n": 1 } }),
+            11 => update(filter, rawdoc! { "$set": { "n": some } }),
+            12 => update(rawdoc! { "n": some }, rawdoc! { "$push": { "l": some } }),
+            13 | 14 if self.chance.one_in(2) => update(filter, rawdoc! { "$set": { "u": some } }),
+            13 | 14 => update(filter, rawdoc! { "$set": { "q": some, "n": some } }),
             15 => update(filter, rawdoc! { "$unset": { "u": 1, "q": 1 }, "$pull": { "l": some } }),
             16..18 => Request::Delete(requests::delete("c", filter)),
             18..22 => return self.write_beside(at),
@@ -52,7 +58,7 @@ impl World {
         let some = self.chance.below(6) as i32;
         let request = match self.chance.below(16) {
             0..6 => {
-                let ids = (0..=self.chance.below(3)).map(|_| self.chance.below(40) as i32);
+                let ids = (0..=self.chance.below(3)).map(|_| self.chance.below(12) as i32);
                 let documents = ids.map(|id| rawdoc! { "_id": id, "n": some, "s": "s".repeat(60) }).collect();
                 Request::Insert { collection, documents, ordered: false }
             }
