@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::differing::differing;
 use super::{CALM, World};
 use crate::ids::WriterKey;
+use crate::operation::Roles;
 use crate::simulation::node::Node;
-use crate::view::identities;
+use crate::view::{identities, members};
 
 impl World {
     /// All faults end, everybody is connected: all come to the same view, and everything is confirmed.
@@ -51,6 +52,7 @@ impl World {
                 self.closed_last
             );
         }
+        let is_any_held_back = self.nodes.iter().any(|node| node.engine.as_ref().unwrap().holds_back_any());
         for at in 0..self.nodes.len() {
             self.check_undo(at);
             self.knowledge.check_receipts(&self.nodes[at]);
@@ -66,10 +68,13 @@ impl World {
             for writer in forked {
                 let is_founder = writer == self.identity.genesis.founder;
                 let is_revoked = identities::is_forked(&node.view(), &writer).unwrap();
-                assert!(is_revoked || is_founder, "peer {at}: a fork is not proved");
+                // Of who may not write any more others may not take what shows it.
+                let roles = members::roles(&node.view(), &self.identity.genesis, &writer).unwrap();
+                let is_unheard = is_any_held_back && !roles.has(Roles::WRITER);
+                assert!(is_revoked || is_founder || is_unheard, "peer {at}: a fork is not proved");
             }
             // What is held back somewhere stays with those who have it, and unconfirmed; it has no effect.
-            if !self.nodes.iter().any(|node| node.engine.as_ref().unwrap().holds_back_any()) {
+            if !is_any_held_back {
                 assert_eq!(node.sum, self.nodes[0].sum, "peer {at} has not got all that others have");
                 assert!(!engine.has_unconfirmed_writes(), "peer {at}: something stays unconfirmed for ever");
             }

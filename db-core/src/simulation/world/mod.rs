@@ -6,6 +6,7 @@ mod differing;
 mod ending;
 mod links;
 mod lives;
+mod writes;
 
 use std::collections::BTreeSet;
 
