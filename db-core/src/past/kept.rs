@@ -48,7 +48,7 @@ pub(super) fn view_before(
     if let Some(over) = over {
         over.finish(confirmed, &mut gathered)?;
     }
-    Ok(confirmed.with_changes(gathered.into_changes()))
+    Ok(confirmed.with_changes([gathered.into_changes()]))
 }
 
 /// The collections that there were.

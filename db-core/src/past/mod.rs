@@ -164,7 +164,7 @@ fn undone(
         let numbers = storage::order_snapshot(transaction, next, order.ordered())?;
         let mut gathered = Gathered::default();
         gathered.read_undo(order, &numbers)?;
-        return Ok(Some(present.with_changes(gathered.into_changes())));
+        return Ok(Some(present.with_changes([gathered.into_changes()])));
     }
     let settled = present.confirmed()?;
     if next == confirmed {

@@ -134,7 +134,7 @@ impl Transaction {
                 Error::invalid("a read concern is for the whole transaction").with_code(INVALID_OPTIONS)
             );
         }
-        self.lock().as_ref().map(Draft::view).ok_or_else(ended)
+        self.lock().as_mut().map(Draft::view).ok_or_else(ended)
     }
 
     /// Tries a write.

@@ -31,7 +31,7 @@ use crate::error::Result;
 use catalog::CollectionMeta;
 use confirmed::{Before, ConfirmedRange, OverwrittenSnapshot};
 use keyspace::KeyBounds;
-use overlay::{ChangedRange, Changes};
+use overlay::Changes;
 use shared_catalog::SharedCatalog;
 pub(crate) use stored::{Item, KeyRange, Stored};
 
@@ -55,8 +55,8 @@ struct Snapshot {
     tables: Arc<SnapshotTables>,
     /// Whether the tail is looked through.
     is_confirmed: bool,
-    /// What is put on top: by a transaction, or as it was in the past.
-    changes: Option<Changes>,
+    /// What is put on top, the last uppermost: by calls while a backlog is ordered, by a transaction, or as it was in the past.
+    layers: Vec<Changes>,
     catalog: Mutex<BTreeMap<String, Arc<CollectionMeta>>>,
     /// A file that nobody else keeps open.
     held: Option<Arc<redb::Database>>,
@@ -77,28 +77,30 @@ impl ViewSnapshot {
     }
 
     fn of(tables: Arc<SnapshotTables>, is_confirmed: bool) -> Self {
-        let (changes, catalog) = (None, Mutex::default());
-        Self(Arc::new(Snapshot { tables, is_confirmed, changes, catalog, held: None }))
+        let (layers, catalog) = (Vec::new(), Mutex::default());
+        Self(Arc::new(Snapshot { tables, is_confirmed, layers, catalog, held: None }))
     }
 
     /// The same snapshot of a file that nobody else keeps open.
     pub(crate) fn holding(&self, file: Arc<redb::Database>) -> Self {
         let (tables, is_confirmed) = (Arc::clone(&self.0.tables), self.0.is_confirmed);
-        let (changes, catalog) = (self.0.changes.clone(), Mutex::default());
-        Self(Arc::new(Snapshot { tables, is_confirmed, changes, catalog, held: Some(file) }))
+        let (layers, catalog) = (self.0.layers.clone(), Mutex::default());
+        Self(Arc::new(Snapshot { tables, is_confirmed, layers, catalog, held: Some(file) }))
     }
 
-    /// The same snapshot with changes on top.
-    pub(crate) fn with_changes(&self, changes: Changes) -> Self {
+    /// The same snapshot with changes on top, of which the later hide the earlier.
+    pub(crate) fn with_changes(&self, changes: impl IntoIterator<Item = Changes>) -> Self {
         let (tables, is_confirmed) = (Arc::clone(&self.0.tables), self.0.is_confirmed);
-        let (changes, catalog, held) = (Some(changes), Mutex::default(), self.0.held.clone());
-        Self(Arc::new(Snapshot { tables, is_confirmed, changes, catalog, held }))
+        let layers = self.0.layers.iter().cloned().chain(changes).collect();
+        let (catalog, held) = (Mutex::default(), self.0.held.clone());
+        Self(Arc::new(Snapshot { tables, is_confirmed, layers, catalog, held }))
     }
 
     /// The view as it was before the tail: what is confirmed.
     pub(crate) fn confirmed(&self) -> Result<Self> {
         // Without a tail they are the same.
-        if self.0.is_confirmed || self.0.tables.overwritten.is_empty()? {
+        let has_tail = !self.0.layers.is_empty() || !self.0.tables.overwritten.is_empty()?;
+        if self.0.is_confirmed || !has_tail {
             return Ok(self.clone());
         }
         Ok(Self::of(Arc::clone(&self.0.tables), true))
@@ -112,7 +114,7 @@ impl ViewSnapshot {
 
     /// The value under `key`, which lives as long as it is held.
     pub(crate) fn value(&self, key: &[u8]) -> Result<Option<Stored<'static>>> {
-        if let Some(changed) = self.0.changes.as_ref().and_then(|changes| changes.get(key)) {
+        if let Some(changed) = overlay::changed(&self.0.layers, key) {
             return Ok(overlay::stored(changed.as_deref()));
         }
         let tables = &self.0.tables;
@@ -126,13 +128,10 @@ impl ViewSnapshot {
 
     /// The keys between the bounds, which live as long as they are held.
     pub(crate) fn keys(&self, bounds: &KeyBounds) -> Result<KeyRange<'static>> {
-        let keys = self.keys_below(bounds)?;
-        let Some(changes) = &self.0.changes else { return Ok(keys) };
-        let changed = ChangedRange::new(keys, Arc::clone(changes), bounds.clone());
-        Ok(KeyRange::Changed(Box::new(changed)))
+        Ok(overlay::with_layers(self.keys_below(bounds)?, &self.0.layers, bounds))
     }
 
-    /// The keys between the bounds without what a transaction has put on top.
+    /// The keys between the bounds without what was put on top.
     fn keys_below(&self, bounds: &KeyBounds) -> Result<KeyRange<'static>> {
         let (low, high) = bounds;
         let tables = &self.0.tables;

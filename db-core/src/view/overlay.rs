@@ -1,5 +1,8 @@
-//! A snapshot with changes of one's own on top: what a transaction sees before it is logged. The changes are kept in memory,
-//! by key, and are bounded.
+//! A snapshot with changes of one's own on top: what a transaction sees before it is logged, and what calls leave while a
+//! backlog is being ordered. The changes are kept in memory, by key, and are bounded.
+//!
+//! Changes that are shown to readers are never touched again: later ones form a new layer above. Two layers become one as soon
+//! as the upper is not much the smaller, so that there are few and each change is moved seldom.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,7 +14,6 @@ use super::keyspace::KeyBounds;
 use super::stored::{Item, KeyRange, Stored};
 use super::{ReadView, ViewSnapshot};
 use crate::error::{Error, Result};
-use crate::limits;
 
 /// Each key that has changed, and what stands there now, if anything does. Shared with those who read it.
 pub(crate) type Changes = Arc<BTreeMap<Vec<u8>, Change>>;
@@ -21,45 +23,84 @@ type Change = Option<Arc<[u8]>>;
 
 /// What a change costs beside its bytes.
 const CHANGE_BYTES: usize = 128;
+/// A layer has at least so many times the keys of the one above it.
+const LAYERS_RATIO: usize = 4;
 
 /// A snapshot, and changes on top of it.
 pub(crate) struct Overlay {
     base: ViewSnapshot,
+    /// What is kept, the last uppermost.
+    layers: Vec<Changes>,
+    /// What has changed since then.
     changes: Changes,
+    /// About how much memory all that takes, how much of it what is kept, and how much it may be.
     bytes: usize,
+    bytes_kept: usize,
+    bytes_max: usize,
+    is_beyond: bool,
 }
 
 impl Overlay {
-    /// A snapshot without any changes yet.
-    pub(crate) fn new(base: ViewSnapshot) -> Self {
-        Self { base, changes: Changes::default(), bytes: 0 }
+    /// A snapshot without any changes yet, which may take about `bytes_max` of memory.
+    pub(crate) fn new(base: ViewSnapshot, bytes_max: usize) -> Self {
+        let (layers, changes) = (Vec::new(), Changes::default());
+        Self { base, layers, changes, bytes: 0, bytes_kept: 0, bytes_max, is_beyond: false }
     }
 
     /// The view as it is now; what is changed later is not seen in it.
-    pub(crate) fn snapshot(&self) -> ViewSnapshot {
+    pub(crate) fn snapshot(&mut self) -> ViewSnapshot {
+        self.keep();
+        if self.layers.is_empty() { self.base.clone() } else { self.base.with_changes(self.layers.clone()) }
+    }
+
+    /// Keeps what has changed: [`Overlay::discard`] does not take it back any more.
+    pub(crate) fn keep(&mut self) {
         if self.changes.is_empty() {
-            self.base.clone()
-        } else {
-            self.base.with_changes(Arc::clone(&self.changes))
+            return;
         }
+        self.layers.push(std::mem::take(&mut self.changes));
+        while let [.., below, above] = self.layers.as_slice()
+            && below.len() < above.len() * LAYERS_RATIO
+        {
+            let (Some(above), Some(mut below)) = (self.layers.pop(), self.layers.pop()) else { break };
+            let onto = Arc::make_mut(&mut below);
+            for (key, value) in Arc::unwrap_or_clone(above) {
+                let bytes_of_key = key.len();
+                if let Some(hidden) = onto.insert(key, value) {
+                    self.bytes = self.bytes.saturating_sub(bytes_of(bytes_of_key, hidden.as_deref()));
+                }
+            }
+            self.layers.push(below);
+        }
+        self.bytes_kept = self.bytes;
+    }
+
+    /// Takes back what has changed since it was last kept.
+    pub(crate) fn discard(&mut self) {
+        (self.changes, self.bytes, self.is_beyond) = (Changes::default(), self.bytes_kept, false);
+    }
+
+    /// Whether there was no room for what was to be changed, which has to be discarded.
+    pub(crate) fn is_beyond(&self) -> bool {
+        self.is_beyond
     }
 
     /// Puts `value` under `key`, or nothing; gives what stood there.
     ///
     /// # Errors
-    /// `TransactionTooLarge` (257) beyond [`limits::TRANSACTION_BYTES_MAX`]; if the storage fails.
+    /// `TransactionTooLarge` (257) if that is more than it may take; if the storage fails.
     pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
         let before = self.get(key)?.map(|before| before.value().to_vec());
         if before.is_none() && value.is_none() {
             return Ok(None);
         }
-        let size = |value: Option<&[u8]>| CHANGE_BYTES + key.len() + value.map_or(0, <[u8]>::len);
         let changes = Arc::make_mut(&mut self.changes);
-        self.bytes += size(value);
+        self.bytes += bytes_of(key.len(), value);
         if let Some(changed) = changes.insert(key.to_vec(), value.map(Arc::from)) {
-            self.bytes = self.bytes.saturating_sub(size(changed.as_deref()));
+            self.bytes = self.bytes.saturating_sub(bytes_of(key.len(), changed.as_deref()));
         }
-        if self.bytes > limits::TRANSACTION_BYTES_MAX {
+        if self.bytes > self.bytes_max {
+            self.is_beyond = true;
             let message = "the transaction changes more than 64 MiB of documents and index entries: split it";
             return Err(QueryError::new(ErrorCode(257), message).into());
         }
@@ -78,21 +119,39 @@ impl Overlay {
 
 impl ReadView for Overlay {
     fn get(&self, key: &[u8]) -> Result<Option<Stored<'_>>> {
-        match self.changes.get(key) {
+        match self.changes.get(key).or_else(|| changed(&self.layers, key)) {
             Some(changed) => Ok(stored(changed.as_deref())),
             None => self.base.value(key),
         }
     }
 
     fn range(&self, bounds: KeyBounds) -> Result<KeyRange<'_>> {
-        let base = self.base.keys(&bounds)?;
-        Ok(KeyRange::Changed(Box::new(ChangedRange::new(base, Arc::clone(&self.changes), bounds))))
+        let below = with_layers(self.base.keys(&bounds)?, &self.layers, &bounds);
+        Ok(with_layers(below, std::slice::from_ref(&self.changes), &bounds))
     }
+}
+
+/// What the uppermost of the layers that have changed a key has left there.
+pub(super) fn changed<'a>(layers: &'a [Changes], key: &[u8]) -> Option<&'a Change> {
+    layers.iter().rev().find_map(|layer| layer.get(key))
 }
 
 /// What a changed key holds.
 pub(super) fn stored(changed: Option<&[u8]>) -> Option<Stored<'static>> {
     changed.map(|bytes| Stored::Before(bytes.to_vec()))
+}
+
+/// A range of keys with all these layers on top.
+pub(super) fn with_layers<'a>(base: KeyRange<'a>, layers: &[Changes], bounds: &KeyBounds) -> KeyRange<'a> {
+    layers.iter().filter(|layer| !layer.is_empty()).fold(base, |below, layer| {
+        let changed = ChangedRange::new(below, Arc::clone(layer), bounds.clone());
+        KeyRange::Changed(Box::new(changed))
+    })
+}
+
+/// About how much memory a change of a key of this length takes.
+fn bytes_of(key_bytes: usize, value: Option<&[u8]>) -> usize {
+    CHANGE_BYTES + key_bytes + value.map_or(0, <[u8]>::len)
 }
 
 /// A range of keys with changes on top; read from one end or from the other, not from both.
@@ -113,7 +172,7 @@ enum End {
 }
 
 impl<'a> ChangedRange<'a> {
-    pub(super) fn new(base: KeyRange<'a>, changes: Changes, left: KeyBounds) -> Self {
+    fn new(base: KeyRange<'a>, changes: Changes, left: KeyBounds) -> Self {
         Self { base, head: None, changes, left }
     }
 
@@ -186,7 +245,7 @@ pub(super) fn no_table() -> Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use redb::{ReadableTable, TableDefinition};
+    use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 
     use super::*;
 
@@ -247,5 +306,80 @@ mod tests {
             found.reverse();
             prop_assert_eq!(found, expected);
         }
+
+        #[test]
+        fn what_is_kept_stays_and_what_was_shown_is_not_touched(
+            base in proptest::collection::btree_map(0_u8..20, 0_u8..9, 0..12),
+            steps in proptest::collection::vec((0_u8..4, 0_u8..20, proptest::option::of(0_u8..9)), 0..60),
+        ) {
+            let mut overlay = Overlay::new(snapshot_of(&base), 100_000);
+            let mut kept: BTreeMap<u8, u8> = base;
+            let mut present = kept.clone();
+            let mut shown = Vec::new();
+            for (what, key, value) in steps {
+                match what {
+                    0 => {
+                        overlay.discard();
+                        present.clone_from(&kept);
+                    }
+                    1 => {
+                        shown.push((overlay.snapshot(), present.clone()));
+                        kept.clone_from(&present);
+                    }
+                    _ => {
+                        let value = value.map(|value| [value]);
+                        let before = overlay.set(&[key], value.as_ref().map(<[u8; 1]>::as_slice)).unwrap();
+                        prop_assert_eq!(before, present.get(&key).map(|value| vec![*value]));
+                        match value {
+                            Some([value]) => present.insert(key, value),
+                            None => present.remove(&key),
+                        };
+                    }
+                }
+                prop_assert_eq!(contents(&overlay), present.clone());
+            }
+            for (snapshot, expected) in &shown {
+                prop_assert_eq!(&contents(snapshot), expected);
+            }
+            prop_assert!(overlay.layers.len() <= 4, "{} layers", overlay.layers.len());
+        }
+    }
+
+    fn snapshot_of(base: &BTreeMap<u8, u8>) -> ViewSnapshot {
+        let memory = redb::backends::InMemoryBackend::new();
+        let database = redb::Database::builder().create_with_backend(memory).unwrap();
+        let transaction = database.begin_write().unwrap();
+        {
+            let mut table = transaction.open_table(TABLE).unwrap();
+            for (key, value) in base {
+                table.insert(&[*key][..], &[*value][..]).unwrap();
+            }
+            transaction.open_table(crate::view::confirmed::OVERWRITTEN).unwrap();
+        }
+        transaction.commit().unwrap();
+        let transaction = database.begin_read().unwrap();
+        let overwritten = transaction.open_table(crate::view::confirmed::OVERWRITTEN).unwrap();
+        let view = ViewSnapshot::new(transaction.open_table(TABLE).unwrap(), overwritten);
+        view.holding(Arc::new(database))
+    }
+
+    fn contents(view: &impl ReadView) -> BTreeMap<u8, u8> {
+        let items = view.range((Bound::Unbounded, Bound::Unbounded)).unwrap();
+        items.map(|item| item.unwrap()).map(|(key, value)| (key.value()[0], value.value()[0])).collect()
+    }
+
+    #[test]
+    fn beyond_its_bound_it_takes_no_more_until_what_is_too_much_is_discarded() {
+        let mut overlay = Overlay::new(snapshot_of(&BTreeMap::new()), 1_000);
+        overlay.set(b"a", Some(&[1; 500])).unwrap();
+        overlay.keep();
+        let refused = overlay.set(b"b", Some(&[2; 500])).unwrap_err();
+        assert_eq!((refused.code(), overlay.is_beyond()), (Some(257), true));
+        overlay.discard();
+        assert!(!overlay.is_beyond() && overlay.get(b"b").unwrap().is_none());
+        overlay.set(b"a", Some(&[3; 100])).unwrap();
+        overlay.keep();
+        overlay.set(b"b", Some(&[2; 500])).unwrap();
+        assert!(!overlay.is_beyond(), "what is hidden takes no room once the layers are one");
     }
 }

@@ -75,7 +75,7 @@ impl Draft {
     /// A transaction of `writer` that reads this snapshot.
     pub(crate) fn new(base: ViewSnapshot, genesis: Genesis, writer: WriterKey) -> Self {
         Self {
-            view: Overlay::new(base),
+            view: Overlay::new(base, limits::TRANSACTION_BYTES_MAX),
             genesis,
             writer,
             catalog: CatalogCache::default(),
@@ -86,7 +86,7 @@ impl Draft {
     }
 
     /// What the transaction sees: the snapshot with its own writes so far.
-    pub(crate) fn view(&self) -> ViewSnapshot {
+    pub(crate) fn view(&mut self) -> ViewSnapshot {
         self.view.snapshot()
     }
 
