@@ -37,7 +37,8 @@ impl Batch<'_, '_> {
         undo: Option<Undo>,
         moment: &Moment,
     ) -> Result<EntryHash> {
-        let Written { node, standing, names_all_heads } = self.write_entry(author, operations, moment)?;
+        let Written { node, standing, names_all_heads } =
+            self.write_entry(author, operations, moment, Past::Applied)?;
         self.add_to_order(&node, &standing)?;
         if let Some(heads) = &mut self.state.applied_heads {
             // Its past is what is applied: there it is the last, wherever it stands once the others are ordered.
@@ -64,7 +65,7 @@ impl Batch<'_, '_> {
                 applier.catalog.clear();
                 view.undo_entry(undo.as_ref())
             })?;
-            self.apply_tail(kept, &entries, usize::MAX)?;
+            self.apply_tail(kept, &entries, &mut |_| false)?;
         }
         self.finish_append(&node)
     }
@@ -94,7 +95,8 @@ impl Batch<'_, '_> {
         if !self.own_log_is_whole(&author)? {
             return Ok(());
         }
-        let Written { node, standing, .. } = self.write_entry(author, &Payload::default(), moment)?;
+        let Written { node, standing, .. } =
+            self.write_entry(author, &Payload::default(), moment, Past::Applied)?;
         self.add_to_order(&node, &standing)?;
         self.after_append(&node)?;
         self.settle()
@@ -111,7 +113,7 @@ impl Batch<'_, '_> {
         self.tables.sign_entry(last, signature)
     }
 
-    fn after_append(&mut self, node: &Node) -> Result<()> {
+    pub(super) fn after_append(&mut self, node: &Node) -> Result<()> {
         let epoch = self.state.linearizer.epoch();
         self.take_parts()?;
         let run_is_full = self
@@ -125,7 +127,13 @@ impl Batch<'_, '_> {
     }
 
     /// Makes the next entry of `author`'s log and stores it, unsigned.
-    fn write_entry(&mut self, author: WriterKey, payload: &Payload, moment: &Moment) -> Result<Written> {
+    pub(super) fn write_entry(
+        &mut self,
+        author: WriterKey,
+        payload: &Payload,
+        moment: &Moment,
+        past: Past,
+    ) -> Result<Written> {
         if self.state.open_run.is_some_and(|run| run.writer != author) {
             self.sign_run()?;
         }
@@ -133,7 +141,10 @@ impl Batch<'_, '_> {
         let prev_number = prev.as_ref().map(|(number, _)| *number);
         let mut parents: Vec<(EntryHash, u64)> = Vec::new();
         let mut names_all_heads = true;
-        let heads = self.state.applied_heads.as_ref().unwrap_or(self.state.heads.numbers());
+        let heads = match (past, &self.state.meanwhile) {
+            (Past::Seen, Some(meanwhile)) => meanwhile.heads(),
+            _ => self.state.applied_heads.as_ref().unwrap_or(self.state.heads.numbers()),
+        };
         for head in heads.iter().map(|head| head.0).filter(|head| Some(*head) != prev_number) {
             if parents.len() == limits::PARENTS_MAX {
                 names_all_heads = false;
@@ -159,8 +170,9 @@ impl Batch<'_, '_> {
             is_ack: payload.bytes.is_empty(),
             is_fork: false,
         };
-        let standing =
-            self.choose_position(&mut node, prev.as_ref().map(|(_, record)| &record.header), moment)?;
+        let header = prev.as_ref().map(|(_, record)| &record.header);
+        let standing = self.choose_position(&mut node, header, moment, past)?;
+        self.state.is_as_shown = false;
         let header = Header {
             writer: author,
             seq,
@@ -214,11 +226,20 @@ impl Batch<'_, '_> {
     /// Sets epoch and wave to what votes and proposes as the entry can; gives its standing.
     ///
     /// An entry that cannot name all heads as parents may see less than the linearizer takes it to see; then it carries
-    /// the wave of the entry before it, which is always legal.
-    fn choose_position(&self, node: &mut Node, prev: Option<&Header>, moment: &Moment) -> Result<Standing> {
+    /// the wave of the entry before it, which is always legal. So does one that is not to vote.
+    fn choose_position(
+        &self,
+        node: &mut Node,
+        prev: Option<&Header>,
+        moment: &Moment,
+        of: Past,
+    ) -> Result<Standing> {
         let past = StoredPast::new(&self.tables);
-        let best = self.state.linearizer.next_position(&node.writer, &moment.gone);
+        let mut best = self.state.linearizer.next_position(&node.writer, &moment.gone);
         let wave_before = |epoch| prev.filter(|prev| prev.epoch == epoch).map_or(0, |prev| prev.wave);
+        if of == Past::Seen {
+            best.wave = best.wave.min(wave_before(best.epoch));
+        }
         let mut next = Some(best);
         let mut refused = None;
         for _ in 0..3 {
@@ -248,10 +269,19 @@ impl Batch<'_, '_> {
     }
 }
 
+/// What an own entry has in its past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Past {
+    /// All that is applied, or all that is stored.
+    Applied,
+    /// What readers see while the view does not hold that.
+    Seen,
+}
+
 /// An own entry that was stored.
-struct Written {
-    node: Node,
-    standing: Standing,
+pub(super) struct Written {
+    pub(super) node: Node,
+    pub(super) standing: Standing,
     /// Whether it has seen everything that was stored before it.
     names_all_heads: bool,
 }

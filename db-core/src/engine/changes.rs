@@ -44,6 +44,16 @@ impl Watching {
         Self { touched: Touched::everything(), kept, is_changed: stored.is_none(), ..Self::default() }
     }
 
+    /// Whether it is noted key by key where the view changes.
+    pub(super) fn by_key(&self) -> bool {
+        self.by_key
+    }
+
+    /// Notes where else readers have to look.
+    pub(super) fn add_touched(&mut self, touched: &Touched) {
+        self.touched.add(touched);
+    }
+
     /// Order and view are built anew: nothing of what was kept holds any more.
     pub(super) fn rebuilt(self) -> Self {
         Self { touched: Touched::everything(), kept: ChangesKept::default(), is_changed: true, ..self }

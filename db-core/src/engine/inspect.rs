@@ -7,6 +7,7 @@ use redb::Database;
 use super::{Batch, Engine};
 use crate::error::Result;
 use crate::ids::DatabaseId;
+use crate::linearizer::EntryNumber;
 
 impl Engine {
     /// The open file.
@@ -24,6 +25,18 @@ impl Engine {
         self.state.as_ref().is_some_and(|state| !state.is_unsettled)
     }
 
+    /// Whether ordering was interrupted: the view is neither the old one nor the new.
+    #[cfg(test)]
+    pub(crate) fn is_ordering(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.is_settling)
+    }
+
+    /// Whether readers see the effect of this entry, while the view is not to be shown and what they see is known.
+    pub(crate) fn shows_meanwhile(&self, number: u64) -> Option<bool> {
+        let meanwhile = self.state.as_ref()?.meanwhile.as_ref()?;
+        Some(meanwhile.contains(EntryNumber(number)))
+    }
+
     /// Whether anything but acks is not confirmed.
     pub(crate) fn has_unconfirmed_writes(&self) -> bool {
         self.state.as_ref().is_some_and(|state| state.linearizer.has_unconfirmed_writes())
@@ -34,7 +47,7 @@ impl Batch<'_, '_> {
     /// Takes everything that is not confirmed off the view.
     pub(crate) fn undo_tail(&mut self) -> Result<()> {
         self.state.is_unsettled = true;
-        self.undo_from(0, usize::MAX)?;
+        self.undo_from(0, &mut |_| false)?;
         Ok(())
     }
 }

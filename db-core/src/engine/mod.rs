@@ -13,6 +13,7 @@ mod ingest;
 mod inspect;
 mod kept_set;
 mod keys;
+mod meanwhile;
 mod order;
 mod own_log;
 mod request;
@@ -310,6 +311,7 @@ impl Batch<'_, '_> {
         self.sign_run()?;
         self.store_fresh_undo()?;
         self.flush_changes()?;
+        self.keep_meanwhile()?;
         self.state.keep(&mut self.tables)
     }
 }

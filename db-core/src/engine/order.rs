@@ -31,11 +31,24 @@ impl Batch<'_, '_> {
     /// between is the view after some of the entries in their order, a state of nobody's interest: readers are shown the
     /// view only when all is done.
     pub(crate) fn settle_within(&mut self, bytes_max: usize) -> Result<bool> {
+        self.settle_until(bytes_max, &mut || false)
+    }
+
+    /// The same, also no longer than until `is_time` says so; but something is done in any case.
+    pub(crate) fn settle_until(
+        &mut self,
+        bytes_max: usize,
+        is_time: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
         if !self.state.is_unsettled {
             return Ok(true);
         }
         let (kept, entries) = self.tail_to_apply()?;
-        self.apply_tail(kept, &entries, bytes_max)
+        let mut bytes = 0_usize;
+        self.apply_tail(kept, &entries, &mut |more| {
+            bytes = bytes.saturating_add(more);
+            bytes > bytes_max || is_time()
+        })
     }
 
     /// How many entries of the applied tail stand where the linearizer has them, and what comes after those.
@@ -50,26 +63,20 @@ impl Batch<'_, '_> {
     }
 
     /// Makes the applied tail the linearizer's, which begins with the first `kept` of it and goes on with `entries`, or goes on
-    /// with that; whether it is done.
+    /// with that; whether it is done. `is_enough` is told what each entry has cost, in bytes, and ends it.
     pub(super) fn apply_tail(
         &mut self,
         kept: usize,
         entries: &[EntryNumber],
-        bytes_max: usize,
+        is_enough: &mut dyn FnMut(usize) -> bool,
     ) -> Result<bool> {
-        let mut bytes = 0;
         self.state.is_settling = true;
-        if self.state.applied.len() > kept {
-            bytes += self.undo_from(kept, bytes_max)?;
-        }
-        if self.state.applied.len() > kept {
-            return Ok(false);
-        }
+        let mut is_interrupted = self.undo_from(kept, is_enough)?;
         for number in entries {
-            if bytes > bytes_max {
+            if is_interrupted {
                 return Ok(false);
             }
-            bytes = bytes.saturating_add(self.apply_to_tail(*number)?);
+            is_interrupted = is_enough(self.apply_to_tail(*number)?);
         }
         self.state.unordered.clear();
         (self.state.is_unsettled, self.state.is_settling) = (false, false);
@@ -123,7 +130,7 @@ impl Batch<'_, '_> {
         let known = if self.state.is_settling { 0 } else { part.kept };
         let kept = kept_of(&self.state.applied, known, &part.entries);
         if kept < part.entries.len() || self.tail_touches_membership(kept) {
-            self.undo_from(kept, usize::MAX)?;
+            self.undo_from(kept, &mut |_| false)?;
         }
         for number in part.entries.iter().skip(kept) {
             self.apply_to_tail(*number)?;
@@ -149,6 +156,7 @@ impl Batch<'_, '_> {
 
     /// Applies an entry as the last of the tail; gives about how many bytes that has cost.
     fn apply_to_tail(&mut self, number: EntryNumber) -> Result<usize> {
+        self.state.leave_what_is_seen();
         let (entry, payload_bytes) = match self.state.at_hand.remove(&number.0) {
             Some(at_hand) => at_hand,
             None => self.stored_entry(number)?,
@@ -162,7 +170,6 @@ impl Batch<'_, '_> {
                 Err(Stop::UpgradeNeeded(what)) => Err(Error::data(format!("upgrade needed: {what}"))),
             })?;
         let bytes = payload_bytes + undo.as_ref().map_or(STORED_UNDO_BYTES, Undo::bytes) + ENTRY_BYTES;
-        self.state.applied_heads = None;
         self.tables.note_skipped(number.0, is_skipped)?;
         self.push_applied(number, undo)?;
         Ok(bytes)
@@ -202,16 +209,20 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Undoes the applied tail beyond its first `kept` entries, the last first, until that has cost about `bytes_max`; gives
-    /// what it has cost.
-    pub(super) fn undo_from(&mut self, kept: usize, bytes_max: usize) -> Result<usize> {
-        let mut bytes = 0_usize;
+    /// Undoes the applied tail beyond its first `kept` entries, the last first, until `is_enough` says so, which is told what each
+    /// has cost, in bytes; whether it has.
+    pub(super) fn undo_from(
+        &mut self,
+        kept: usize,
+        is_enough: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<bool> {
+        let mut is_interrupted = false;
         if self.state.applied.len() <= kept {
-            return Ok(bytes);
+            return Ok(is_interrupted);
         }
         self.state.catalog.clear();
-        self.state.applied_heads = None;
-        while self.state.applied.len() > kept && bytes <= bytes_max {
+        self.state.leave_what_is_seen();
+        while self.state.applied.len() > kept && !is_interrupted {
             let Some(number) = self.state.applied.pop_back() else { break };
             let fresh = self.take_fresh_undo(number.0);
             if !is_planted(Fault::UndoNotTold) {
@@ -220,12 +231,12 @@ impl Batch<'_, '_> {
             self.unlist(number.0, self.state.base + self.state.applied.len() as u64)?;
             let nobody = self.nobody();
             let undone = self.with_view(number.0, &nobody, |view, _| view.undo_entry(fresh.as_ref()))?;
-            bytes = bytes.saturating_add(undone + ENTRY_BYTES);
+            is_interrupted = is_enough(undone.saturating_add(ENTRY_BYTES));
             self.state.unordered.insert(number);
             self.state.undone_count += 1;
         }
         self.tables.truncate_order(self.state.base + self.state.applied.len() as u64)?;
-        Ok(bytes)
+        Ok(is_interrupted)
     }
 
     /// Takes the undo record of an entry out, if it is not in the table.

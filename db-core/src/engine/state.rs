@@ -13,6 +13,7 @@ use super::changes::Watching;
 use super::held_back::HeldBack;
 use super::kept_set::KeptSet;
 use super::keys::OwnKeys;
+use super::meanwhile::{Meanwhile, SeenPast};
 use super::own_log::MissingEnds;
 use super::tail_reader::TailReader;
 use crate::apply::EntryToApply;
@@ -41,6 +42,12 @@ pub(crate) struct State {
     /// The heads of what is applied, while more is stored and nothing of what readers see is undone. None if all is applied, or
     /// if these heads are not known.
     pub(super) applied_heads: Option<NumberSet>,
+    /// Whether the view is as it was last committed, and holds just what readers have been shown.
+    pub(super) is_as_shown: bool,
+    /// What readers see, if the view has left that in this transaction, or in an earlier one.
+    pub(super) left: Option<SeenPast>,
+    /// See above.
+    pub(super) meanwhile: Option<Meanwhile>,
     /// Entries that are stored and neither confirmed nor in `applied`.
     pub(super) unordered: KeptSet,
     /// Whether the applied tail may differ from the linearizer's.
@@ -110,6 +117,9 @@ impl State {
             applied: VecDeque::new(),
             heads: KeptSet::default(),
             applied_heads: None,
+            is_as_shown: false,
+            left: None,
+            meanwhile: None,
             unordered: KeptSet::default(),
             is_unsettled: true,
             membership: KeptSet::default(),

@@ -33,10 +33,10 @@ use crate::view::journal::ViewWriter;
 use crate::view::members;
 
 /// What is to be logged, and what the caller is told.
-struct Tried {
-    author: WriterKey,
-    operations: Vec<Operation>,
-    reply: Reply,
+pub(super) struct Tried {
+    pub(super) author: WriterKey,
+    pub(super) operations: Vec<Operation>,
+    pub(super) reply: Reply,
 }
 
 impl Batch<'_, '_> {
@@ -110,12 +110,12 @@ impl Batch<'_, '_> {
 }
 
 /// Errors after which the storage cannot be trusted to be in step.
-fn is_fatal(error: &Error) -> bool {
+pub(super) fn is_fatal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Data | ErrorKind::Internal)
 }
 
 /// One call being tried on the view.
-struct Trial<'a, 'b> {
+pub(super) struct Trial<'a, 'b> {
     applier: &'a mut Applier<'b>,
     me: WriterKey,
     moment: &'a Moment,
@@ -124,8 +124,13 @@ struct Trial<'a, 'b> {
     recorder: Option<Recorder>,
 }
 
-impl Trial<'_, '_> {
-    fn run(&mut self, view: &mut ViewWriter<'_, '_>, request: Request) -> Result<Tried> {
+impl<'a, 'b> Trial<'a, 'b> {
+    /// Of a call of documents, collections or indexes.
+    pub(super) fn of_documents(applier: &'a mut Applier<'b>, me: WriterKey, moment: &'a Moment) -> Self {
+        Self { applier, me, moment, founder_has_written: true, recorder: None }
+    }
+
+    pub(super) fn run(&mut self, view: &mut ViewWriter<'_, '_>, request: Request) -> Result<Tried> {
         match request {
             Request::Insert { collection, documents, ordered } => {
                 self.insert(view, collection, documents, ordered)

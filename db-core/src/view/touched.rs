@@ -60,6 +60,22 @@ impl Touched {
         }
     }
 
+    /// Adds all that another says.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.everything |= other.everything;
+        self.catalog |= other.catalog;
+        for (collection_id, more) in &other.collections {
+            match more {
+                TouchedKeys::All => self.note_all(*collection_id),
+                TouchedKeys::Some(keys) => {
+                    for key in keys {
+                        self.note_key(*collection_id, key);
+                    }
+                }
+            }
+        }
+    }
+
     /// Notes where an entry has changed something, or what undoing it has changed; key by key if `by_key`, else by
     /// collections.
     pub(crate) fn note(&mut self, undo: &Undo, by_key: bool) {
@@ -68,23 +84,32 @@ impl Touched {
         }
         self.catalog |= undo.collections().next().is_some();
         if !by_key {
-            for collection_id in undo.collection_ids() {
-                self.collections.insert(collection_id, TouchedKeys::All);
-            }
+            undo.collection_ids().into_iter().for_each(|collection_id| self.note_all(collection_id));
             return;
         }
         for (key, _) in undo.documents() {
-            let Some((collection_id, id_key)) = keyspace::split_document(key) else { continue };
-            let touched = self.collections.entry(collection_id);
-            let touched = touched.or_insert_with(|| TouchedKeys::Some(BTreeSet::new()));
-            let TouchedKeys::Some(keys) = touched else { continue };
-            if self.keys >= limits::TOUCHED_KEYS_MAX {
-                // One that is looked through as a whole needs no keys.
-                self.keys -= keys.len().min(self.keys);
-                *touched = TouchedKeys::All;
-            } else if keys.insert(id_key.to_vec()) {
-                self.keys += 1;
+            if let Some((collection_id, id_key)) = keyspace::split_document(key) {
+                self.note_key(collection_id, id_key);
             }
+        }
+    }
+
+    /// Notes that any document of a collection may have changed: it needs no keys any more.
+    fn note_all(&mut self, collection_id: u32) {
+        let known = self.collections.insert(collection_id, TouchedKeys::All);
+        if let Some(TouchedKeys::Some(keys)) = known {
+            self.keys -= keys.len().min(self.keys);
+        }
+    }
+
+    fn note_key(&mut self, collection_id: u32, id_key: &[u8]) {
+        let touched = self.collections.entry(collection_id);
+        let touched = touched.or_insert_with(|| TouchedKeys::Some(BTreeSet::new()));
+        let TouchedKeys::Some(keys) = touched else { return };
+        if self.keys >= limits::TOUCHED_KEYS_MAX {
+            self.note_all(collection_id);
+        } else if keys.insert(id_key.to_vec()) {
+            self.keys += 1;
         }
     }
 }

@@ -7,6 +7,7 @@ mod edits;
 mod forks;
 mod hostile;
 mod levels;
+mod meanwhile;
 mod membership;
 mod past;
 mod power_cuts;

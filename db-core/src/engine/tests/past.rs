@@ -144,7 +144,7 @@ impl Peer {
                 let nobody = batch.nobody();
                 states.push(batch.with_view(order::NO_ENTRY, &nobody, |view, _| Ok(State::of(view)))?);
                 let Some(kept) = batch.state.applied.len().checked_sub(1) else { break };
-                batch.undo_from(kept, usize::MAX)?;
+                batch.undo_from(kept, &mut |_| false)?;
             }
             Err(Error::invalid("given up"))
         });
