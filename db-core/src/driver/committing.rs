@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::ordering::LongOrdering;
 use super::peers::PeerId;
 use super::worker::{Worker, instant};
 use crate::engine::{Batch, Moment, Reply, Request};
@@ -10,10 +11,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::log_reader::Tip;
 
+/// How many entries are ordered for a call that finds the view as it is not to be shown; more stay for when that is due.
+const ORDERED_AT_ONCE: u64 = if cfg!(test) { 32 } else { 1_024 };
+
 /// What became of a round's calls and of the peers' runs.
 pub(super) struct Committed {
     pub(super) replies: Vec<Result<Reply>>,
     pub(super) stored: Vec<Result<(), String>>,
+    /// The calls, if they are not run yet because the view is not to be shown and ordering takes long.
+    pub(super) waiting: Option<Vec<Request>>,
 }
 
 impl Worker {
@@ -26,29 +32,13 @@ impl Worker {
         moment: &Moment,
         ack: bool,
     ) -> Result<Committed> {
-        let changes_bytes = self.published.changes_bytes.load(Ordering::Relaxed);
-        self.engine.set_watching(self.published.feed.is_watched(), changes_bytes);
+        self.tell_who_watches();
         let peers_are_sending = self.peers.are_sending();
         let wants_ack = ack && self.engine.wants_ack(&moment.gone);
-        let serve = |batch: &mut Batch<'_, '_>, requests: Vec<Request>, settles: bool| {
-            let mut replies = Vec::with_capacity(requests.len());
-            for request in requests {
-                replies.push(batch.execute(request, moment)?);
-            }
-            // A part that a call has confirmed may have left something to order. What peers have sent stays for when it is due:
-            // what is ordered here without a call or its being due would be shown to nobody.
-            if settles || (!replies.is_empty() && !batch.is_presentable()) {
-                batch.settle()?;
-            }
-            if wants_ack && settles {
-                batch.append_ack(moment)?;
-            }
-            Ok(replies)
-        };
         let begun = instant();
         let mut waiting = Some(requests);
         let settling = &self.settling;
-        let (stored, mut replies, backlog, settles) = self.engine.run(|batch| {
+        let (stored, replies, backlog, settles) = self.engine.run(|batch| {
             for head in own_heads {
                 batch.note_own_head(head)?;
             }
@@ -59,39 +49,58 @@ impl Worker {
             let backlog = batch.backlog()?;
             // Calls are tried on what is applied, unless a part that was confirmed has undone some of that.
             let has_calls = waiting.as_ref().is_some_and(|requests| !requests.is_empty());
+            let is_held_up = has_calls && !batch.is_presentable();
             let settles = backlog.unordered == 0
                 || settling.is_due(begun, peers_are_sending, &backlog)
-                || (has_calls && !batch.is_presentable());
-            let is_settled = !settles || batch.settle_within(limits::SETTLE_BYTES_MAX)?;
-            let requests = waiting.take_if(|_| is_settled);
-            let replies = requests.map(|requests| serve(batch, requests, settles)).transpose()?;
+                || (is_held_up && backlog.unordered <= ORDERED_AT_ONCE);
+            let step_begun = instant();
+            let mut is_time = || LongOrdering::is_time(step_begun, has_calls);
+            let is_ready = if settles {
+                batch.settle_until(limits::SETTLE_BYTES_MAX, &mut is_time)?
+            } else {
+                !is_held_up
+            };
+            let mut replies = Vec::new();
+            if let Some(requests) = waiting.take_if(|_| is_ready) {
+                replies = serve(batch, requests, moment, settles)?;
+                if wants_ack && settles {
+                    batch.append_ack(moment)?;
+                }
+            }
             Ok((stored, replies, backlog, settles))
         })?;
-        if ack && settles {
-            self.acking.done(instant(), wants_ack);
-        }
-        // A long backlog is ordered in several transactions; readers see nothing of it before the last.
-        while let Some(requests) = waiting.take() {
-            let is_settled = self.engine.run(|batch| batch.settle_within(limits::SETTLE_BYTES_MAX))?;
-            if is_settled {
-                replies = Some(self.engine.run(|batch| serve(batch, requests, settles))?);
-            } else {
-                waiting = Some(requests);
+        let took = instant().saturating_duration_since(begun);
+        if waiting.is_some() && settles {
+            // A long backlog is ordered in several transactions; readers see nothing of it before the last.
+            self.ordering = Some(LongOrdering::new(begun, took, peers_are_sending, backlog));
+        } else if waiting.is_none() {
+            if ack && settles {
+                self.acking.done(instant(), wants_ack);
+            }
+            if settles && backlog.unordered > 0 {
+                self.settling.ordered(begun, took, peers_are_sending, &backlog);
             }
         }
-        if settles && backlog.unordered > 0 {
-            let took = instant().saturating_duration_since(begun);
-            self.settling.ordered(begun, took, peers_are_sending, &backlog);
-        }
-        // A confirmed part may have undone what it goes before: until that is applied again, readers would miss what they saw.
-        let has_replies = replies.as_ref().is_some_and(|replies| !replies.is_empty());
+        self.show(settles || !replies.is_empty())?;
+        Ok(Committed { replies, stored, waiting })
+    }
+
+    /// Shows readers the view, if it may have changed, or what was confirmed. A confirmed part may have undone what it goes
+    /// before: until that is applied again, readers would miss what they saw.
+    pub(super) fn show(&mut self, may_have_changed: bool) -> Result<()> {
         let has_confirmed = self.engine.status()?.confirmed != self.published.status.borrow().confirmed;
-        if (settles || has_replies || has_confirmed) && self.engine.is_presentable() {
+        if (may_have_changed || has_confirmed) && self.engine.is_presentable() {
             self.published.show_view(&mut self.engine)?;
         } else if has_confirmed {
             self.published.show_confirmed(&self.engine)?;
         }
-        Ok(Committed { replies: replies.unwrap_or_default(), stored })
+        Ok(())
+    }
+
+    /// Tells the engine, before it changes anything, whether somebody watches.
+    pub(super) fn tell_who_watches(&mut self) {
+        let changes_bytes = self.published.changes_bytes.load(Ordering::Relaxed);
+        self.engine.set_watching(self.published.feed.is_watched(), changes_bytes);
     }
 
     /// [`Worker::commit`]; if it fails for what a peer sent (which no check at the door has foreseen) and not for the
@@ -127,8 +136,27 @@ impl Worker {
         }
         self.published.show_view(&mut self.engine)?;
         let again = || Error::new(failed.kind(), failed.message().to_owned());
-        Ok(Committed { replies: (0..calls).map(|_| Err(again())).collect(), stored })
+        Ok(Committed { replies: (0..calls).map(|_| Err(again())).collect(), stored, waiting: None })
     }
+}
+
+/// Runs calls, and orders what they have left to order.
+pub(super) fn serve(
+    batch: &mut Batch<'_, '_>,
+    requests: Vec<Request>,
+    moment: &Moment,
+    settles: bool,
+) -> Result<Vec<Result<Reply>>> {
+    let mut replies = Vec::with_capacity(requests.len());
+    for request in requests {
+        replies.push(batch.execute(request, moment)?);
+    }
+    // A part that a call has confirmed may have left something to order. What peers have sent stays for when it is due:
+    // what is ordered here without a call or its being due would be shown to nobody.
+    if settles || (!replies.is_empty() && !batch.is_presentable()) {
+        batch.settle()?;
+    }
+    Ok(replies)
 }
 
 /// Takes in a peer's runs; the inner error is the first that is refused.

@@ -7,6 +7,7 @@ mod connection;
 pub(crate) mod feed;
 mod link;
 mod monitor;
+mod ordering;
 mod peers;
 mod preamble;
 mod proving;

@@ -62,6 +62,16 @@ impl Published {
         Ok(())
     }
 
+    /// Shows readers what calls have left that were made while the view is not to be shown.
+    pub(crate) fn show_meanwhile(&self, engine: &mut Engine) {
+        let Some((view, touched)) = engine.meanwhile_view() else { return };
+        let mut shown = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if shown.is_some() {
+            *shown = Some(view);
+            self.feed.push(touched);
+        }
+    }
+
     /// Shows readers what is confirmed as of now, of a view that they are not to see: who was told that something is confirmed
     /// finds it.
     pub(crate) fn show_confirmed(&self, engine: &Engine) -> Result<()> {

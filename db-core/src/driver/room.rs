@@ -11,6 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits;
 
+/// What a frame takes at the least, however short: so their number is bounded too.
+const FRAME_BYTES_MIN: usize = 1_024;
+
 /// The room that one peer's frames may take, and that of all peers.
 #[derive(Debug, Clone)]
 pub struct Room {
@@ -44,6 +47,7 @@ impl Room {
 
     /// Waits for room for a frame; none for one that is longer than any may be, or if the database is closed.
     pub(super) async fn take(&self, bytes: usize) -> Option<Taken> {
+        let bytes = bytes.max(FRAME_BYTES_MIN);
         let bytes =
             u32::try_from(bytes).ok().filter(|bytes| *bytes as usize <= limits::PEER_QUEUE_BYTES_MAX)?;
         // The peer's own first: who waits for himself must not hold what others could use.

@@ -9,11 +9,12 @@ use tokio::time::timeout;
 use super::{
     ConnectionError, ConnectionMonitor, ConnectionOptions, PeerInput, PeerLink, PeerOutput, run_connection,
 };
-use crate::database::Database;
+use crate::database::{Database, Status};
 use crate::entry::{Entry, Header, VerifiedRun};
 use crate::error::{Error, Result};
 use crate::ids::{EntryHash, WriterKey};
 use crate::log_reader::{LogReader, StoredRun, Tip};
+use crate::membership::Role;
 use crate::store::Store;
 use crate::sync::{Session, SessionConfig, SessionOutput};
 
@@ -232,4 +233,88 @@ async fn nobody_misses_what_was_acknowledged_while_a_backlog_is_put_before_it() 
     };
     timeout(PATIENCE, reader).await.unwrap().unwrap();
     assert!(b.status().undone >= 150, "b's own entries were undone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_answered_and_seen_while_a_backlog_is_ordered() {
+    let (a, b) = (Store::in_memory().unwrap(), Store::in_memory().unwrap());
+    let (a, b) = (a.open_topic("live").unwrap(), b.open_topic("live").unwrap());
+    let (of_a, of_b) = (a.collection::<Document>("c"), b.collection::<Document>("c"));
+    for n in 0..150 {
+        of_a.insert_one(doc! { "_id": n, "s": "x".repeat(2_000) }).await.unwrap();
+    }
+    for n in 0..150 {
+        of_b.insert_one(doc! { "_id": 1_000 + n, "s": "y".repeat(2_000) }).await.unwrap();
+    }
+    let _connection = connect(&a, &b).await;
+    let (mut own, mut meanwhile) = (150_u64, 0);
+    let writes = async {
+        let is_begun = |status: &Status| status.undone > 0;
+        let is_ordered = |status: &Status| is_begun(status) && status.entries >= 300 && status.unordered == 0;
+        while !is_ordered(&b.status()) {
+            of_b.insert_one(doc! { "_id": 1_000 + i64::try_from(own).unwrap() }).await.unwrap();
+            own += 1;
+            let status = b.status();
+            meanwhile += u32::from(is_begun(&status) && status.unordered > 0);
+            let seen = of_b.count_documents(doc! { "_id": { "$gte": 1_000 } }).run().unwrap();
+            assert_eq!(seen, own, "who writes reads it, and misses nothing");
+            if meanwhile == 3 {
+                // What is not about documents has to wait, and so has what is called after it.
+                let (named, inserted) = (b.name_writer(b.writer(), "b"), of_b.insert_one(doc! { "_id": -1 }));
+                let (named, inserted) = tokio::join!(named.into_future(), inserted.into_future());
+                named.unwrap();
+                inserted.unwrap();
+                let ids = of_b.find(doc! { "_id": { "$lt": 1_000 } }).run().unwrap();
+                assert_eq!(ids.count(), 151, "all was ordered before");
+                meanwhile += 1;
+            }
+        }
+    };
+    timeout(PATIENCE, writes).await.unwrap();
+    assert!(meanwhile > 3, "{meanwhile} calls were answered meanwhile");
+    let all = 150 + own + 2;
+    let is_all = |status: &Status| status.entries == all && status.unordered == 0;
+    for database in [&a, &b] {
+        timeout(PATIENCE, database.wait_for(is_all)).await.unwrap().unwrap();
+    }
+    assert_eq!(a.view_digest().unwrap(), b.view_digest().unwrap());
+    assert_eq!(of_a.count_documents(doc! {}).run().unwrap(), 150 + own + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_answered_and_seen_while_what_is_confirmed_goes_before_all_of_the_tail() {
+    let (a, b) = (Store::in_memory().unwrap(), Store::in_memory().unwrap());
+    let a = a.create_database("live").unwrap();
+    let b = b.join(&a.ticket(Vec::new())).unwrap();
+    let (of_a, of_b) = (a.collection::<Document>("c"), b.collection::<Document>("c"));
+    a.add_writer(b.writer(), Role::Writer).await.unwrap();
+    let first = connect(&a, &b).await;
+    timeout(PATIENCE, b.wait_for(|status| status.confirmed > 0)).await.unwrap().unwrap();
+    first.iter().for_each(tokio::task::JoinHandle::abort);
+    for n in 0..150 {
+        of_b.insert_one(doc! { "_id": 1_000 + n, "s": "y".repeat(2_000) }).await.unwrap();
+    }
+    for n in 0..150 {
+        of_a.insert_one(doc! { "_id": n, "s": "x".repeat(2_000) }).await.unwrap();
+    }
+    // Each of a's entries is confirmed as it comes, and goes before all that b has written.
+    let _connection = connect(&a, &b).await;
+    let mut own = of_b.count_documents(doc! { "_id": { "$gte": 1_000 } }).run().unwrap();
+    let writes = async {
+        while b.status().undone == 0 || b.status().unordered > 0 {
+            of_b.insert_one(doc! { "_id": 1_000 + i64::try_from(own).unwrap() }).await.unwrap();
+            own += 1;
+            let seen = of_b.count_documents(doc! { "_id": { "$gte": 1_000 } }).run().unwrap();
+            assert_eq!(seen, own, "who writes reads it, and misses nothing");
+        }
+    };
+    timeout(PATIENCE, writes).await.unwrap();
+    for (database, collection) in [(&a, &of_a), (&b, &of_b)] {
+        let has_all = |status: &Status| {
+            let found = collection.count_documents(doc! {}).run().unwrap();
+            status.tail == 0 && status.unordered == 0 && found == 150 + own
+        };
+        timeout(PATIENCE, database.wait_for(has_all)).await.unwrap().unwrap();
+    }
+    assert_eq!(a.view_digest().unwrap(), b.view_digest().unwrap());
 }

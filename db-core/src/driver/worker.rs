@@ -1,7 +1,7 @@
 //! The thread that owns a database's engine: it takes commands from a bounded queue, runs what waits in one storage
 //! transaction, and answers only after the commit. Readers use snapshots and never pass through it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::acking::Acking;
 use super::committing::Committed;
 use super::link::{PeerInput, PeerOutput};
+use super::ordering::LongOrdering;
 use super::peers::{PeerId, Peers};
 use super::proving::Proving;
 use super::published::Published;
@@ -54,6 +55,9 @@ pub(crate) fn run(
     engine.set_observer(Arc::clone(&published) as Arc<dyn Observer>);
     let worker = Worker {
         engine,
+        commands,
+        ordering: None,
+        held: VecDeque::new(),
         peers,
         published,
         heard: std::collections::BTreeMap::new(),
@@ -64,11 +68,15 @@ pub(crate) fn run(
         expires_more: false,
         stopping: false,
     };
-    worker.run(commands);
+    worker.run();
 }
 
 pub(super) struct Worker {
     pub(super) engine: Engine,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// The ordering of a long backlog that is not done yet, and what peers have sent since it began.
+    pub(super) ordering: Option<LongOrdering>,
+    held: VecDeque<Command>,
     pub(super) peers: Peers,
     pub(super) published: Arc<Published>,
     /// When an entry of a writer last came in.
@@ -83,7 +91,7 @@ pub(super) struct Worker {
 }
 
 /// Who waits for a call's answer.
-type Caller = oneshot::Sender<Result<Reply>>;
+pub(super) type Caller = oneshot::Sender<Result<Reply>>;
 
 /// What one round of commands comes to.
 #[derive(Default)]
@@ -93,27 +101,31 @@ struct Round {
 }
 
 impl Worker {
-    fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    fn run(mut self) {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
             tracing::error!("no runtime for the database's thread");
             return;
         };
         self.drop_leftovers();
         while !self.stopping {
-            let wait = self.wait();
-            let first = runtime.block_on(async {
-                match wait {
-                    None => commands.recv().await.map(Some),
-                    Some(wait) => match tokio::time::timeout(wait, commands.recv()).await {
-                        Ok(command) => command.map(Some),
-                        Err(_) => Some(None),
-                    },
-                }
-            });
-            let Some(first) = first else { break };
+            let mut next = self.next_command();
+            if next.is_none() && self.ordering.is_none() {
+                let wait = self.wait();
+                let commands = &mut self.commands;
+                let first = runtime.block_on(async {
+                    match wait {
+                        None => commands.recv().await.map(Some),
+                        Some(wait) => match tokio::time::timeout(wait, commands.recv()).await {
+                            Ok(command) => command.map(Some),
+                            Err(_) => Some(None),
+                        },
+                    }
+                });
+                let Some(first) = first else { break };
+                next = first;
+            }
             let mut round = Round::default();
             let (mut bytes, mut commands_taken) = (0, 0);
-            let mut next = first;
             while let Some(command) = next {
                 bytes += self.take(command, &mut round);
                 commands_taken += 1;
@@ -121,11 +133,30 @@ impl Worker {
                 let is_full = commands_taken >= limits::COMMAND_QUEUE_MAX
                     || round.writes.len() >= limits::GROUP_COMMIT_MAX
                     || bytes >= limits::GROUP_COMMIT_BYTES_MAX;
-                next = if is_full || self.stopping { None } else { commands.try_recv().ok() };
+                next = if is_full || self.stopping { None } else { self.next_command() };
             }
-            self.finish(round);
+            if self.ordering.is_some() { self.go_on_ordering(round.writes) } else { self.finish(round) }
+        }
+        while self.ordering.is_some() {
+            self.go_on_ordering(Vec::new());
         }
         self.peers.close_all("the database is closed");
+    }
+
+    /// A command that need not be waited for. What peers send while a backlog is ordered is held until that is done, and calls go
+    /// before it; but no more are taken than may wait until then.
+    fn next_command(&mut self) -> Option<Command> {
+        if let Some(ordering) = &self.ordering {
+            return if ordering.has_room() { self.commands.try_recv().ok() } else { None };
+        }
+        while !self.held.is_empty() {
+            match self.commands.try_recv() {
+                Ok(command @ Command::Peer { .. }) => self.held.push_back(command),
+                Ok(command) => return Some(command),
+                Err(_) => return self.held.pop_front(),
+            }
+        }
+        self.commands.try_recv().ok()
     }
 
     /// Drops what was being written when the database was last open here. Where that cannot be, it is tried when it is opened
@@ -157,6 +188,10 @@ impl Worker {
     /// Takes a command into the round; gives how many bytes it brings.
     fn take(&mut self, command: Command, round: &mut Round) -> usize {
         match command {
+            Command::Peer { .. } if self.ordering.is_some() => {
+                self.held.push_back(command);
+                0
+            }
             Command::Write { request, reply } => {
                 let bytes = request.bytes();
                 round.writes.push((*request, reply));
@@ -217,7 +252,7 @@ impl Worker {
             for indexer in self.engine.indexers().iter().filter(|indexer| heard.contains(indexer)) {
                 self.heard.insert(*indexer, now);
             }
-            let done = self.commit_or_part(requests, &ingests, &own_heads, &moment, ack);
+            let mut done = self.commit_or_part(requests, &ingests, &own_heads, &moment, ack);
             if expires && let Ok(Committed { replies, .. }) = &done {
                 let deleted = replies.last().and_then(|reply| Some(reply.as_ref().ok()?.outcome.deleted));
                 self.expires_more = deleted.is_some_and(|deleted| deleted > 0);
@@ -225,7 +260,15 @@ impl Worker {
             self.published.index_build.send_if_modified(|build| build.take().is_some());
             // Who has its answer finds the status at least as new.
             self.publish_status();
-            self.answer(done, replies, ingests);
+            let waiting = done.as_mut().ok().and_then(|done| done.waiting.take());
+            if let Some(requests) = waiting {
+                // What has no caller is looked for again when all is ordered.
+                self.expires_more |= expires && self.ordering.is_some();
+                self.answer(done, Vec::new(), ingests);
+                self.serve_or_order(requests.into_iter().zip(replies).collect());
+            } else {
+                self.answer(done, replies, ingests);
+            }
         }
         let now = instant();
         if let Some(source) = source {
@@ -234,14 +277,14 @@ impl Worker {
         self.after_commit(now);
     }
 
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         done: Result<Committed>,
         callers: Vec<Caller>,
         ingests: Vec<(PeerId, Vec<VerifiedRun>)>,
     ) {
         match done {
-            Ok(Committed { replies, stored }) => {
+            Ok(Committed { replies, stored, .. }) => {
                 for (caller, reply) in callers.into_iter().zip(replies) {
                     // A caller that has gone away needs no answer; what it asked for is done.
                     let _ = caller.send(reply);
@@ -265,7 +308,7 @@ impl Worker {
     }
 
     /// Sends what is new, shows who is connected, and plans what is due later.
-    fn after_commit(&mut self, now: Instant) {
+    pub(super) fn after_commit(&mut self, now: Instant) {
         self.peers.send_new(self.engine.end());
         if let Ok(mut peers) = self.published.peers.lock() {
             *peers = self.peers.statuses();
@@ -291,7 +334,7 @@ impl Worker {
         })
     }
 
-    fn publish_status(&self) {
+    pub(super) fn publish_status(&self) {
         if let Ok(status) = self.engine.status() {
             self.published.status.send_if_modified(|published| {
                 let changed = *published != status;
@@ -335,7 +378,7 @@ impl Worker {
     }
 
     /// The indexers that are not connected and have not been heard of for a while.
-    fn gone(&self, now: Instant) -> BTreeSet<WriterKey> {
+    pub(super) fn gone(&self, now: Instant) -> BTreeSet<WriterKey> {
         let connected = self.peers.writers();
         let is_there = |writer: &WriterKey| {
             self.engine.is_own(writer)

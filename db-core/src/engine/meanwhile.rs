@@ -176,6 +176,7 @@ impl Batch<'_, '_> {
         // Calls that go far to the front undo again and again what is applied: at some point they have to wait.
         let undone = self.state.undone_count.saturating_sub(*undone_before);
         let entries = self.state.applied.len() as u64 + self.state.unordered();
+        let entries = entries.saturating_sub(past.own.len() as u64);
         if past.heads.len() > limits::PARENTS_MAX || undone > 2 * entries {
             return Ok(false);
         }

@@ -264,7 +264,7 @@ fn what_is_not_of_documents_waits_and_so_does_what_takes_too_much_memory() {
 
 #[test]
 fn peers_that_write_while_they_order_agree_in_the_end() {
-    for seed in 0..60 {
+    for seed in 0..30 {
         let mut chance = Chance::new(seed);
         let mut founder = peer(1, &closed(1));
         for number in [2, 3] {
