@@ -68,6 +68,7 @@ impl Knowledge {
         let view = node.view();
         check_indexes(&view);
         Self::check_order(node, transactions, &status);
+        Self::check_shown(node);
         if is_reading {
             self.check_streams(node);
         }
@@ -117,9 +118,22 @@ impl Knowledge {
         node.checked_order = (order, status.confirmed);
     }
 
+    /// Also while the view is not to be shown, readers see what was written here.
+    fn check_shown(node: &Node) {
+        let (engine, log) = (node.engine.as_ref().unwrap(), node.log());
+        if engine.shows_meanwhile(0).is_some() {
+            for hash in &node.acknowledged {
+                let number = log.number_of(hash).unwrap().unwrap();
+                let is_shown = engine.shows_meanwhile(number);
+                assert_eq!(is_shown, Some(true), "peer {}: it does not see what it has written", node.number);
+            }
+        }
+    }
+
     /// Clients take what streams have to tell.
     fn check_streams(&mut self, node: &mut Node) {
         let mut readers = node.readers.take().unwrap();
+        check_indexes(&readers.view());
         readers.check_local(node.number);
         readers.check_confirmed(node.number, &mut node.client, &mut self.told);
         let keeps_all = node.changes_bytes == limits::CHANGES_BYTES;

@@ -86,8 +86,10 @@ impl Default for Options {
 pub struct Report {
     /// How many things happened.
     pub steps: u64,
-    /// How many calls held.
+    /// How many calls held, and how many were run while the view was not to be shown.
     pub calls: u64,
+    /// See above.
+    pub calls_meanwhile: u64,
     /// How many transactions were run, how many rejections were done again or given up, how many conflicts were settled, how many
     /// keys were changed by their owners, and how many writers go on for others.
     pub transactions: u64,

@@ -62,6 +62,7 @@ impl Readers {
             self.published.show_view(engine).unwrap();
         } else {
             self.published.show_confirmed(engine).unwrap();
+            self.published.show_meanwhile(engine);
         }
         self.published.status.send_replace(engine.status().unwrap());
     }

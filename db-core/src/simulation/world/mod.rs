@@ -145,6 +145,7 @@ impl World {
         }
         self.end_well();
         self.report.entries = self.nodes.iter().map(|node| node.checked_entries).max().unwrap_or(0);
+        self.report.calls_meanwhile = self.nodes.iter().map(|node| node.calls_meanwhile).sum();
         self.report.confirmed = self.knowledge.confirmed() as u64;
         let clients = self.nodes.iter().map(|node| &node.client).chain(&self.roamers);
         self.report.lost = clients.map(|client| client.lost).sum();
