@@ -12,6 +12,7 @@ mod membership;
 mod past;
 mod power_cuts;
 mod replayed;
+mod steps;
 mod tails;
 mod transactions;
 
