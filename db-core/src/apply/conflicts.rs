@@ -19,6 +19,7 @@ use super::{Applier, Author, INVALID_NAMESPACE, Mode, Outcome};
 use crate::error::{Error, Result};
 use crate::ids::EntryHash;
 use crate::limits;
+use crate::operation::document_digest;
 use crate::view::catalog::{CONFLICTS, REJECTED, id_of};
 use crate::view::documents::{ChangeError, CollectionWriter, id_key};
 use crate::view::history::Stamp;
@@ -163,7 +164,8 @@ impl Applier<'_> {
         writer.finish(view, self.catalog)
     }
 
-    /// Removes documents from a list of the system. One that is not there any more is no matter.
+    /// Removes documents from a list of the system. One that is not there any more is no matter; nor is one that says by now
+    /// something else than the digest that stands with its `_id`, if there is one.
     pub(super) fn dismiss(
         &mut self,
         view: &mut ViewWriter<'_, '_>,
@@ -190,6 +192,9 @@ impl Applier<'_> {
             };
             let Some(old) = writer.document(view, &key)? else { continue };
             let old = RawDocument::from_bytes(&old).map_err(|_| Error::data("a list is damaged"))?;
+            if id.get_binary("listed").is_ok_and(|listed| listed.bytes != document_digest(old)) {
+                continue; // in the order as it is now, other parts did not hold
+            }
             if collection == REJECTED
                 && let Some(entry) = rejected_entry(old)
             {

@@ -59,7 +59,7 @@ pub(crate) enum Operation {
     /// again what was rejected, and the listing has been ended already, nothing else of it is done.
     Dismiss {
         collection: String,
-        /// `{_id: …}` of each.
+        /// `{_id: …}` of each, and if it is to go only as its author has seen it the digest of that: `{_id: …, listed: …}`.
         ids: Vec<RawDocumentBuf>,
     },
     /// Writes that take effect together or not at all, as far as everything is still found that was read before them.

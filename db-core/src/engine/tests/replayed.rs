@@ -162,3 +162,48 @@ fn a_call_is_one_entry_that_names_documents_and_no_index_entries() {
     assert_eq!(sizes[0], sizes[1]);
     assert!(sizes[0] < 200 * 8, "{} bytes", sizes[0]);
 }
+
+#[test]
+fn what_is_done_again_does_not_end_a_listing_that_has_become_another() {
+    let identity = open();
+    let (mut a, mut b, mut c) = (peer(1, &identity), peer(2, &identity), peer(3, &identity));
+    a.create_index(rawdoc! { "name": "n", "key": { "n": 1 }, "unique": true }).unwrap();
+    b.receive(&a.runs());
+    a.insert(rawdoc! { "_id": "p", "n": 10 }).unwrap();
+    c.receive(&a.runs());
+    (b.now_ms, c.now_ms) = (3_000, 2_000);
+    let documents = vec![rawdoc! { "_id": "x", "n": 10 }, rawdoc! { "_id": "y", "n": 12 }];
+    let written =
+        b.call(Request::Insert { collection: "c".to_owned(), documents, ordered: true }).unwrap().entry;
+    let listed = |peer: &Peer| -> Vec<(Option<EntryHash>, i64)> {
+        let of = |listed: RawDocumentBuf| {
+            let entry = listed.get_document("_id").unwrap().get_binary("entry").unwrap().bytes;
+            let parts = listed.get_array("parts").unwrap().into_iter();
+            let parts: Vec<i64> =
+                parts.map(|part| part.unwrap().as_document().unwrap().get_i64("part").unwrap()).collect();
+            assert_eq!(parts.len(), 1);
+            (Some(EntryHash::from_bytes(entry.try_into().unwrap())), parts[0])
+        };
+        peer.listed("system.rejected").into_iter().map(of).collect()
+    };
+    b.receive(&a.runs());
+    assert_eq!(listed(&b), [(written, 0)]);
+    b.delete(rawdoc! { "_id": "p" }).unwrap();
+    b.end_rejection(true);
+    assert!(listed(&b).is_empty() && b.documents().len() == 2);
+    // What comes now stands before all that: it was the other one that did not hold.
+    c.delete(rawdoc! { "_id": "p" }).unwrap();
+    c.insert(rawdoc! { "_id": "q", "n": 12 }).unwrap();
+    meet(&mut b, &mut c);
+    for peer in [&b, &c] {
+        let ids: Vec<_> =
+            peer.documents().iter().map(|found| found.get_str("_id").unwrap().to_owned()).collect();
+        assert_eq!(ids, ["q", "x"]);
+        assert_eq!(listed(peer), [(written, 1)], "nobody has done that again");
+    }
+    assert_eq!(b.digest(), c.digest());
+    c.delete(rawdoc! { "_id": "q" }).unwrap();
+    c.end_rejection(true);
+    meet(&mut b, &mut c);
+    assert!(listed(&b).is_empty() && b.documents().len() == 2 && b.digest() == c.digest());
+}
