@@ -119,6 +119,9 @@ pub const LOG_PAGE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// How many entries a search for a document's past looks at, unless said otherwise.
 pub const HISTORY_SCAN_ENTRIES: u64 = 1_000_000;
 
+/// How many entries it looks at, whatever is said.
+pub const HISTORY_SCAN_ENTRIES_MAX: u64 = if cfg!(test) { 500 } else { 10_000_000 };
+
 /// Of how many outermost fields of a document it is looked for who wrote them.
 pub const BLAME_FIELDS_MAX: usize = 10_000;
 
@@ -129,12 +132,18 @@ pub const LOG_PARTS_MAX: usize = 20;
 /// as a whole.
 pub const TOUCHED_KEYS_MAX: usize = 100_000;
 
+/// How many bytes those keys may take: an `_id` can be as long as a document.
+pub const TOUCHED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// How many commits a local stream may fall behind, and how many changed documents, the last commit not counted. A stream
 /// that falls further behind is told so and ended, since it keeps old pages in the file.
 pub const STREAM_COMMITS_MAX: usize = if cfg!(test) { 200 } else { 16_384 };
 
 /// See [`STREAM_COMMITS_MAX`].
 pub const STREAM_KEYS_MAX: usize = 262_144;
+
+/// How many bytes the keys of those documents may take.
+pub const STREAM_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How many bytes of what confirmed entries have changed are kept for streams to resume from, unless a database is told
 /// otherwise.

@@ -33,6 +33,8 @@ struct State {
     /// What the last of them have changed, the oldest first.
     batches: VecDeque<Arc<Touched>>,
     keys: usize,
+    /// What those keys take.
+    bytes: usize,
     watchers: Vec<Weak<Pin>>,
 }
 
@@ -66,9 +68,10 @@ impl Feed {
         state.watchers.retain(|watcher| watcher.strong_count() > 0);
         state.generation += 1;
         if state.watchers.is_empty() {
-            (state.batches, state.keys) = (VecDeque::new(), 0);
+            (state.batches, state.keys, state.bytes) = (VecDeque::new(), 0, 0);
         } else {
             state.keys += touched.keys();
+            state.bytes += touched.bytes();
             state.batches.push_back(Arc::new(touched));
             state.drop_oldest();
         }
@@ -95,11 +98,14 @@ impl State {
     /// Keeps to the bounds; the last commit stays, however large.
     fn drop_oldest(&mut self) {
         let is_too_much = |state: &Self| {
-            state.batches.len() > limits::STREAM_COMMITS_MAX || state.keys > limits::STREAM_KEYS_MAX
+            state.batches.len() > limits::STREAM_COMMITS_MAX
+                || state.keys > limits::STREAM_KEYS_MAX
+                || state.bytes > limits::STREAM_BYTES_MAX
         };
         while self.batches.len() > 1 && is_too_much(self) {
             let Some(oldest) = self.batches.pop_front() else { return };
             self.keys -= oldest.keys().min(self.keys);
+            self.bytes -= oldest.bytes().min(self.bytes);
             let first = self.first();
             for pin in self.watchers.iter().filter_map(Weak::upgrade) {
                 if pin.lock().generation < first {

@@ -28,7 +28,7 @@ pub struct HistoryRange {
     pub from: Option<HistoryCursor>,
     /// How many changes at the most, up to [`limits::LOG_PAGE_ENTRIES_MAX`].
     pub limit: usize,
-    /// How many entries to look at, at the most.
+    /// How many entries to look at: at least one, at most [`limits::HISTORY_SCAN_ENTRIES_MAX`].
     pub scan_limit: u64,
 }
 
@@ -142,7 +142,7 @@ impl<T> Collection<T> {
 
     /// Who wrote each field that the document with this `_id` holds, when, and in which entry. An array is one field.
     ///
-    /// Looks at `scan_limit` entries at the most, from the newest; what was written before those has no author in the
+    /// Looks at `scan_limit` entries at the most (and at no more than [`limits::HISTORY_SCAN_ENTRIES_MAX`]), from the newest; what was written before those has no author in the
     /// answer, which then is not complete.
     ///
     /// # Errors

@@ -112,6 +112,7 @@ impl Past {
             || (self.order.ordered(), name.to_owned()),
             |from| (from.before.min(self.order.ordered()), from.collection.clone()),
         );
+        let scan_limit = scan_limit.clamp(1, limits::HISTORY_SCAN_ENTRIES_MAX);
         let (mut scanned, mut wants_more) = (0, true);
         while before > 0 && wants_more && scanned < scan_limit {
             let chunk = before.saturating_sub(CHUNK.min(scan_limit - scanned))..before;

@@ -91,3 +91,22 @@ fn the_history_goes_back_page_by_page_through_renames_and_rejections() {
         assert!(wrong.parse::<HistoryCursor>().is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn no_call_looks_at_more_entries_than_it_may_whatever_is_asked_for() {
+    let database = database();
+    let films = database.collection::<Document>("films");
+    films.insert_one(doc! { "_id": 1, "first": true }).run().unwrap();
+    let many = limits::HISTORY_SCAN_ENTRIES_MAX + 20;
+    for n in 0..many {
+        films.insert_one(doc! { "_id": n.to_string() }).run().unwrap();
+    }
+    let range = HistoryRange { scan_limit: u64::MAX, ..HistoryRange::default() };
+    let page = films.history(1, &range).unwrap();
+    assert_eq!((page.changes.len(), page.scanned), (0, limits::HISTORY_SCAN_ENTRIES_MAX));
+    let rest = films.history(1, &HistoryRange { from: page.next, ..range }).unwrap();
+    assert_eq!((rest.changes.len(), rest.next), (1, None));
+    let blame = films.blame(1, u64::MAX).unwrap();
+    assert!(!blame.is_complete && blame.scanned == limits::HISTORY_SCAN_ENTRIES_MAX);
+    assert_eq!(films.history(1, &HistoryRange { scan_limit: 0, ..HistoryRange::default() }).unwrap().scanned, 1);
+}

@@ -18,7 +18,12 @@ pub(crate) struct Touched {
     catalog: bool,
     collections: BTreeMap<u32, TouchedKeys>,
     keys: usize,
+    /// What the keys take.
+    bytes: usize,
 }
+
+/// What noting a key costs beside its bytes.
+const KEY_BYTES: usize = 64;
 
 /// Which documents of a collection.
 #[derive(Debug, Clone)]
@@ -43,6 +48,11 @@ impl Touched {
     /// How many keys are noted.
     pub(crate) fn keys(&self) -> usize {
         self.keys
+    }
+
+    /// How many bytes the noted keys take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Adds the documents of this collection that may have changed to `keys`.
@@ -99,6 +109,8 @@ impl Touched {
         let known = self.collections.insert(collection_id, TouchedKeys::All);
         if let Some(TouchedKeys::Some(keys)) = known {
             self.keys -= keys.len().min(self.keys);
+            let freed: usize = keys.iter().map(|key| KEY_BYTES + key.len()).sum();
+            self.bytes -= freed.min(self.bytes);
         }
     }
 
@@ -106,10 +118,54 @@ impl Touched {
         let touched = self.collections.entry(collection_id);
         let touched = touched.or_insert_with(|| TouchedKeys::Some(BTreeSet::new()));
         let TouchedKeys::Some(keys) = touched else { return };
-        if self.keys >= limits::TOUCHED_KEYS_MAX {
-            self.note_all(collection_id);
-        } else if keys.insert(id_key.to_vec()) {
-            self.keys += 1;
+        if keys.contains(id_key) {
+            return;
         }
+        let bytes = KEY_BYTES + id_key.len();
+        if self.keys >= limits::TOUCHED_KEYS_MAX
+            || self.bytes.saturating_add(bytes) > limits::TOUCHED_BYTES_MAX
+        {
+            self.note_all(collection_id);
+        } else {
+            keys.insert(id_key.to_vec());
+            self.keys += 1;
+            self.bytes += bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn undo(collection: u32, ids: impl Iterator<Item = Vec<u8>>) -> Undo {
+        let mut undo = Undo::default();
+        undo.before.extend(ids.map(|id| (keyspace::document(collection, &id), None)));
+        undo
+    }
+
+    fn is_whole(touched: &Touched, collection: u32) -> bool {
+        let mut keys = TouchedKeys::Some(BTreeSet::new());
+        touched.add_to(collection, &mut keys);
+        matches!(keys, TouchedKeys::All)
+    }
+
+    #[test]
+    fn keys_are_noted_within_a_number_and_within_bytes_and_beyond_that_collections_as_a_whole() {
+        let (mut few_and_long, mut many) = (Touched::default(), Touched::default());
+        let long = |n: u8| vec![n; limits::TOUCHED_BYTES_MAX / 8];
+        few_and_long.note(&undo(1, [vec![1], vec![2]].into_iter()), true);
+        few_and_long.note(&undo(2, (0..7).map(long)), true);
+        assert!(!is_whole(&few_and_long, 2) && few_and_long.bytes() > limits::TOUCHED_BYTES_MAX / 2);
+        few_and_long.note(&undo(2, (0..7).map(long)), true);
+        assert!(!is_whole(&few_and_long, 2), "what is noted already costs nothing");
+        few_and_long.note(&undo(2, (7..9).map(long)), true);
+        assert!(is_whole(&few_and_long, 2) && !is_whole(&few_and_long, 1));
+        assert_eq!((few_and_long.keys(), few_and_long.bytes()), (2, 2 * (KEY_BYTES + 1)));
+
+        let short = |n: usize| n.to_be_bytes().to_vec();
+        many.note(&undo(1, (0..=limits::TOUCHED_KEYS_MAX).map(short)), true);
+        assert!(is_whole(&many, 1));
+        assert_eq!((many.keys(), many.bytes()), (0, 0));
     }
 }
