@@ -51,6 +51,9 @@ impl HeldBack {
 
     /// Notes that an entry which is in order has one in its past that is not here: it may be one that was dropped.
     pub(super) fn note_absent(&mut self) {
+        if self.needed.len() >= limits::HELD_BACK_MAX {
+            self.needed.clear(); // whose entries are needed comes out again
+        }
         self.needed.append(&mut self.writers);
     }
 
