@@ -119,6 +119,8 @@ impl Worker {
             done => return done,
         };
         tracing::error!(error = %failed, "a transaction failed for what it was to do");
+        // What peers have shown of our own log is told once, and nothing may be signed before it is noted.
+        self.engine.run(|batch| own_heads.iter().try_for_each(|head| batch.note_own_head(head)))?;
         let mut stored = Vec::with_capacity(ingests.len());
         for (_, runs) in ingests {
             let taken = self.engine.run(|batch| {
