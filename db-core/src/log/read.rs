@@ -62,7 +62,8 @@ pub(super) fn page(database: &Database, range: &LogRange) -> Result<LogPage> {
         if place != Place::Unordered && !payload.is_empty() {
             entry.settled = settled::of(&view, &entry.hash)?;
         }
-        entry.skipped = order.is_skipped(found.number)?;
+        // What is to be ordered anew has no place, whatever became of it at its last one.
+        entry.skipped = place != Place::Unordered && order.is_skipped(found.number)?;
         entries.push(entry);
     }
     let stored = order.entries()?;
