@@ -12,15 +12,38 @@ use crate::engine::request::Returning;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::query::{self, Compiled, Execution, FindOptions};
-use crate::view::catalog::{CollectionMeta, id_of};
+use crate::view::catalog::{CollectionMeta, check_collection_name, id_of};
 use crate::view::documents::id_key;
 use crate::view::journal::ViewWriter;
 use crate::view::{ReadView, keyspace};
 
+/// By what a call chooses documents, compiled, and what it gives back of them.
+pub(super) struct Choice {
+    pub(super) filter: Filter,
+    pub(super) context: QueryContext,
+    pub(super) returning: Option<Returned>,
+}
+
 impl Trial<'_, '_> {
+    /// Compiles by what a call chooses documents.
+    pub(super) fn choice(
+        &mut self,
+        view: &ViewWriter<'_, '_>,
+        collection: &str,
+        filter: &RawDocument,
+        (variables, collation): (Option<&RawDocument>, Option<&RawDocument>),
+        returning: Option<&Returning>,
+    ) -> Result<Choice> {
+        check_collection_name(collection)?;
+        let context = self.context(view, collection, variables, collation)?;
+        let filter = Filter::parse_in(filter, &context)?;
+        let returning = Returned::compile(returning, &filter, &context)?;
+        Ok(Choice { filter, context, returning })
+    }
+
     /// What filters, projections and pipelines of this call are compiled with. It is done once, here: what is logged does not
     /// depend on it.
-    pub(super) fn context(
+    fn context(
         &mut self,
         view: &ViewWriter<'_, '_>,
         collection: &str,
@@ -103,7 +126,7 @@ pub(super) struct Returned {
 
 impl Returned {
     /// Compiles what the call asks for, if it asks for anything.
-    pub(super) fn compile(
+    fn compile(
         returning: Option<&Returning>,
         filter: &Filter,
         context: &QueryContext,

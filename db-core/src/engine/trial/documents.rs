@@ -1,9 +1,8 @@
 //! Inserts and deletes.
 
 use bson::{RawBson, RawDocumentBuf, oid::ObjectId};
-use db_index::Filter;
 
-use super::chosen::{Returned, logged_guard, only_id};
+use super::chosen::{Choice, logged_guard, only_id};
 use super::{Trial, Tried, first_error, keep_what_held};
 use crate::apply::Mode;
 use crate::engine::request::DeleteRequest;
@@ -37,11 +36,10 @@ impl Trial<'_, '_> {
 
     /// Deletes the documents that the filter chooses.
     pub(super) fn delete(&mut self, view: &mut ViewWriter<'_, '_>, request: DeleteRequest) -> Result<Tried> {
-        check_collection_name(&request.collection)?;
-        let (variables, collation) = (request.variables.as_deref(), request.collation.as_deref());
-        let context = self.context(view, &request.collection, variables, collation)?;
-        let filter = Filter::parse_in(&request.filter, &context)?;
-        let returning = Returned::compile(request.returning.as_ref(), &filter, &context)?;
+        let surroundings = (request.variables.as_deref(), request.collation.as_deref());
+        let returning = request.returning.as_ref();
+        let choice = self.choice(view, &request.collection, &request.filter, surroundings, returning)?;
+        let Choice { filter, context, returning } = choice;
         let find = FindOptions {
             filter: request.filter,
             sort: request.sort,

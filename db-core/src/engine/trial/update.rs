@@ -6,28 +6,27 @@ use db_index::{
     upsert_document,
 };
 
-use super::chosen::{Returned, logged_guard, only_id};
+use super::chosen::{Choice, logged_guard, only_id};
 use super::{Trial, Tried, first_error, keep_what_held, with_id_in_front};
 use crate::apply::{Mode, Outcome};
 use crate::engine::request::{IdSource, UpdateRequest};
 use crate::error::{Error, Result};
 use crate::operation::{Operation, Replaces, UpdateOperation, document_digest};
 use crate::query::FindOptions;
-use crate::view::catalog::{check_collection_name, id_of};
+use crate::view::catalog::id_of;
 use crate::view::journal::ViewWriter;
 
 impl Trial<'_, '_> {
     /// Updates the documents that the filter chooses, or inserts one.
     pub(super) fn update(&mut self, view: &mut ViewWriter<'_, '_>, request: UpdateRequest) -> Result<Tried> {
-        check_collection_name(&request.collection)?;
-        let (variables, collation) = (request.variables.as_deref(), request.collation.as_deref());
-        let context = self.context(view, &request.collection, variables, collation)?;
-        let filter = Filter::parse_in(&request.filter, &context)?;
+        let surroundings = (request.variables.as_deref(), request.collation.as_deref());
+        let returning = request.returning.as_ref();
+        let choice = self.choice(view, &request.collection, &request.filter, surroundings, returning)?;
+        let Choice { filter, context, returning } = choice;
         if request.upsert.is_some() && filter.has_expression() {
             let message = "$expr is not allowed in the query predicate for an upsert";
             return Err(QueryError::new(ErrorCode::QUERY_FEATURE_NOT_ALLOWED, message).into());
         }
-        let returning = Returned::compile(request.returning.as_ref(), &filter, &context)?;
         let options = UpdateOptions {
             array_filters: request.array_filters.clone(),
             multi: request.multi,
