@@ -229,3 +229,34 @@ fn the_command_line_carries_out_lines_together_or_not_at_all() {
     let shown = peer.command(&["log", "show"]);
     assert_eq!(shown.matches("transaction").count(), 5, "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_made_at_once_in_one_transaction_are_carried_out_one_after_the_other() {
+    let peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    let calls = accounts(&peer).await;
+    let mut transactions = TransactionsClient::new(calls.channel.clone());
+    let one = begin(&mut transactions, 0).await;
+    let at_once = (0..24).map(|id| {
+        let (mut documents, one) = (calls.documents.clone(), one.clone());
+        tokio::spawn(async move {
+            let document = format!(r#"{{"_id": {id}}}"#);
+            documents.insert(insert(&one, "notes", &document)).await.map(drop)
+        })
+    });
+    for call in at_once.collect::<Vec<_>>() {
+        call.await.unwrap().unwrap();
+    }
+    // One that is not about a collection would not be in the transaction.
+    let of_none = AggregateRequest {
+        database: "t".into(),
+        pipeline: vec![json(r#"{"$documents": [{"a": 1}]}"#)],
+        options: Some(within(&one)),
+        ..AggregateRequest::default()
+    };
+    assert_eq!(code_of(&calls.documents.clone().aggregate(of_none).await.unwrap_err()), 72);
+    assert_eq!(calls.count("t", "notes", "{}").await.unwrap(), 0);
+    transactions.commit(commit(&one)).await.unwrap();
+    assert_eq!(calls.count("t", "notes", "{}").await.unwrap(), 24);
+    let log = peer.command(&["log", "show"]);
+    assert_eq!(log.matches("transaction").count(), 1, "{log}");
+}

@@ -9,7 +9,11 @@ use super::options::{Reading, Waiting};
 use super::stream::{Batches, Sending, stream};
 use super::transactions::Place;
 use crate::convert::{self, Form};
+use crate::error::invalid;
 use crate::node::Node;
+
+/// MongoDB's code for options that a call cannot have.
+const INVALID_OPTIONS: i32 = 72;
 
 /// An aggregation; every part has passed the guard.
 pub(super) struct Aggregation {
@@ -68,7 +72,11 @@ pub(super) async fn aggregate(
     mut request: AggregateRequest,
 ) -> Result<Batches<AggregateResponse>, Status> {
     let sending = Sending::new(Form::of(request.format, request.pipeline.first())?, request.batch_size);
-    let place = Place::take(node, &request.database, &request.collection, &mut request.options)?;
+    let place = Place::take(node, &request.database, &request.collection, &mut request.options).await?;
+    if request.collection.is_empty() && place.is_transaction() {
+        let message = "an aggregation in a transaction is one of a collection";
+        return Err(invalid(message, Some(INVALID_OPTIONS)));
+    }
     let database = request.database.clone();
     let (aggregation, waiting) = Aggregation::of(request)?.until_dropped();
     let begin = move |database: &Database| aggregation.of_collection(database, &place.on(database)).run_raw();

@@ -24,7 +24,7 @@ const WRITES_MAX: usize = 100_000;
 pub(super) async fn write(node: &Node, request: BulkWriteRequest) -> Result<BulkWriteResponse, Status> {
     let BulkWriteRequest { database, collection, writes, unordered, format, write_concern, transaction } =
         request;
-    let place = Place::of(node, &database, &collection, &transaction)?;
+    let place = Place::of(node, &database, &collection, &transaction).await?;
     if writes.is_empty() || writes.len() > WRITES_MAX {
         return Err(invalid(
             format!("write 1 to {WRITES_MAX} times at once, not {}", writes.len()),

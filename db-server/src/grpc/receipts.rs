@@ -1,6 +1,7 @@
 //! `combdb.v1.Receipts`, and the concern and the acknowledgement of a write.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use db_core::{EntryHash, Outcome, Receipt, ReceiptState, RejectedOperation, Write};
@@ -13,19 +14,19 @@ use super::log;
 use super::transactions::Place;
 use crate::error::{from_engine, invalid};
 use crate::node::Node;
+use crate::transactions::Turn;
 
 /// MongoDB's code for options that a call cannot have.
 const INVALID_OPTIONS: i32 = 72;
 
 /// When a write is answered.
-#[derive(Debug, Clone, Copy)]
 pub(super) enum Concern {
     /// Once it is durable on this peer.
     Local,
     /// Once it is confirmed, or this time is over.
     Majority(Option<Duration>),
     /// Once it has been tried, in a transaction.
-    Within,
+    Within(Arc<Turn>),
 }
 
 impl Concern {
@@ -49,12 +50,12 @@ impl Concern {
     /// # Errors
     /// `INVALID_ARGUMENT` (72) for a concern of its own in a transaction.
     pub(super) fn at(self, place: &Place) -> Result<Self, Status> {
-        match (place.is_transaction(), self) {
-            (false, concern) => Ok(concern),
-            (true, Self::Majority(_)) => {
+        match (place.turn(), self) {
+            (None, concern) => Ok(concern),
+            (Some(_), Self::Majority(_)) => {
                 Err(invalid("a write concern is for the whole transaction", Some(INVALID_OPTIONS)))
             }
-            (true, _) => Ok(Self::Within),
+            (Some(turn), _) => Ok(Self::Within(turn)),
         }
     }
 
@@ -66,14 +67,19 @@ impl Concern {
         self,
         write: Write<T>,
     ) -> db_core::Result<(T, Acknowledgement)> {
-        if let Self::Within = self {
-            // It is worked out here and now, and may take a while: away from the async threads.
-            let tried = tokio::task::spawn_blocking(move || write.run()).await;
-            let failed = |_| db_core::Error::aborted("the call failed: this is a fault of the server");
-            return Ok((tried.map_err(failed)??, Acknowledgement::default()));
-        }
         let (result, receipt, confirmed) = match self {
-            Self::Local | Self::Within => {
+            Self::Within(turn) => {
+                // It is worked out here and now, and may take a while: away from the async threads, also if nobody waits for
+                // it any more.
+                let work = move || {
+                    let _turn = turn;
+                    write.run()
+                };
+                let tried = tokio::task::spawn_blocking(work).await;
+                let failed = |_| db_core::Error::aborted("the call failed: this is a fault of the server");
+                return Ok((tried.map_err(failed)??, Acknowledgement::default()));
+            }
+            Self::Local => {
                 let (result, receipt) = write.with_receipt().await?;
                 (result, receipt, false)
             }

@@ -1,9 +1,10 @@
 //! `combdb.v1.Transactions`, and where a call is made: in a database, or in a transaction of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bson::RawDocumentBuf;
-use db_core::{Collection, Database, Outcome, ReadConcern, Transaction, TransactionOptions};
+use db_core::{Collection, Database, Outcome, ReadConcern, TransactionOptions};
 use proto::v1::transactions_server::Transactions;
 use proto::v1::{
     self, AbortTransactionRequest, AbortTransactionResponse, Acknowledgement, BeginTransactionRequest,
@@ -14,6 +15,7 @@ use tonic::{Code, Request, Response, Status};
 use super::receipts::Concern;
 use crate::error::{LABELS, from_engine, invalid, status};
 use crate::node::Node;
+use crate::transactions::Turn;
 
 /// How long a transaction may be left alone unless its client says otherwise, and at the most.
 const IDLE_DEFAULT: Duration = Duration::from_mins(1);
@@ -27,15 +29,16 @@ const WRITE_CONFLICT: i32 = 112;
 pub(super) struct Place {
     pub(super) database: String,
     collection: String,
-    transaction: Option<Transaction>,
+    transaction: Option<Arc<Turn>>,
 }
 
 impl Place {
-    /// A collection, in the transaction of this name if it has one.
+    /// A collection, in the transaction of this name if it has one, once the calls before this one have ended in it.
     ///
     /// # Errors
-    /// `NOT_FOUND` (251) if there is no such transaction; `INVALID_ARGUMENT` if it is one of another database.
-    pub(super) fn of(
+    /// `NOT_FOUND` (251) if there is no such transaction; `INVALID_ARGUMENT` if it is one of another database;
+    /// `RESOURCE_EXHAUSTED` if too many calls are in it.
+    pub(super) async fn of(
         node: &Node,
         database: &str,
         collection: &str,
@@ -43,11 +46,13 @@ impl Place {
     ) -> Result<Self, Status> {
         let transaction = match transaction {
             "" => None,
-            name => Some(node.transactions().find(name)?),
+            name => Some(node.transactions().find(name).await?),
         };
-        if transaction.as_ref().is_some_and(|transaction| transaction.database().name() != database) {
+        let is_of = |turn: &Turn| turn.transaction().database().name() == database;
+        if !transaction.as_ref().is_none_or(is_of) {
             return Err(invalid("the transaction is one of another database", None));
         }
+        let transaction = transaction.map(Arc::new);
         Ok(Self { database: database.to_owned(), collection: collection.to_owned(), transaction })
     }
 
@@ -55,14 +60,14 @@ impl Place {
     ///
     /// # Errors
     /// As for [`Place::of`].
-    pub(super) fn take(
+    pub(super) async fn take(
         node: &Node,
         database: &str,
         collection: &str,
         options: &mut Option<QueryOptions>,
     ) -> Result<Self, Status> {
         let transaction = options.as_mut().map(|options| std::mem::take(&mut options.transaction));
-        Self::of(node, database, collection, &transaction.unwrap_or_default())
+        Self::of(node, database, collection, &transaction.unwrap_or_default()).await
     }
 
     /// Whether the call is made in a transaction.
@@ -70,10 +75,15 @@ impl Place {
         self.transaction.is_some()
     }
 
+    /// The call's turn in the transaction, to be held until its work has ended.
+    pub(super) fn turn(&self) -> Option<Arc<Turn>> {
+        self.transaction.clone()
+    }
+
     /// The collection.
     pub(super) fn on(&self, database: &Database) -> Collection<RawDocumentBuf> {
         match &self.transaction {
-            Some(transaction) => transaction.collection(&self.collection),
+            Some(turn) => turn.transaction().collection(&self.collection),
             None => database.collection(&self.collection),
         }
     }
@@ -117,10 +127,8 @@ impl Transactions for Service {
         request: Request<CommitTransactionRequest>,
     ) -> Result<Response<CommitTransactionResponse>, Status> {
         let CommitTransactionRequest { transaction, write_concern } = request.into_inner();
-        let transaction = self.0.transactions().take(&transaction)?;
-        // A call that is being carried out in it is waited for: away from the async threads.
-        let commit = self.0.run(move |_| Ok(transaction.commit())).await?;
-        let ((), receipt) = commit.with_receipt().await.map_err(from_engine)?;
+        let turn = self.0.transactions().take(&transaction).await?;
+        let ((), receipt) = turn.transaction().commit().with_receipt().await.map_err(from_engine)?;
         let mut confirmed = false;
         if let Concern::Majority(timeout) = Concern::of(write_concern) {
             match receipt.wait_confirmed(timeout).await.map_err(from_engine)? {
@@ -137,8 +145,7 @@ impl Transactions for Service {
         &self,
         request: Request<AbortTransactionRequest>,
     ) -> Result<Response<AbortTransactionResponse>, Status> {
-        // Whoever is still carrying out a call in it has the last handle.
-        let _ = self.0.transactions().take(&request.into_inner().transaction);
+        self.0.transactions().abort(&request.into_inner().transaction);
         Ok(Response::new(AbortTransactionResponse {}))
     }
 }
