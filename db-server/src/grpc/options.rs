@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bson::RawDocumentBuf;
 use db_core::{Hint, ReadConcern, ReadOptions, WriteOptions};
 use proto::v1::{self, QueryOptions, hint};
 use tonic::Status;
@@ -23,41 +24,27 @@ impl Reading {
     /// # Errors
     /// `INVALID_ARGUMENT` if one is malformed.
     pub(super) fn read(hint: Option<v1::Hint>, options: Option<QueryOptions>) -> Result<Self, Status> {
-        let mut reading = ReadOptions::default();
-        if let Some(hint) = read_hint(hint)? {
-            reading = reading.hint(hint);
-        }
-        let QueryOptions {
-            variables,
-            collation,
-            comment,
-            max_time_ms,
-            read_concern,
-            write_concern,
-            transaction,
-            at_position,
-        } = options.unwrap_or_default();
-        if write_concern.is_some() {
-            return Err(invalid("write_concern is for writes", Some(INVALID_OPTIONS)));
-        }
-        check_taken(&transaction)?;
-        remark(&comment)?;
-        reading = reading.read_concern(match v1::ReadConcern::try_from(read_concern) {
+        let (Common { hint, variables, collation }, of_reads) = read(hint, options)?;
+        let concern = of_reads.read_concern;
+        let mut reading = ReadOptions::default().read_concern(match v1::ReadConcern::try_from(concern) {
             Ok(v1::ReadConcern::Majority) => ReadConcern::Majority,
             Ok(_) => ReadConcern::Local,
-            Err(_) => return Err(invalid(format!("unknown read_concern {read_concern}"), None)),
+            Err(_) => return Err(invalid(format!("unknown read_concern {concern}"), None)),
         });
-        if let Some(collation) = convert::optional(collation, "collation")? {
+        if let Some(hint) = hint {
+            reading = reading.hint(hint);
+        }
+        if let Some(collation) = collation {
             reading = reading.collation(collation);
         }
-        if let Some(variables) = convert::optional(variables, "variables")? {
+        if let Some(variables) = variables {
             reading = reading.let_vars(variables);
         }
-        if let Some(position) = at_position {
+        if let Some(position) = of_reads.at_position {
             reading = reading.at_position(position);
         }
-        if max_time_ms > 0 {
-            reading = reading.max_time(Duration::from_millis(max_time_ms));
+        if of_reads.max_time_ms > 0 {
+            reading = reading.max_time(Duration::from_millis(of_reads.max_time_ms));
         }
         Ok(Self(reading))
     }
@@ -100,6 +87,44 @@ pub(super) fn writing(
     hint: Option<v1::Hint>,
     options: Option<QueryOptions>,
 ) -> Result<WriteOptions, Status> {
+    let (Common { hint, variables, collation }, of_reads) = read(hint, options)?;
+    if of_reads != OfReads::default() {
+        let message = "max_time_ms, read_concern and at_position are for reads";
+        return Err(invalid(message, Some(INVALID_OPTIONS)));
+    }
+    let mut writing = WriteOptions::default();
+    if let Some(collation) = collation {
+        writing = writing.collation(collation);
+    }
+    if let Some(variables) = variables {
+        writing = writing.let_vars(variables);
+    }
+    if let Some(sort) = convert::optional(sort, "sort")? {
+        writing = writing.sort(sort);
+    }
+    if let Some(hint) = hint {
+        writing = writing.hint(hint);
+    }
+    Ok(writing)
+}
+
+/// What reads and writes alike can say.
+struct Common {
+    hint: Option<Hint>,
+    variables: Option<RawDocumentBuf>,
+    collation: Option<RawDocumentBuf>,
+}
+
+/// What only reads can say.
+#[derive(PartialEq, Default)]
+struct OfReads {
+    max_time_ms: u64,
+    read_concern: i32,
+    at_position: Option<u64>,
+}
+
+/// Reads all that is said. What a call has taken out before must not be there any more.
+fn read(hint: Option<v1::Hint>, options: Option<QueryOptions>) -> Result<(Common, OfReads), Status> {
     let QueryOptions {
         variables,
         collation,
@@ -110,29 +135,18 @@ pub(super) fn writing(
         transaction,
         at_position,
     } = options.unwrap_or_default();
-    if max_time_ms > 0 || read_concern != 0 || at_position.is_some() {
-        let message = "max_time_ms, read_concern and at_position are for reads";
-        return Err(invalid(message, Some(INVALID_OPTIONS)));
-    }
     if write_concern.is_some() {
-        return Err(invalid("a write concern is for a whole call, not for a part", Some(INVALID_OPTIONS)));
+        let message = "a write concern is for writes, and for a whole call, not for a part";
+        return Err(invalid(message, Some(INVALID_OPTIONS)));
     }
     check_taken(&transaction)?;
     remark(&comment)?;
-    let mut writing = WriteOptions::default();
-    if let Some(collation) = convert::optional(collation, "collation")? {
-        writing = writing.collation(collation);
-    }
-    if let Some(variables) = convert::optional(variables, "variables")? {
-        writing = writing.let_vars(variables);
-    }
-    if let Some(sort) = convert::optional(sort, "sort")? {
-        writing = writing.sort(sort);
-    }
-    if let Some(hint) = read_hint(hint)? {
-        writing = writing.hint(hint);
-    }
-    Ok(writing)
+    let common = Common {
+        hint: read_hint(hint)?,
+        variables: convert::optional(variables, "variables")?,
+        collation: convert::optional(collation, "collation")?,
+    };
+    Ok((common, OfReads { max_time_ms, read_concern, at_position }))
 }
 
 /// Refuses a transaction where it cannot be named: that of a call has been taken out before.
