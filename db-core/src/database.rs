@@ -129,10 +129,12 @@ impl Database {
         identity: Identity,
         engine: Engine,
         directory: Option<PathBuf>,
+        change_history: u64,
     ) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
         let writer = engine.writer();
         let published = Arc::new(Published::new(engine.status()?, engine.view()?));
+        published.changes_bytes.store(change_history, Ordering::Relaxed);
         let (commands, inbox) = mpsc::channel(limits::COMMAND_QUEUE_MAX);
         let peers = Peers::new(Arc::clone(&file), id, identity.key.clone(), writer);
         let to_publish = Arc::clone(&published);

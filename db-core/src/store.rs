@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ed25519_dalek::SigningKey;
@@ -23,6 +24,7 @@ use crate::engine::Engine;
 use crate::entry::{Admission, Genesis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DatabaseKey, WriterKey};
+use crate::limits;
 use crate::storage::{self, Identity};
 use crate::ticket::Ticket;
 
@@ -50,6 +52,8 @@ struct Shared {
     directory: Option<PathBuf>,
     secret: Zeroizing<[u8; 32]>,
     open: Mutex<BTreeMap<String, Database>>,
+    /// How many bytes of confirmed changes databases keep that are opened from now on.
+    change_history: AtomicU64,
 }
 
 impl Store {
@@ -77,7 +81,15 @@ impl Store {
     }
 
     fn with(directory: Option<PathBuf>, secret: Zeroizing<[u8; 32]>) -> Self {
-        Self { shared: Arc::new(Shared { directory, secret, open: Mutex::default() }) }
+        let change_history = AtomicU64::new(limits::CHANGES_BYTES);
+        Self { shared: Arc::new(Shared { directory, secret, open: Mutex::default(), change_history }) }
+    }
+
+    /// How many bytes of what confirmed entries have changed a database keeps that is opened from now on: see
+    /// [`Database::set_change_history`], which says it of one that is open. Said before it is opened, nothing that is there is
+    /// forgotten meanwhile.
+    pub fn set_change_history(&self, bytes: u64) {
+        self.shared.change_history.store(bytes, Ordering::Relaxed);
     }
 
     /// Creates a database with a key of its own. This device is its founder: admin and sole indexer.
@@ -215,7 +227,8 @@ impl Store {
         let file = Arc::new(file);
         let engine = Engine::open(Arc::clone(&file), identity.clone(), secret)?;
         let directory = self.shared.directory.as_ref().map(|directory| directory.join(DATABASES));
-        Database::start(name, file, identity, engine, directory)
+        let change_history = self.shared.change_history.load(Ordering::Relaxed);
+        Database::start(name, file, identity, engine, directory, change_history)
     }
 
     /// The secret of this device's log in the database with this key.

@@ -53,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) swarm_listen: SocketAddr,
     /// Where the address of gRPC is written once it is served.
     pub(crate) address_file: Option<PathBuf>,
+    /// How many bytes of confirmed changes each database keeps.
+    pub(crate) change_history_bytes: u64,
 }
 
 /// Runs a peer until it is told to stop, and closes it.
@@ -112,6 +114,7 @@ async fn start(options: &Options) -> Result<Node, CliError> {
     let hints = hints.map_err(|error| CliError::Usage(format!("--peer: {error}")))?;
     let folder = options.data.clone();
     let store = blocking(move || Store::open(&folder)).await?;
+    store.set_change_history(options.change_history_bytes);
     let peering = Peering::listen(*store.endpoint_secret(), options.swarm_listen).await?;
     let node = Node::new(store, peering);
     for topic in options.topics.clone() {

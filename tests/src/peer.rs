@@ -23,12 +23,14 @@ pub struct PeerOptions {
     pub topics: Vec<String>,
     /// The peers that it calls.
     pub peers: Vec<String>,
+    /// What else it is told.
+    pub arguments: Vec<String>,
 }
 
 impl PeerOptions {
     /// A peer that holds the open database of one topic.
     pub fn topic(name: &str) -> Self {
-        Self { topics: vec![name.to_owned()], peers: Vec::new() }
+        Self { topics: vec![name.to_owned()], ..Self::default() }
     }
 }
 
@@ -215,6 +217,7 @@ fn spawn(program: &Path, folder: &Path, options: &PeerOptions) -> Child {
     for peer in &options.peers {
         command.args(["--peer", peer]);
     }
+    command.args(&options.arguments);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -16,7 +16,7 @@ use proto::v1::{
 use serde_json::{Value, json as value};
 use tokio::time::timeout;
 use tonic::transport::Channel;
-use tonic::{Code, Streaming};
+use tonic::{Code, Status, Streaming};
 
 const COMBDB: &str = env!("CARGO_BIN_EXE_combdb-under-test");
 /// Longer than anything here takes on a loaded machine.
@@ -214,4 +214,41 @@ fn the_command_line_prints_changes_as_they_happen() {
     // Nobody has been named indexer: nothing is confirmed, and there is nothing to print.
     let none = peer.try_command(&["watch", "--majority", "--limit", "0"]);
     assert!(none.status.success() && none.stdout.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_much_is_kept_of_confirmed_changes_is_said_when_a_server_is_started() {
+    let none = PeerOptions {
+        arguments: vec!["--change-history".to_owned(), "0".to_owned()],
+        ..PeerOptions::default()
+    };
+    let mut peer = Peer::start(COMBDB, &none);
+    let calls = peer.calls().await;
+    calls.databases.clone().create(CreateDatabaseRequest { name: "t".into() }).await.unwrap();
+    calls.insert("t", "films", &[r#"{"_id": 1}"#]).await.unwrap();
+    let from =
+        |start_at| WatchChangesRequest { start_at: Some(start_at), ..watch("films", ReadConcern::Majority) };
+    let ids = async |calls: &Calls, start_at: u64, count: usize| -> Result<Vec<u64>, Status> {
+        let mut changes = ChangesClient::new(calls.channel.clone());
+        let mut stream = changes.watch(from(start_at)).await?.into_inner();
+        let told = events(&mut stream, count).await;
+        Ok(told.iter().map(|event| event["documentKey"]["_id"].as_u64().unwrap()).collect())
+    };
+    let lost = async |calls: &Calls| code_of(&ids(calls, 0, 1).await.unwrap_err());
+    assert_eq!(lost(&calls).await, 286);
+    let wrong = peer.try_command(&["serve", "--change-history", "much"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("as in 256MiB"));
+    // What was not kept does not come back; what comes now is kept, also over the next start.
+    drop(calls);
+    let some =
+        PeerOptions { arguments: vec!["--change-history=256MiB".to_owned()], ..PeerOptions::default() };
+    for id in 2..4 {
+        peer.stop();
+        peer.restart(&some);
+        let calls = peer.calls().await;
+        calls.insert("t", "films", &[&format!(r#"{{"_id": {id}}}"#)]).await.unwrap();
+        assert_eq!(lost(&calls).await, 286);
+        assert_eq!(ids(&calls, 1, id - 1).await.unwrap(), (2..=id as u64).collect::<Vec<_>>());
+    }
 }

@@ -101,7 +101,7 @@ async fn a_server_that_is_killed_a_hundred_times_loses_nothing_and_agrees() {
 
     let survivor = Peer::start(COMBDB, &PeerOptions::topic("t"));
     let at_survivor = survivor.calls().await;
-    let options = PeerOptions { topics: vec!["t".to_owned()], peers: vec![at_survivor.own_address().await] };
+    let options = PeerOptions { peers: vec![at_survivor.own_address().await], ..PeerOptions::topic("t") };
     let mut peer = Peer::start(COMBDB, &options);
     let calls = peer.calls().await;
     let keys = vec![writer_key(&calls).await, writer_key(&at_survivor).await];

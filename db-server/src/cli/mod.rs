@@ -22,6 +22,7 @@ mod progress;
 mod receipts;
 mod rejections;
 mod serve;
+mod size;
 mod status;
 mod tally;
 mod transaction;

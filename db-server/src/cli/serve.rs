@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::DEFAULT_ADDRESS;
+use super::size::Size;
 use crate::error::CliError;
 use crate::serve::{self, Options};
 
@@ -42,6 +43,11 @@ pub(crate) struct Serve {
     /// Write the address at which gRPC is served to this file once it is, for scripts
     #[arg(long, value_name = "FILE")]
     address_file: Option<PathBuf>,
+    /// How much to keep, in each database, of what confirmed entries have changed, as in 256MiB: as far back as that reaches,
+    /// streams of confirmed changes can fall behind or be resumed (`watch --majority`), and past states are read at once
+    /// (`--at`). 0 keeps nothing, so that no such stream gets far; what has been forgotten does not come back
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    change_history: Size,
 }
 
 // By hand, since a peer may be given as a ticket, which is a secret.
@@ -78,6 +84,7 @@ impl Serve {
             peers: self.peers,
             swarm_listen: self.swarm_listen,
             address_file: self.address_file,
+            change_history_bytes: self.change_history.0,
         };
         serve::run(options).await
     }
