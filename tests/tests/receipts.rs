@@ -3,11 +3,11 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
-use combdb_tests::{Peer, PeerOptions, json};
+use combdb_tests::{Peer, PeerOptions, eventually, json};
 use proto::v1::receipts_client::ReceiptsClient;
 use proto::v1::{
-    Acknowledgement, CountRequest, DeleteRequest, InsertRequest, QueryOptions, ReadConcern, Receipt,
-    ReceiptState, SetIndexersRequest, UpdateRequest, WatchReceiptRequest, WriteConcern,
+    Acknowledgement, AddPeerRequest, CountRequest, DeleteRequest, EntryOutcome, InsertRequest, QueryOptions,
+    ReadConcern, Receipt, ReceiptState, SetIndexersRequest, UpdateRequest, WatchReceiptRequest, WriteConcern,
 };
 use tonic::{Code, Streaming};
 
@@ -124,4 +124,50 @@ fn the_command_line_waits_for_writes_and_lists_what_became_of_them() {
     assert!(lines[1..].iter().all(|line| line.contains("confirmed") && line.contains("applied")), "{list}");
     assert_eq!(peer.command(&["receipts", "--rejected"]).lines().count(), 1);
     assert_eq!(peer.try_command(&["receipts", "none"]).status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_of_who_has_lost_its_rights_meanwhile_is_told_as_rejected_with_the_reason() {
+    let topic = PeerOptions::topic("t");
+    let (first, mut second) = (Peer::start(COMBDB, &topic), Peer::start(COMBDB, &topic));
+    let a = first.calls().await;
+    let (admin, guest) = (own_key(&first), own_key(&second));
+    first.command(&["writers", "set-indexers", &admin]);
+    first.command(&["writers", "set-role", &guest, "writer"]);
+    let meet = async |second: &Peer| {
+        let address = a.own_address().await;
+        second.calls().await.peers.clone().add(AddPeerRequest { address }).await.unwrap();
+    };
+    meet(&second).await;
+    let b = second.calls().await;
+    eventually("the guest knows the founding", || async {
+        b.status("t").await.unwrap().indexers == [admin.clone()]
+    })
+    .await;
+    // They part; one loses its rights, and writes without knowing.
+    drop(b);
+    second.stop();
+    second.restart(&topic);
+    first.command(&["writers", "remove", &guest]);
+    let mut b = second.calls().await;
+    let request = InsertRequest { write_concern: None, ..insert(r#"{"_id": 1}"#, majority(0)) };
+    let answer = b.documents.insert(request).await.unwrap().into_inner();
+    let entry = answer.acknowledgement.unwrap().entry;
+    let watch = WatchReceiptRequest { database: "t".into(), entry: entry.clone() };
+    let mut stream = ReceiptsClient::new(b.channel.clone()).watch(watch).await.unwrap().into_inner();
+    let before = stream.message().await.unwrap().unwrap();
+    assert_eq!((before.state(), before.outcome()), (ReceiptState::Ordered, EntryOutcome::Applied));
+    meet(&second).await;
+    let after = loop {
+        let receipt = stream.message().await.unwrap().unwrap();
+        if receipt.outcome() == EntryOutcome::Rejected {
+            break receipt;
+        }
+    };
+    let parts: Vec<_> = after.rejected.iter().map(|rejected| (rejected.operation, rejected.count)).collect();
+    assert_eq!(parts, [(0, 1)]);
+    assert_eq!(after.rejected[0].parts[0].code, 13, "Unauthorized");
+    assert_eq!(b.count("t", "notes", "{}").await.unwrap(), 0);
+    let list = second.command(&["receipts", "--rejected"]);
+    assert!(list.lines().count() == 2 && list.contains(&entry[..8]), "{list}");
 }
