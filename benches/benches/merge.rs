@@ -67,7 +67,7 @@ fn lives(runtime: &Runtime, films: &[Film], most: usize) {
             in_ms(done.writes.last()),
             in_ms(done.reads.get(done.reads.len() / 2)) * 1e3,
             in_ms(done.reads.last()) * 1e3,
-            done.memory_most >> 20,
+            done.memory_most_mib,
         );
     }
 }

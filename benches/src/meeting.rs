@@ -70,8 +70,8 @@ pub struct Liveness {
     pub writes: Vec<Duration>,
     /// The same of reads by `_id`.
     pub reads: Vec<Duration>,
-    /// The most memory that the process has used, in bytes; 0 where the system does not tell.
-    pub memory_most: u64,
+    /// The most memory that the process has used, in MiB; 0 where the system does not tell.
+    pub memory_most_mib: u64,
 }
 
 /// One peer inserts all films, one an entry, and another takes them: each is applied once on both.
@@ -92,24 +92,16 @@ pub async fn come_together(films: &[Film]) -> Coming {
 
 /// The first of two peers with stores on the disk inserts so many of the films, the other the rest, and they meet.
 async fn come(films: &[Film], of_first: usize) -> Coming {
-    let directory = tempfile::tempdir().expect("a temporary folder");
-    let open = |name: &str| {
-        let store = Store::open(directory.path().join(name)).expect("a store");
-        let database = store.open_topic("films").expect("a database");
-        (store, database)
-    };
-    let ((_one, a), (_other, b)) = (open("a"), open("b"));
-    let (of_a, of_b) = films.split_at(of_first);
-    tokio::join!(write(&a, of_a), write(&b, of_b));
+    let two = Apart::written(films, of_first).await;
     memory::forget_peak();
     let memory_before_mib = memory::resident_mib();
     let entries = films.len() as u64;
     let begin = Instant::now();
-    let link = connect(&a, &b).await;
-    let (_, status) = tokio::join!(settled(&a, entries), settled(&b, entries));
+    let link = connect(&two.a, &two.b).await;
+    let (_, status) = tokio::join!(settled(&two.a, entries), settled(&two.b, entries));
     let time = begin.elapsed();
     let memory_most_mib = memory::peak_mib();
-    assert_eq!(a.view_digest().expect("a digest"), b.view_digest().expect("a digest"), "the views differ");
+    agree(&two.a, &two.b);
     link.close();
     Coming { time, applied: status.applied, memory_most_mib, memory_before_mib }
 }
@@ -119,17 +111,10 @@ async fn come(films: &[Film], of_first: usize) -> Coming {
 /// # Panics
 /// If the peers do not come to agree.
 pub async fn live(films: &[Film]) -> Liveness {
-    let directory = tempfile::tempdir().expect("a temporary folder");
-    let open = |name: &str| {
-        let store = Store::open(directory.path().join(name)).expect("a store");
-        let database = store.open_topic("films").expect("a database");
-        (store, database)
-    };
-    let ((_one, a), (_other, b)) = (open("a"), open("b"));
-    let (of_a, of_b) = films.split_at(films.len() / 2);
-    tokio::join!(write(&a, of_a), write(&b, of_b));
+    let two = Apart::written(films, films.len() / 2).await;
+    let (a, b) = (&two.a, &two.b);
     let begin = Instant::now();
-    let link = connect(&a, &b).await;
+    let link = connect(a, b).await;
     let settled_a = {
         let (a, entries) = (a.clone(), films.len() as u64);
         tokio::spawn(async move {
@@ -150,20 +135,44 @@ pub async fn live(films: &[Film]) -> Liveness {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let entries = (films.len() + writes.len()) as u64;
-    let status = settled(&a, entries).await;
-    settled(&b, entries).await;
+    let status = settled(a, entries).await;
+    settled(b, entries).await;
     let time = begin.elapsed();
-    assert_eq!(a.view_digest().expect("a digest"), b.view_digest().expect("a digest"), "the views differ");
+    agree(a, b);
     link.close();
     writes.sort_unstable();
     reads.sort_unstable();
-    Liveness { time, applied: status.applied, entries, writes, reads, memory_most: memory_most() }
+    let memory_most_mib = memory::peak_mib();
+    Liveness { time, applied: status.applied, entries, writes, reads, memory_most_mib }
 }
 
-fn memory_most() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+/// Two peers with stores on the disk that have written apart.
+struct Apart {
+    a: Database,
+    b: Database,
+    /// Dropped after the databases.
+    _stores: [Store; 2],
+    _directory: tempfile::TempDir,
+}
+
+impl Apart {
+    /// The first has inserted so many of the films, the other the rest, one an entry.
+    async fn written(films: &[Film], of_first: usize) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary folder");
+        let open = |name: &str| {
+            let store = Store::open(directory.path().join(name)).expect("a store");
+            let database = store.open_topic("films").expect("a database");
+            (store, database)
+        };
+        let ((one, a), (other, b)) = (open("a"), open("b"));
+        let (of_a, of_b) = films.split_at(of_first);
+        tokio::join!(write(&a, of_a), write(&b, of_b));
+        Self { a, b, _stores: [one, other], _directory: directory }
+    }
+}
+
+fn agree(a: &Database, b: &Database) {
+    assert_eq!(a.view_digest().expect("a digest"), b.view_digest().expect("a digest"), "the views differ");
 }
 
 /// A fresh peer with a store on the disk takes the `entries` that `origin` has.
@@ -243,7 +252,7 @@ pub async fn reorder(films: &[Film], depth: usize) -> Reorder {
     let status = settled(&a, before.entries + 1).await;
     let time = begin.elapsed();
     settled(&b, before.entries + 1).await;
-    assert_eq!(a.view_digest().expect("a digest"), b.view_digest().expect("a digest"), "the views differ");
+    agree(&a, &b);
     link.close();
     Reorder { time, undone: status.undone - before.undone, applied: status.applied - before.applied }
 }
