@@ -183,7 +183,9 @@ impl Applier<'_> {
         let mut writer = CollectionWriter::new(collection, meta);
         for (position, id) in ids.iter().enumerate() {
             if let Err(too_much) = view.work().check() {
-                outcome.reject(mode, position, too_much);
+                if outcome.reject(mode, position, too_much) {
+                    continue;
+                }
                 break;
             }
             let Some(key) = id_of(id).map(id_key) else {

@@ -1,5 +1,8 @@
 //! What of an entry did not hold at its place.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use bson::{RawDocument, RawDocumentBuf, rawdoc};
 
 use super::RejectedOperation;
@@ -15,12 +18,15 @@ pub(crate) struct Rejections<'a> {
     view: &'a ViewSnapshot,
     /// The collection, if anything was ever rejected.
     collection: Option<u32>,
+    /// What is listed no more of the entry that was asked for last: an entry can have very many operations.
+    dismissed: RefCell<Option<(EntryHash, BTreeMap<u64, RawDocumentBuf>)>>,
 }
 
 impl<'a> Rejections<'a> {
     /// Those of this view.
     pub(crate) fn open(view: &'a ViewSnapshot) -> Result<Self> {
-        Ok(Self { view, collection: catalog::collection(view, REJECTED)?.map(|meta| meta.id) })
+        let collection = catalog::collection(view, REJECTED)?.map(|meta| meta.id);
+        Ok(Self { view, collection, dismissed: RefCell::default() })
     }
 
     /// What of an entry did not hold, the first [`limits::LOG_PARTS_MAX`] operations, also where it is listed no more.
@@ -53,15 +59,23 @@ impl<'a> Rejections<'a> {
 const REFUSED_WHOLE: [i32; 2] = [13, 73];
 
 impl Rejections<'_> {
+    /// What the list said of an operation until that was taken off it.
+    fn dismissed(&self, entry: &EntryHash, operation: u64) -> Result<Option<RawDocumentBuf>> {
+        let mut last = self.dismissed.borrow_mut();
+        if last.as_ref().is_none_or(|(of, _)| of != entry) {
+            let all = settled::dismissed(self.view, entry)?.into_iter();
+            *last = Some((*entry, all.map(|one| (read_rejection(&one).operation, one)).collect()));
+        }
+        Ok(last.as_ref().and_then(|(_, all)| all.get(&operation).cloned()))
+    }
+
     /// Why a part of an operation did not hold; none if it did.
     pub(crate) fn code(&self, entry: &EntryHash, operation: usize, part: usize) -> Result<Option<i32>> {
         let Some(collection) = self.collection else { return Ok(None) };
         let Some(key) = key_of(collection, entry, operation as i64) else { return Ok(None) };
         let mut stored = self.view.get(&key)?.map(|stored| stored.value().to_vec());
         if stored.is_none() {
-            let mut dismissed = settled::dismissed(self.view, entry)?.into_iter();
-            let dismissed = dismissed.find(|one| read_rejection(one).operation == operation as u64);
-            stored = dismissed.map(RawDocumentBuf::into_bytes);
+            stored = self.dismissed(entry, operation as u64)?.map(RawDocumentBuf::into_bytes);
         }
         let Some(stored) = stored else { return Ok(None) };
         let document =

@@ -60,7 +60,8 @@ pub(crate) fn of(view: &impl ReadView, entry: &EntryHash) -> Result<Settled> {
     })
 }
 
-/// Keeps what the list of rejections said of an operation of this entry, which is taken off it.
+/// Keeps what the list of rejections said of an operation of this entry, which is taken off it. All that is kept of the entry is
+/// written again, and counts as work.
 pub(crate) fn put_dismissed(
     view: &mut ViewWriter<'_, '_>,
     entry: &EntryHash,
@@ -73,6 +74,7 @@ pub(crate) fn put_dismissed(
         _ => vec![DISMISSED],
     };
     value.extend_from_slice(listed.as_bytes());
+    view.work().add(2 * value.len());
     view.put(&key, &value)
 }
 

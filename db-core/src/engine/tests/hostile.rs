@@ -425,3 +425,29 @@ fn many_large_documents_are_named_by_their_ids_alone() {
     assert!(a.documents().iter().all(|document| document.get_array("l").unwrap().into_iter().count() == 1));
     assert_eq!(a.delete(rawdoc! { "t": "z" }).unwrap().outcome.deleted, 6);
 }
+
+#[test]
+fn ending_the_listings_of_one_entry_one_by_one_is_work_that_is_bounded() {
+    const COUNT: usize = 4_000;
+    let identity = open();
+    let (mut a, mut b) = (peer(1, &identity), peer(2, &identity));
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    let again = Operation::Insert { collection: "c".to_owned(), documents: vec![rawdoc! { "_id": 1 }] };
+    let packed = |operations: &[Operation]| crate::payload::pack(&crate::operation::encode(operations));
+    let rejected = forged_run_with(&a, &secret(7), packed(&vec![again; COUNT]), |_| {});
+    a.receive(std::slice::from_ref(&rejected));
+    let listed = a.listed("system.rejected");
+    assert_eq!(listed.len(), COUNT);
+    let ids = listed.iter().map(|listed| rawdoc! { "_id": listed.get_document("_id").unwrap().to_owned() });
+    let dismiss = Operation::Dismiss { collection: "system.rejected".to_owned(), ids: ids.collect() };
+    let dismissed = forged_run_with(&a, &secret(7), packed(&[dismiss]), |_| {});
+    a.receive(&[dismissed]);
+    // Each writes again what is kept of those before it: so much is done, and the rest is told as too much.
+    let left = a.listed("system.rejected");
+    assert!((2..COUNT).contains(&left.len()), "{}", left.len());
+    let too_much = left.iter().find(|left| left.get_i64("count").unwrap() > 1).unwrap();
+    assert_eq!(too_much.get_i64("count").unwrap(), left.len() as i64 - 1);
+    meet(&mut a, &mut b);
+    assert_eq!(a.digest(), b.digest());
+    a.check_statistics();
+}
