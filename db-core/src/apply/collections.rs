@@ -168,12 +168,20 @@ impl Applier<'_> {
         let mut outcome = Outcome::default();
         for (position, definition) in definitions.iter().enumerate() {
             let mark = view.mark();
-            match self.create_index(view, author, collection, definition) {
+            let tried = match view.work().check() {
+                Ok(()) => self.create_index(view, author, collection, definition),
+                Err(too_much) => Err(too_much.into()),
+            };
+            match tried {
                 Ok(()) => {}
                 Err(ChangeError::Storage(error)) => return Err(error),
                 Err(ChangeError::Rejected(error)) => {
                     view.revert_to(mark)?;
                     self.catalog.clear();
+                    // The record is read again, and was compared with what does not hold.
+                    let record = view.get(&keyspace::collection(collection))?;
+                    let bytes = record.map_or(0, |record| record.value().len());
+                    view.work().add(bytes + definition.as_bytes().len());
                     if !outcome.reject(mode, position, error) {
                         break;
                     }

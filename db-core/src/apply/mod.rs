@@ -197,6 +197,13 @@ impl Applier<'_> {
         if operation.collection().is_some_and(|name| check_collection_name(name).is_err()) {
             return Ok(refused(mode, INVALID_NAMESPACE, "an invalid collection name"));
         }
+        if is_of_catalog(operation)
+            && let Err(too_much) = view.work().check()
+        {
+            let mut outcome = Outcome::default();
+            outcome.reject(mode, 0, too_much);
+            return Ok(outcome);
+        }
         match operation {
             Operation::Insert { collection, documents } => self.insert(view, collection, documents, mode),
             Operation::Update(update) => self.update(view, update, mode),
@@ -305,6 +312,19 @@ pub(crate) fn read_with_size(payload: &[u8]) -> (Result<Vec<Operation>, Unreadab
         Ok(plain) => (crate::operation::decode(&plain), plain.len()),
         Err(unreadable) => (Err(unreadable), 0),
     }
+}
+
+/// Whether an operation writes the record of a collection, which is long where the definitions of its indexes are.
+fn is_of_catalog(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::CreateCollection { .. }
+            | Operation::DropCollection { .. }
+            | Operation::DropIndex { .. }
+            | Operation::RenameCollection { .. }
+            | Operation::ChangeCollection { .. }
+            | Operation::ChangeIndex { .. }
+    )
 }
 
 /// The outcome of an operation that is refused as a whole.

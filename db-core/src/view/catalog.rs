@@ -199,7 +199,9 @@ impl CatalogCache {
         name: &str,
         meta: CollectionMeta,
     ) -> Result<Arc<CollectionMeta>> {
-        view.put(&keyspace::collection(name), meta.encode().as_bytes())?;
+        let record = meta.encode();
+        view.work().add(2 * record.as_bytes().len());
+        view.put(&keyspace::collection(name), record.as_bytes())?;
         let meta = Arc::new(meta);
         self.0.insert(name.to_owned(), Some(Arc::clone(&meta)));
         Ok(meta)

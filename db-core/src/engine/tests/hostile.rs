@@ -426,6 +426,10 @@ fn many_large_documents_are_named_by_their_ids_alone() {
     assert_eq!(a.delete(rawdoc! { "t": "z" }).unwrap().outcome.deleted, 6);
 }
 
+fn packed(operations: &[Operation]) -> Vec<u8> {
+    crate::payload::pack(&crate::operation::encode(operations))
+}
+
 #[test]
 fn ending_the_listings_of_one_entry_one_by_one_is_work_that_is_bounded() {
     const COUNT: usize = 4_000;
@@ -433,7 +437,6 @@ fn ending_the_listings_of_one_entry_one_by_one_is_work_that_is_bounded() {
     let (mut a, mut b) = (peer(1, &identity), peer(2, &identity));
     a.insert(rawdoc! { "_id": 1 }).unwrap();
     let again = Operation::Insert { collection: "c".to_owned(), documents: vec![rawdoc! { "_id": 1 }] };
-    let packed = |operations: &[Operation]| crate::payload::pack(&crate::operation::encode(operations));
     let rejected = forged_run_with(&a, &secret(7), packed(&vec![again; COUNT]), |_| {});
     a.receive(std::slice::from_ref(&rejected));
     let listed = a.listed("system.rejected");
@@ -450,4 +453,46 @@ fn ending_the_listings_of_one_entry_one_by_one_is_work_that_is_bounded() {
     meet(&mut a, &mut b);
     assert_eq!(a.digest(), b.digest());
     a.check_statistics();
+}
+
+#[test]
+fn writing_a_long_record_of_a_collection_again_and_again_is_work_that_is_bounded() {
+    const COUNT: usize = 1_200;
+    let identity = open();
+    let (mut a, mut b) = (peer(1, &identity), peer(2, &identity));
+    let long = "x".repeat(1 << 20);
+    let definition = rawdoc! { "name": "n", "key": { "n": 1 }, "partialFilterExpression": { "s": long } };
+    a.create_index(definition).unwrap();
+    let change = |at: usize| Operation::ChangeIndex {
+        collection: "c".to_owned(),
+        name: "n".to_owned(),
+        change: rawdoc! { "hidden": at % 2 == 0 },
+    };
+    let changes: Vec<_> = (0..COUNT).map(change).collect();
+    let run = forged_run_with(&a, &secret(7), packed(&changes), |_| {});
+    a.receive(&[run]);
+    let rejected = a.listed("system.rejected");
+    let too_much = rejected.iter().all(|rejected| {
+        let part = rejected.get_array("parts").unwrap().into_iter().next().unwrap().unwrap();
+        part.as_document().unwrap().get_i32("code").unwrap() == 257
+    });
+    assert!(too_much && (1..COUNT).contains(&rejected.len()), "{}", rejected.len());
+    // Those that do not hold are compared with what is there, and that is read again.
+    let wrong = |at: usize| rawdoc! { "name": "n", "key": { "n": -1, "m": at as i32 + 1 } };
+    let create =
+        Operation::CreateIndexes { collection: "c".to_owned(), definitions: (0..COUNT).map(wrong).collect() };
+    let run = forged_run_with(&a, &secret(7), packed(&[create]), |_| {});
+    a.receive(&[run]);
+    let refused =
+        a.listed("system.rejected").into_iter().find(|one| one.get_i64("count").unwrap() > 1).unwrap();
+    assert_eq!(refused.get_i64("count").unwrap(), COUNT as i64);
+    let codes: std::collections::BTreeSet<i32> = refused
+        .get_array("parts")
+        .unwrap()
+        .into_iter()
+        .map(|part| part.unwrap().as_document().unwrap().get_i32("code").unwrap())
+        .collect();
+    assert!(codes.len() == 2 && codes.contains(&257), "{codes:?}");
+    meet(&mut a, &mut b);
+    assert_eq!(a.digest(), b.digest());
 }
