@@ -122,6 +122,9 @@ impl Database {
     /// Does again what was rejected, with the parts that did not hold, as this device's own write: it is tried on what the
     /// database holds now, all of it holds or nothing, and takes the rejection off the list in the same entry.
     ///
+    /// Where a merge orders it behind somebody else's end of this rejection, or changes what did not hold, it does nothing: its receipt then
+    /// says superseded, and a rejection that has become another stays listed.
+    ///
     /// It fails with `NoMatchingDocument` (47) if no such rejection is listed, with `BadValue` (2) if more parts than are
     /// listed did not hold, and as the write itself would: then the rejection stays.
     pub fn resubmit(&self, id: &RejectionId) -> Write<()> {

@@ -466,7 +466,7 @@ fn writing_a_long_record_of_a_collection_again_and_again_is_work_that_is_bounded
     let change = |at: usize| Operation::ChangeIndex {
         collection: "c".to_owned(),
         name: "n".to_owned(),
-        change: rawdoc! { "hidden": at % 2 == 0 },
+        change: rawdoc! { "hidden": at.is_multiple_of(2) },
     };
     let changes: Vec<_> = (0..COUNT).map(change).collect();
     let run = forged_run_with(&a, &secret(7), packed(&changes), |_| {});
