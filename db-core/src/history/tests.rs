@@ -108,5 +108,8 @@ fn no_call_looks_at_more_entries_than_it_may_whatever_is_asked_for() {
     assert_eq!((rest.changes.len(), rest.next), (1, None));
     let blame = films.blame(1, u64::MAX).unwrap();
     assert!(!blame.is_complete && blame.scanned == limits::HISTORY_SCAN_ENTRIES_MAX);
-    assert_eq!(films.history(1, &HistoryRange { scan_limit: 0, ..HistoryRange::default() }).unwrap().scanned, 1);
+    assert_eq!(
+        films.history(1, &HistoryRange { scan_limit: 0, ..HistoryRange::default() }).unwrap().scanned,
+        1
+    );
 }

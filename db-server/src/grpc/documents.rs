@@ -67,7 +67,8 @@ impl Documents for Service {
     async fn find(&self, request: Request<FindRequest>) -> Result<Response<Self::FindStream>, Status> {
         let mut request = request.into_inner();
         let sending = Sending::new(Form::of(request.format, request.filter.as_ref())?, request.batch_size);
-        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
+        let place =
+            Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let database = place.database.clone();
         let (question, waiting) = Question::of_find(request)?.until_dropped();
         let begin = move |database: &Database| question.find(&place.on(database)).run_raw();
@@ -78,7 +79,8 @@ impl Documents for Service {
     async fn find_one(&self, request: Request<FindOneRequest>) -> Result<Response<FindOneResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
+        let place =
+            Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let database = place.database.clone();
         let (question, _waiting) = Question::of_find_one(request)?.until_dropped();
         let find = move |database: &Database| question.find_one(&place.on(database)).run_raw();
@@ -87,7 +89,8 @@ impl Documents for Service {
 
     async fn count(&self, request: Request<CountRequest>) -> Result<Response<CountResponse>, Status> {
         let mut request = request.into_inner();
-        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
+        let place =
+            Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let database = place.database.clone();
         let (question, _waiting) = Question::of_count(request)?.until_dropped();
         let count = move |database: &Database| question.count(&place.on(database)).run();
@@ -121,7 +124,8 @@ impl Documents for Service {
     ) -> Result<Response<DistinctResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
+        let place =
+            Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let database = place.database.clone();
         let field = std::mem::take(&mut request.field);
         let (question, _waiting) = Question::of_distinct(request)?.until_dropped();
@@ -145,7 +149,8 @@ impl Documents for Service {
     ) -> Result<Response<UpdateResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
+        let place =
+            Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let concern = Concern::take(&mut request.options).at(&place)?;
         let replacement = Update::of_replace(request)?;
         self.update(&place, form, replacement, concern).await
@@ -165,7 +170,8 @@ impl Documents for Service {
     ) -> Result<Response<FindOneResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
+        let place =
+            Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let concern = Concern::take(&mut request.options).at(&place)?;
         let (change, given) = Update::of_find_and_update(request)?;
         let collection = place.collection(&self.0).await?;
@@ -180,7 +186,8 @@ impl Documents for Service {
     ) -> Result<Response<FindOneResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
+        let place =
+            Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let concern = Concern::take(&mut request.options).at(&place)?;
         let (change, given) = Update::of_find_and_replace(request)?;
         let collection = place.collection(&self.0).await?;
@@ -195,7 +202,8 @@ impl Documents for Service {
     ) -> Result<Response<FindOneResponse>, Status> {
         let mut request = request.into_inner();
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
+        let place =
+            Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let concern = Concern::take(&mut request.options).at(&place)?;
         let (change, given) = Delete::of_find_and_delete(request)?;
         let collection = place.collection(&self.0).await?;
@@ -230,7 +238,8 @@ impl Service {
         many: bool,
     ) -> Result<Response<UpdateResponse>, Status> {
         let form = Form::of(request.format, request.filter.as_ref())?;
-        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
+        let place =
+            Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let concern = Concern::take(&mut request.options).at(&place)?;
         let update = Update::of_request(request, many)?;
         self.update(&place, form, update, concern).await
@@ -261,7 +270,8 @@ impl Service {
         mut request: DeleteRequest,
         many: bool,
     ) -> Result<Response<DeleteResponse>, Status> {
-        let place = Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
+        let place =
+            Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let concern = Concern::take(&mut request.options).at(&place)?;
         let delete = Delete::of_request(request, many)?;
         let collection = place.collection(&self.0).await?;
