@@ -136,7 +136,7 @@ impl Database {
         let published = Arc::new(Published::new(engine.status()?, engine.view()?));
         published.changes_bytes.store(change_history, Ordering::Relaxed);
         let (commands, inbox) = mpsc::channel(limits::COMMAND_QUEUE_MAX);
-        let peers = Peers::new(Arc::clone(&file), id, identity.key.clone(), writer);
+        let peers = Peers::new(Arc::clone(&file), id, identity.key.clone(), writer, engine.replaced_keys());
         let to_publish = Arc::clone(&published);
         let thread = std::thread::Builder::new()
             .name(format!("combdb-{name}"))

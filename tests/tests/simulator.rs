@@ -62,15 +62,16 @@ fn a_few_seeds_go_well() {
 #[test]
 fn an_indexer_that_forks_its_log_is_named_and_all_come_to_one_view() {
     let options = Options { changes_indexers: false, forks_indexers: true, ..Options::default() };
+    let first = number("COMBDB_SIMULATOR_FIRST").unwrap_or(0);
     let seeds = number("COMBDB_SIMULATOR_FORKS").unwrap_or(SEEDS);
     let mut named = 0;
-    for seed in 0..seeds {
+    for seed in first..first + seeds {
         match run(seed, options) {
             Ok(report) => named += report.forked_indexers,
             Err(failure) => panic!("{failure}"),
         }
     }
-    assert!(named > 0, "no indexer has forked its log in {seeds} seeds");
+    assert!(named > 0 || seeds < SEEDS, "no indexer has forked its log in {seeds} seeds");
 }
 
 #[test]

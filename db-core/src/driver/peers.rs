@@ -62,9 +62,10 @@ impl Peers {
         id: DatabaseId,
         key: DatabaseKey,
         own_writer: WriterKey,
+        replaced_keys: Vec<WriterKey>,
     ) -> Self {
-        let config =
-            SessionConfig { database: id, key, own_writer, binding: [0; 32], dialer: false, nonce: [0; 32] };
+        let (binding, dialer, nonce) = ([0; 32], false, [0; 32]);
+        let config = SessionConfig { database: id, key, own_writer, replaced_keys, binding, dialer, nonce };
         Self { database, config, connected: BTreeMap::new(), next_id: 0, own_heads: Vec::new(), told: 0 }
     }
 
@@ -108,8 +109,13 @@ impl Peers {
 
     /// Under which writer this device introduces itself from now on. Peers that know it under another are left, to be met anew:
     /// they look who is connected to tell who is gone.
-    pub(crate) fn set_own_writer(&mut self, writer: WriterKey) {
+    pub(crate) fn set_own_writer(
+        &mut self,
+        writer: WriterKey,
+        replaced_keys: impl FnOnce() -> Vec<WriterKey>,
+    ) {
         if std::mem::replace(&mut self.config.own_writer, writer) != writer {
+            self.config.replaced_keys = replaced_keys();
             self.close_all("this device goes on with another key: connect anew");
         }
     }

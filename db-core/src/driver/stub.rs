@@ -64,6 +64,7 @@ impl StubDatabase {
             database: DATABASE,
             key: self.key.clone(),
             own_writer: self.writer(),
+            replaced_keys: Vec::new(),
             binding,
             dialer,
             nonce,

@@ -68,6 +68,7 @@ async fn cut_off_for(database: &Database, runs: Vec<VerifiedRun>) -> String {
         database: database.id(),
         key: database.key().clone(),
         own_writer: WriterKey::from_bytes([9; 32]),
+        replaced_keys: Vec::new(),
         binding: [7; 32],
         dialer: true,
         nonce: [5; 32],

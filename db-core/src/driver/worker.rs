@@ -314,7 +314,7 @@ impl Worker {
             *peers = self.peers.statuses();
         }
         self.settling.note(now, self.engine.has_unordered());
-        self.peers.set_own_writer(self.engine.writer());
+        self.peers.set_own_writer(self.engine.writer(), || self.engine.replaced_keys());
         if self.engine.take_wants_anew() {
             self.peers.close_all("entries that were held back count again: connect anew");
         }

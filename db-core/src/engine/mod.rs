@@ -211,6 +211,11 @@ impl Engine {
         self.state.as_ref().is_some_and(|state| state.acking_key(gone).is_some())
     }
 
+    /// The keys of this device's logs before the present one, the latest first.
+    pub(crate) fn replaced_keys(&self) -> Vec<WriterKey> {
+        self.state.as_ref().map_or_else(Vec::new, |state| state.keys.writers().skip(1).collect())
+    }
+
     /// Whether a log is this device's, by its present key or an earlier one.
     pub(crate) fn is_own(&self, writer: &WriterKey) -> bool {
         self.state.as_ref().is_some_and(|state| state.keys.secret_of(writer).is_some())

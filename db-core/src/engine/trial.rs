@@ -44,7 +44,9 @@ impl Batch<'_, '_> {
     /// [`Outcome`] counts (an ordered bulk keeps what came before the failure).
     pub(crate) fn execute(&mut self, request: Request, moment: &Moment) -> Result<Result<Reply>> {
         if matches!(request, Request::GiveUpOwnEntries) {
-            self.give_up(&self.writer())?;
+            for own in self.state.keys.writers().collect::<Vec<_>>() {
+                self.give_up(&own)?;
+            }
             return Ok(Ok(Reply::default()));
         }
         if let Request::RotateKey { seed } = request {

@@ -201,6 +201,7 @@ impl Crowd {
                 database: peer.engine().id(),
                 key: peer.identity.key.clone(),
                 own_writer: peer.engine().writer(),
+                replaced_keys: Vec::new(),
                 binding: [1; 32],
                 dialer,
                 nonce: [u8::from(dialer); 32],

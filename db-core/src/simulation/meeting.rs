@@ -153,7 +153,16 @@ impl Meeting {
             nonce.fill_with(|| self.chance.below(256) as u8);
             let key = self.identity.key.clone();
             let own_writer = writer(peer);
-            Session::new(SessionConfig { database: id, key, own_writer, binding: [1; 32], dialer, nonce })
+            let replaced_keys = Vec::new();
+            Session::new(SessionConfig {
+                database: id,
+                key,
+                own_writer,
+                replaced_keys,
+                binding: [1; 32],
+                dialer,
+                nonce,
+            })
         });
         self.links.push(Link::new([a, b], sessions));
         let at = self.links.len() - 1;

@@ -3,7 +3,7 @@
 //! ```text
 //! 1 Hello     "combsync", version u16, nonce 32
 //! 2 Proof     32
-//! 3 Frontier  writer 32, fingerprint 32, number of tips u32
+//! 3 Frontier  writer 32, fingerprint 32, number of tips u32, count u8, then: a key that the writer has replaced 32
 //! 4 Tips      last u8 (0 or 1), count u16, then: writer 32, length u64, head 32
 //! 5 Whole     last u8 (0 or 1), count u16, then: writer 32
 //! 6 Runs      count u16, then: length u32, run
@@ -22,7 +22,9 @@ use crate::limits;
 use crate::log_reader::Tip;
 
 /// The version of the protocol that this program speaks.
-pub(super) const VERSION: u16 = 3;
+pub(super) const VERSION: u16 = 4;
+/// The most keys that a peer has replaced, of those that it names.
+pub(super) const REPLACED_KEYS_MAX: usize = 16;
 /// The most tips or writers in one frame.
 pub(super) const LIST_FRAME_MAX: usize = 1_024;
 /// The most runs in one frame.
@@ -40,6 +42,7 @@ const MAGIC: &[u8; 8] = b"combsync";
 const TIP_BYTES: usize = 72;
 /// The longest frame of a signed head: a header with as many parents as there may be.
 const HEAD_FRAME_BYTES_MAX: usize = limits::PARENTS_MAX * 32 + 1_024;
+const FRONTIER_FRAME_BYTES_MAX: usize = 70 + REPLACED_KEYS_MAX * 32;
 
 const HELLO: u8 = 1;
 const PROOF: u8 = 2;
@@ -65,7 +68,7 @@ const _: () = {
 pub(super) enum Frame<'a> {
     Hello { version: u16, nonce: [u8; 32] },
     Proof([u8; 32]),
-    Frontier { writer: WriterKey, fingerprint: [u8; 32], tips: u32 },
+    Frontier { writer: WriterKey, fingerprint: [u8; 32], tips: u32, replaced: Vec<WriterKey> },
     Groups(Vec<GroupPrint>),
     Tips { last: bool, tips: Vec<Tip> },
     Whole { last: bool, writers: Vec<WriterKey> },
@@ -86,6 +89,7 @@ pub fn frame_bytes_max(kind: u8, place: u64) -> usize {
         GROUPS => 3 + GROUPS_MAX * size_of::<GroupPrint>(),
         RUNS => FRAME_BYTES_MAX,
         HEAD => HEAD_FRAME_BYTES_MAX,
+        FRONTIER => FRONTIER_FRAME_BYTES_MAX,
         _ => SMALL_FRAME_BYTES_MAX,
     }
 }
@@ -132,6 +136,13 @@ impl<'a> Frame<'a> {
                 writer: WriterKey::from_bytes(reader.array()?),
                 fingerprint: reader.array()?,
                 tips: reader.u32()?,
+                replaced: {
+                    let count = usize::from(reader.u8()?);
+                    if count > REPLACED_KEYS_MAX || count * 32 != reader.remaining() {
+                        return Err(Malformed("another number of keys than it claims").into());
+                    }
+                    (0..count).map(|_| reader.array().map(WriterKey::from_bytes)).collect::<Result<_, _>>()?
+                },
             },
             GROUPS => {
                 let count = usize::from(reader.u16()?);
@@ -219,11 +230,22 @@ pub(super) fn encode_proof(proof: &[u8; 32]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn encode_frontier(writer: &WriterKey, fingerprint: &[u8; 32], tips: usize) -> Vec<u8> {
+/// Of the keys that were replaced the first [`REPLACED_KEYS_MAX`].
+pub(super) fn encode_frontier(
+    writer: &WriterKey,
+    fingerprint: &[u8; 32],
+    tips: usize,
+    replaced: &[WriterKey],
+) -> Vec<u8> {
     let mut bytes = vec![FRONTIER];
     bytes.extend_from_slice(writer.as_bytes());
     bytes.extend_from_slice(fingerprint);
     bytes.put_u32(u32::try_from(tips).unwrap_or(u32::MAX));
+    let replaced = replaced.get(..REPLACED_KEYS_MAX).unwrap_or(replaced);
+    bytes.put_u8(replaced.len() as u8);
+    for key in replaced {
+        bytes.extend_from_slice(key.as_bytes());
+    }
     bytes
 }
 
@@ -341,8 +363,16 @@ mod tests {
         let hello = encode_hello(&[2; 32]);
         assert_eq!(Frame::decode(&hello), Ok(Frame::Hello { version: VERSION, nonce: [2; 32] }));
         assert_eq!(Frame::decode(&encode_proof(&[3; 32])), Ok(Frame::Proof([3; 32])));
-        let frontier = encode_frontier(&writer, &[4; 32], 7);
-        assert_eq!(Frame::decode(&frontier), Ok(Frame::Frontier { writer, fingerprint: [4; 32], tips: 7 }));
+        for count in [0, 1, REPLACED_KEYS_MAX, REPLACED_KEYS_MAX + 1] {
+            let mut replaced: Vec<_> = (0..count).map(|at| WriterKey::from_bytes([at as u8; 32])).collect();
+            let mut frontier = encode_frontier(&writer, &[4; 32], 7, &replaced);
+            assert!(frontier.len() <= frame_bytes_max(FRONTIER, 2));
+            replaced.truncate(REPLACED_KEYS_MAX);
+            let read = Frame::Frontier { writer, fingerprint: [4; 32], tips: 7, replaced };
+            assert_eq!(Frame::decode(&frontier), Ok(read));
+            frontier.push(0);
+            assert!(Frame::decode(&frontier).is_err());
+        }
         for groups in [vec![], vec![[6; 16]; 4], vec![[1; 16]; GROUPS_MAX]] {
             assert_eq!(Frame::decode(&encode_groups(&groups)), Ok(Frame::Groups(groups)));
         }

@@ -1,11 +1,11 @@
 //! A session: one connected peer, one database.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::close::{CloseReason, clip};
 use super::frame::{
-    Frame, encode_bye, encode_caught_up, encode_credit, encode_frontier, encode_groups, encode_head,
-    encode_hello, encode_proof, encode_tips, encode_whole,
+    Frame, REPLACED_KEYS_MAX, encode_bye, encode_caught_up, encode_credit, encode_frontier, encode_groups,
+    encode_head, encode_hello, encode_proof, encode_tips, encode_whole,
 };
 use super::frontier::{Comparison, fingerprint};
 use super::groups::{GroupPrint, bits_for, differing, prints};
@@ -24,6 +24,8 @@ pub struct SessionConfig {
     pub key: DatabaseKey,
     /// The writer of this store, told to the peer once it has proved itself.
     pub own_writer: WriterKey,
+    /// The keys that this store wrote with before, the latest first: they may still have votes. The peer is told some of them.
+    pub replaced_keys: Vec<WriterKey>,
     /// What names the channel, equal at both ends and on no other channel; zeros where there is no such thing.
     pub binding: [u8; 32],
     /// Whether this end made the connection.
@@ -79,10 +81,10 @@ pub struct Session {
     /// Of how many bits the groups are in which the tips are compared.
     group_bits: u32,
     comparison: Option<Comparison>,
-    /// The peer's writer, in its own words.
-    peer_writer: Option<WriterKey>,
-    /// Whether the peer has shown what it holds of our own log.
-    has_shown_head: bool,
+    /// The peer's writer, and keys that it has replaced, in its own words, without one twice.
+    peer_keys: BTreeSet<WriterKey>,
+    /// Of how many of our own logs the peer has shown what it holds.
+    heads_shown: usize,
     outgoing: Outgoing,
     /// The bytes of the peer's frames of runs that are not stored yet.
     unstored: VecDeque<u64>,
@@ -122,8 +124,8 @@ impl Session {
             compared: None,
             group_bits: 0,
             comparison: None,
-            peer_writer: None,
-            has_shown_head: false,
+            peer_keys: BTreeSet::new(),
+            heads_shown: 0,
             outgoing: Outgoing::default(),
             unstored: VecDeque::new(),
             peer_in_flight: 0,
@@ -222,7 +224,8 @@ impl Session {
             (_, Frame::Bye(reason)) => return Ok(Err(CloseReason::ClosedByPeer(clip(reason)))),
             (Phase::Hello, Frame::Hello { nonce, version: _ }) => return Ok(self.greeted(nonce, out)),
             (Phase::Proof, Frame::Proof(proof)) => return self.proved(&proof, log, out),
-            (Phase::Frontier, Frame::Frontier { writer, fingerprint, tips }) => {
+            (Phase::Frontier, Frame::Frontier { writer, fingerprint, tips, replaced }) => {
+                self.peer_keys = std::iter::once(writer).chain(replaced).collect();
                 self.compare(writer, &fingerprint, tips as usize, out);
             }
             (Phase::Groups, Frame::Groups(groups)) => return Ok(self.compare_groups(&groups, out)),
@@ -233,16 +236,15 @@ impl Session {
                 }
                 if last {
                     let wanted = comparison.finish();
-                    let head = self.peer_writer.and_then(|writer| comparison.lacked_head(&writer));
-                    if let Some(head) = head {
+                    for head in self.peer_keys.iter().filter_map(|key| comparison.lacked_head(key)) {
                         show_head(&head, log, out)?;
                     }
                     out.extend(encode_whole(&wanted).into_iter().map(SessionOutput::Send));
                     self.phase = Phase::Whole;
                 }
             }
-            (Phase::Whole, Frame::Head { header, signature }) if !self.has_shown_head => {
-                self.has_shown_head = true;
+            (Phase::Whole, Frame::Head { header, signature }) if self.heads_shown <= REPLACED_KEYS_MAX => {
+                self.heads_shown += 1;
                 return self.look_at_head(header, &signature, log, out);
             }
             (Phase::Whole, Frame::Whole { last, writers }) => {
@@ -297,7 +299,12 @@ impl Session {
         }
         let (tips, end) = (log.tips()?, log.end());
         let own = fingerprint(&tips);
-        out.push(SessionOutput::Send(encode_frontier(&self.config.own_writer, &own, tips.len())));
+        out.push(SessionOutput::Send(encode_frontier(
+            &self.config.own_writer,
+            &own,
+            tips.len(),
+            &self.config.replaced_keys,
+        )));
         self.compared = Some((tips, end, own));
         self.phase = Phase::Frontier;
         Ok(Ok(()))
@@ -331,7 +338,6 @@ impl Session {
     ) {
         let Some((tips, end, own)) = self.compared.take() else { return };
         out.push(SessionOutput::Authenticated { writer });
-        self.peer_writer = Some(writer);
         self.group_bits = bits_for(tips.len(), peer_tips);
         if own == *peer {
             self.outgoing = Outgoing::of_equals(end);
@@ -367,7 +373,7 @@ impl Session {
         self.phase = Phase::Tips;
     }
 
-    /// Takes in what the peer shows of our own log. Only our own key can have signed it.
+    /// Takes in what the peer shows of a log of our own. Only our own key can have signed it.
     pub(super) fn look_at_head<L: LogReader>(
         &self,
         header: &[u8],
@@ -380,7 +386,7 @@ impl Session {
             Err(invalid) => return Ok(Err(invalid.into())),
         };
         let tip = Tip { writer: header.writer, length: header.seq.saturating_add(1), head };
-        if tip.writer != self.config.own_writer {
+        if tip.writer != self.config.own_writer && !self.config.replaced_keys.contains(&tip.writer) {
             return Ok(Err(CloseReason::InvalidFrontier("the head of another's log")));
         }
         if log.number_of(&tip.head)?.is_none() {

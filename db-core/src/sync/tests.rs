@@ -20,6 +20,7 @@ fn config(node: usize, dialer: bool, nonce: u8) -> SessionConfig {
         database: DATABASE,
         key: DatabaseKey::from_bytes([6; 32]),
         own_writer: MemoryLog::writer(1_000_000 + node as u32),
+        replaced_keys: Vec::new(),
         binding: [8; 32],
         dialer,
         nonce: [nonce; 32],
@@ -399,6 +400,27 @@ fn a_store_that_lost_entries_of_its_own_is_told() {
     world.start();
     world.run();
     assert_eq!(world.ends[0].own_log_elsewhere.map(|tip| tip.length), Some(3));
+    assert_eq!(world.ends[1].own_log_elsewhere, None);
+}
+
+#[test]
+fn a_store_is_told_also_of_entries_under_keys_that_it_has_replaced() {
+    let mut newer = written(1..4, 1, 1);
+    let older = newer.clone();
+    newer.write(1, 2);
+    newer.write(2, 1);
+    let mut world = World::new(vec![older, newer]);
+    let own = |dialer, nonce| SessionConfig {
+        own_writer: MemoryLog::writer(3),
+        replaced_keys: vec![MemoryLog::writer(2), MemoryLog::writer(2), MemoryLog::writer(7)],
+        ..config(0, dialer, nonce)
+    };
+    world.connect_end(0, Session::new(own(true, 1)));
+    world.connect_end(1, Session::new(config(1, false, 2)));
+    world.start();
+    world.run();
+    let told = world.ends[0].own_log_elsewhere.unwrap();
+    assert_eq!((told.writer, told.length), (MemoryLog::writer(2), 2));
     assert_eq!(world.ends[1].own_log_elsewhere, None);
 }
 

@@ -143,6 +143,7 @@ impl World {
                 database: id,
                 key: self.identity.key.clone(),
                 own_writer: self.nodes[peer].key(),
+                replaced_keys: self.nodes[peer].engine.as_ref().unwrap().replaced_keys(),
                 binding,
                 dialer,
                 nonce,

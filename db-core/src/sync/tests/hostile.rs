@@ -58,7 +58,7 @@ fn what_breaks_a_rule_closes_the_session_by_name() {
 fn every_frame_out_of_its_turn_is_unexpected() {
     let frames = [
         frame::encode_proof(&[0; 32]),
-        frame::encode_frontier(&MemoryLog::writer(1), &[0; 32], 1),
+        frame::encode_frontier(&MemoryLog::writer(1), &[0; 32], 1, &[]),
         frame::encode_groups(&[]),
         frame::encode_tips(&[]).remove(0),
         frame::encode_whole(&[]).remove(0),
@@ -141,7 +141,8 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
         any::<[u8; 32]>().prop_map(|bytes| frame::encode_frontier(
             &MemoryLog::writer(3),
             &bytes,
-            usize::from(bytes[0])
+            usize::from(bytes[0]),
+            &[MemoryLog::writer(4)],
         )),
         proptest::collection::vec(any::<[u8; 16]>(), 0..5).prop_map(|prints| frame::encode_groups(&prints)),
         any::<u64>().prop_map(frame::encode_credit),
