@@ -52,14 +52,16 @@ fn main() {
 
 fn lives(runtime: &Runtime, films: &[Film], most: usize) {
     println!(
-        "\n| entries each | seconds | applications an entry | writes meanwhile | median ms, most | reads: median µs, most | memory of both, MiB |\n\
-         | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+        "\n| entries each | the other's are | seconds | applications an entry | writes meanwhile | median ms, most | reads: median µs, most | memory of both, MiB |\n\
+         | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     );
-    for each in TAILS.into_iter().filter(|each| *each <= most && 2 * each <= films.len()) {
-        let done = runtime.block_on(live(&films[..2 * each]));
+    let lengths = TAILS.into_iter().filter(|each| *each <= most && 2 * each <= films.len());
+    for (each, indexer) in lengths.flat_map(|each| [(each, false), (each, true)]) {
+        let done = runtime.block_on(live(&films[..2 * each], indexer));
+        let state = if indexer { "confirmed" } else { "not confirmed" };
         let in_ms = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1e3);
         println!(
-            "| {each} | {:.2} | {:.2} | {} | {:.1}, {:.1} | {:.1}, {:.1} | {} |",
+            "| {each} | {state} | {:.2} | {:.2} | {} | {:.1}, {:.1} | {:.1}, {:.1} | {} |",
             done.time.as_secs_f64(),
             done.applied as f64 / done.entries as f64,
             done.writes.len(),

@@ -106,13 +106,18 @@ async fn come(films: &[Film], of_first: usize) -> Coming {
     Coming { time, applied: status.applied, memory_most_mib, memory_before_mib }
 }
 
-/// Two peers in stores on the disk insert half of the films each, one an entry, and meet; one of them goes on writing and reading.
+/// Two peers in stores on the disk insert half of the films each, one an entry, and meet; one of them goes on writing and reading. If
+/// the other is the `indexer`, all that it has written is confirmed by then, and goes before what the one has.
 ///
 /// # Panics
 /// If the peers do not come to agree.
-pub async fn live(films: &[Film]) -> Liveness {
+pub async fn live(films: &[Film], indexer: bool) -> Liveness {
     let two = Apart::written(films, films.len() / 2).await;
     let (a, b) = (&two.a, &two.b);
+    if indexer {
+        b.set_indexers(vec![b.writer()]).await.expect("an indexer");
+        assert!(b.status().confirmed as usize >= films.len() / 2, "{:?}", b.status());
+    }
     let begin = Instant::now();
     let link = connect(a, b).await;
     let settled_a = {
@@ -135,8 +140,14 @@ pub async fn live(films: &[Film]) -> Liveness {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let entries = (films.len() + writes.len()) as u64;
-    let status = settled(a, entries).await;
-    settled(b, entries).await;
+    let status = loop {
+        let (of_a, of_b) = tokio::join!(settled(a, entries), settled(b, entries));
+        // An indexer's acks come on top.
+        if of_a.entries == of_b.entries {
+            break of_a;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
     let time = begin.elapsed();
     agree(a, b);
     link.close();
