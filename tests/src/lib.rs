@@ -4,11 +4,13 @@
 #![allow(clippy::expect_used)]
 
 mod calls;
+mod folders;
 mod load;
 mod peer;
 mod transfers;
 
 pub use calls::{Calls, code_of, json, json_text, value_text};
+pub use folders::copy_folder;
 pub use load::Ledger;
 pub use peer::{Peer, PeerOptions, eventually, free_port};
 pub use transfers::Transfers;

@@ -3,11 +3,10 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
 use std::time::Duration;
 
 use bson::{Document, doc};
-use combdb_tests::{Peer, PeerOptions};
+use combdb_tests::{Peer, PeerOptions, copy_folder};
 use db_core::{ConnectionMonitor, ConnectionOptions, Database, Store, run_connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tonic::Code;
@@ -58,19 +57,6 @@ async fn session(a: Database, b: Database, with_entries: bool) {
     );
 }
 
-fn copy_all(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_all(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 async fn close(store: Store) {
     tokio::task::spawn_blocking(move || store.close()).await.unwrap();
 }
@@ -85,7 +71,7 @@ async fn a_restored_backup_is_told_of_before_it_writes_and_goes_on_with_a_new_ke
     let store = Store::open(folder.path()).unwrap();
     insert(&store.open_topic("t").unwrap(), 1).await;
     close(store).await;
-    copy_all(folder.path(), backup.path());
+    copy_folder(folder.path(), backup.path());
     // It writes on, and is heard of; then it is put back to what it was.
     let other = Store::in_memory().unwrap();
     let other = other.open_topic("t").unwrap();
@@ -112,7 +98,7 @@ async fn a_restored_backup_is_told_of_before_it_writes_and_goes_on_with_a_new_ke
     let mut peer = Peer::start(COMBDB, &topic);
     peer.stop();
     std::fs::remove_dir_all(peer.data()).unwrap();
-    copy_all(backup.path(), &peer.data());
+    copy_folder(backup.path(), &peer.data());
     peer.restart(&topic);
     let mut calls = peer.calls().await;
     let status = calls.status("t").await.unwrap();

@@ -3,9 +3,7 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
-
-use combdb_tests::{Calls, Peer, PeerOptions, eventually, json};
+use combdb_tests::{Calls, Peer, PeerOptions, copy_folder, eventually, json};
 use proto::v1::history_client::HistoryClient;
 use proto::v1::{
     AddPeerRequest, AddWriterRequest, BlameRequest, ListHistoryRequest, ListWritersRequest, Role,
@@ -168,19 +166,6 @@ async fn roles_and_names_are_an_admins_to_give() {
     b.insert("t", "c", &[r#"{"_id": "again"}"#]).await.unwrap();
 }
 
-fn copy_all(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_all(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_indexer_that_forks_its_log_is_named_and_loses_its_rights() {
     let topic = PeerOptions::topic("t");
@@ -199,7 +184,7 @@ async fn an_indexer_that_forks_its_log_is_named_and_loses_its_rights() {
     drop(calls);
     twin.stop();
     let backup = tempfile::tempdir().unwrap();
-    copy_all(&twin.data(), backup.path());
+    copy_folder(&twin.data(), backup.path());
 
     // It writes, and is heard of; then its store is put back to what it was, and it writes again before it meets anybody.
     twin.restart(&topic);
@@ -210,7 +195,7 @@ async fn an_indexer_that_forks_its_log_is_named_and_loses_its_rights() {
     drop(calls);
     twin.stop();
     std::fs::remove_dir_all(twin.data()).unwrap();
-    copy_all(backup.path(), &twin.data());
+    copy_folder(backup.path(), &twin.data());
     twin.restart(&topic);
     let calls = twin.calls().await;
     calls.insert("t", "c", &[r#"{"_id": "other"}"#]).await.unwrap();
