@@ -10,6 +10,7 @@ mod extended_json;
 mod grpc;
 mod node;
 mod peering;
+mod running;
 mod serve;
 mod transactions;
 

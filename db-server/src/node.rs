@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bson::RawDocumentBuf;
 use db_core::{Collection, Database, Store};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 
 use crate::error::{CliError, from_engine, status};
@@ -34,7 +34,6 @@ pub(crate) struct Node {
     cursors: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     transactions: OpenTransactions,
-    stopping: Arc<watch::Sender<bool>>,
 }
 
 impl Node {
@@ -48,7 +47,6 @@ impl Node {
             cursors: bound(CURSORS_MAX),
             watchers: bound(WATCHERS_MAX),
             transactions: OpenTransactions::default(),
-            stopping: Arc::default(),
         }
     }
 
@@ -163,16 +161,6 @@ impl Node {
     /// The transactions that clients have open.
     pub(crate) fn transactions(&self) -> &OpenTransactions {
         &self.transactions
-    }
-
-    /// Changes once, when the peer is about to stop: streams without an end of their own end then.
-    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
-        self.stopping.subscribe()
-    }
-
-    /// Ends the streams that have no end of their own.
-    pub(crate) fn end_streams(&self) {
-        self.stopping.send_replace(true);
     }
 
     /// Leaves the peers and closes the store.

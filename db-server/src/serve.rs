@@ -15,6 +15,7 @@ use crate::error::CliError;
 use crate::grpc;
 use crate::node::Node;
 use crate::peering::Peering;
+use crate::running::Running;
 
 /// How long running calls may take to end once the peer is told to stop.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -76,6 +77,7 @@ pub(crate) async fn run(options: Options) -> Result<(), CliError> {
     if let Some(file) = &options.address_file {
         write_whole(file, &address.to_string()).map_err(CliError::io(file.display().to_string()))?;
     }
+    let running = Running::default();
     let (drain, draining) = oneshot::channel::<()>();
     let serving = Server::builder()
         .timeout(CALL_TIME_MAX)
@@ -86,8 +88,7 @@ pub(crate) async fn run(options: Options) -> Result<(), CliError> {
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, async {
+        .serve_with_incoming_shutdown(running.counting(routes.prepare()), incoming, async {
             let _ = draining.await; // a dropped sender says stop as well
         });
     let mut serving = std::pin::pin!(serving);
@@ -95,12 +96,16 @@ pub(crate) async fn run(options: Options) -> Result<(), CliError> {
         outcome = &mut serving => outcome,
         () = stop.requested() => {
             tracing::info!("stopping: running calls may end within {DRAIN_PATIENCE:?}; Ctrl-C again stops at once");
-            node.end_streams();
+            running.end_streams();
             let _ = drain.send(());
-            tokio::time::timeout(DRAIN_PATIENCE, serving).await.unwrap_or_else(|_| {
-                tracing::warn!("some calls were cut off");
-                Ok(())
-            })
+            tokio::select! {
+                outcome = &mut serving => outcome,
+                () = running.drained() => Ok(()),
+                () = tokio::time::sleep(DRAIN_PATIENCE) => {
+                    tracing::warn!("some calls were cut off");
+                    Ok(())
+                }
+            }
         }
     };
     node.stop().await?;

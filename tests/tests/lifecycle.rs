@@ -7,7 +7,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use combdb_tests::{Peer, PeerOptions, json};
-use proto::v1::FindRequest;
+use proto::v1::changes_client::ChangesClient;
+use proto::v1::conflicts_client::ConflictsClient;
+use proto::v1::receipts_client::ReceiptsClient;
+use proto::v1::rejections_client::RejectionsClient;
+use proto::v1::{
+    FindRequest, InsertRequest, ReadConcern, WatchChangesRequest, WatchConflictsRequest, WatchFindRequest,
+    WatchIndexBuildsRequest, WatchReceiptRequest, WatchRejectionsRequest,
+};
+use tonic::{Code, Status, Streaming};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 const COMBDB: &str = env!("CARGO_BIN_EXE_combdb-under-test");
 
@@ -148,4 +158,87 @@ fn a_damaged_store_is_refused_and_left_as_it_is() {
     for file in &files {
         assert_eq!(std::fs::read(file).unwrap(), b"this is no database");
     }
+}
+
+/// How a stream ends, whatever comes before.
+async fn end_of<T>(mut stream: Streaming<T>) -> Status {
+    loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the stream ended without a word"),
+            Err(status) => return status,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_without_an_end_are_told_that_the_server_stops_and_do_not_hold_it_up() {
+    let mut peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    let calls = peer.calls().await;
+    let (database, collection) = ("t".to_owned(), "c".to_owned());
+    let insert = InsertRequest {
+        database: database.clone(),
+        collection: collection.clone(),
+        documents: vec![json(r#"{"_id": 1}"#)],
+        ..InsertRequest::default()
+    };
+    let entry =
+        calls.documents.clone().insert(insert).await.unwrap().into_inner().acknowledgement.unwrap().entry;
+    let channel = || calls.channel.clone();
+    let (mut changes, mut receipts) = (ChangesClient::new(channel()), ReceiptsClient::new(channel()));
+    let (mut rejections, mut conflicts) = (RejectionsClient::new(channel()), ConflictsClient::new(channel()));
+    let (mut health, mut collections) = (HealthClient::new(channel()), calls.collections.clone());
+    let find = FindRequest { database: database.clone(), collection, ..FindRequest::default() };
+    let changes_of = |read_concern: ReadConcern| WatchChangesRequest {
+        database: database.clone(),
+        read_concern: read_concern.into(),
+        ..WatchChangesRequest::default()
+    };
+    let local = changes.watch(changes_of(ReadConcern::Local)).await.unwrap().into_inner();
+    let majority = changes.watch(changes_of(ReadConcern::Majority)).await.unwrap().into_inner();
+    let result = changes.watch_find(WatchFindRequest { find: Some(find) }).await.unwrap().into_inner();
+    // Nobody confirms anything here: the receipt waits.
+    let receipt = WatchReceiptRequest { database: database.clone(), entry };
+    let receipt = receipts.watch(receipt).await.unwrap().into_inner();
+    let rejection =
+        WatchRejectionsRequest { database: database.clone(), ..WatchRejectionsRequest::default() };
+    let rejection = rejections.watch(rejection).await.unwrap().into_inner();
+    let conflict = WatchConflictsRequest { database: database.clone(), ..WatchConflictsRequest::default() };
+    let conflict = conflicts.watch(conflict).await.unwrap().into_inner();
+    let builds = WatchIndexBuildsRequest { database };
+    let builds = collections.watch_index_builds(builds).await.unwrap().into_inner();
+    let service = HealthCheckRequest { service: "combdb.v1.Documents".into() };
+    let healthy = health.watch(service).await.unwrap().into_inner();
+
+    peer.signal("INT");
+    let ends = tokio::join!(
+        end_of(local),
+        end_of(majority),
+        end_of(result),
+        end_of(receipt),
+        end_of(rejection),
+        end_of(conflict),
+        end_of(builds),
+        end_of(healthy),
+    );
+    let ends = [ends.0, ends.1, ends.2, ends.3, ends.4, ends.5, ends.6, ends.7];
+    for end in ends {
+        assert_eq!(end.code(), Code::Unavailable, "{end:?}");
+        assert!(end.message().contains("the server is stopping"), "{end:?}");
+    }
+    assert_eq!(peer.wait().code(), Some(0));
+    assert!(!peer.log().contains("cut off"), "{}", peer.log());
+}
+
+/// All of the client runs in this thread: while it waits for the server's end it is as good as gone.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_clients_that_are_gone_without_a_word() {
+    let mut peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    let calls = peer.calls().await;
+    calls.insert("t", "c", &[r#"{"_id": 1}"#]).await.unwrap();
+    let request = WatchChangesRequest { database: "t".into(), ..WatchChangesRequest::default() };
+    let stream = ChangesClient::new(calls.channel.clone()).watch(request).await.unwrap();
+    assert_eq!(peer.stop().code(), Some(0));
+    assert!(!peer.log().contains("cut off"), "{}", peer.log());
+    drop(stream);
 }

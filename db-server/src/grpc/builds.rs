@@ -6,7 +6,7 @@ use std::time::Duration;
 use db_core::IndexBuild;
 use proto::v1::{self, WatchIndexBuildsRequest, WatchIndexBuildsResponse};
 use tokio_stream::wrappers::WatchStream;
-use tokio_stream::{Stream, StreamExt, once};
+use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
 use crate::node::Node;
@@ -26,10 +26,9 @@ pub(super) async fn watch(node: &Node, request: WatchIndexBuildsRequest) -> Resu
     let builds = node.database(request.database).await?.watch_index_build();
     let told = WatchStream::new(builds).throttle(INTERVAL).map(move |build| {
         let _held = &permit;
-        Some(Ok(WatchIndexBuildsResponse { build: build.as_ref().map(describe) }))
+        Ok(WatchIndexBuildsResponse { build: build.as_ref().map(describe) })
     });
-    let end = WatchStream::from_changes(node.stopping()).map(|_| None);
-    Ok(Box::pin(told.chain(once(None)).merge(end).map_while(|told| told)))
+    Ok(Box::pin(told))
 }
 
 /// The message for a build.

@@ -55,11 +55,11 @@ impl Conflicts for Service {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let WatchConflictsRequest { database, format } = request.into_inner();
         let form = Form::of(format, None)?;
-        let permit = self.0.cursor_permit()?;
+        let permit = self.0.watcher_permit()?;
         let mut conflicts = self.0.read(database, db_core::Database::watch_conflicts).await?;
         let (sender, receiver) = mpsc::channel(AHEAD);
         tokio::spawn(async move {
-            let _permit = permit;
+            let _held = permit;
             loop {
                 let told = tokio::select! {
                     () = sender.closed() => return, // the client is gone

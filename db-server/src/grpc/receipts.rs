@@ -113,14 +113,10 @@ impl Receipts for Service {
             receipt.state().map(|state| (receipt, state))
         };
         let (receipt, state) = self.0.read(database, state).await?;
-        let mut stopping = self.0.stopping();
         let (sender, states) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {
             let _held = permit;
-            tokio::select! {
-                () = follow(&receipt, state, &sender) => {}
-                _ = stopping.changed() => {}
-            }
+            follow(&receipt, state, &sender).await;
         });
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(states))))
     }

@@ -63,7 +63,6 @@ impl Rejections for Service {
         let permit = self.0.watcher_permit()?;
         let (database, mut rejections) =
             self.0.read(database, |database| Ok((database.clone(), database.watch_rejections()?))).await?;
-        let mut stopping = self.0.stopping();
         let (sender, receiver) = mpsc::channel(AHEAD);
         let node = self.0.clone();
         tokio::spawn(async move {
@@ -71,7 +70,6 @@ impl Rejections for Service {
             loop {
                 let told = tokio::select! {
                     () = sender.closed() => return, // the client is gone
-                    _ = stopping.changed() => return,
                     told = rejections.next() => told,
                 };
                 let told = match told {

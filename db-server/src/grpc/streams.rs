@@ -43,13 +43,12 @@ impl Changes for Service {
         let permit = self.0.watcher_permit()?;
         let stream = begin(&self.0, request).await?;
         let (sender, receiver) = mpsc::channel(AHEAD);
-        let (node, mut stopping) = (self.0.clone(), self.0.stopping());
+        let node = self.0.clone();
         tokio::spawn(async move {
             let _held = permit;
             tokio::select! {
                 () = tell(&node, stream, form, &sender) => {}
                 () = sender.closed() => {}
-                _ = stopping.changed() => {}
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
@@ -68,13 +67,12 @@ impl Changes for Service {
             move |database: &db_core::Database| question.find(&database.collection(&collection)).watch();
         let live = self.0.read(database, begin).await?;
         let (sender, receiver) = mpsc::channel(AHEAD);
-        let (node, mut stopping) = (self.0.clone(), self.0.stopping());
+        let node = self.0.clone();
         tokio::spawn(async move {
             let _held = permit;
             tokio::select! {
                 () = keep_current(&node, live, form, &sender) => {}
                 () = sender.closed() => {}
-                _ = stopping.changed() => {}
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
