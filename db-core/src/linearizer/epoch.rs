@@ -1,6 +1,6 @@
 //! One epoch: its indexers, who leads a wave, which entries are legal, and when a past certifies the epoch's end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::faults::{Fault, is_planted};
 use crate::ids::{EntryHash, WriterKey};
@@ -8,7 +8,7 @@ use crate::ids::{EntryHash, WriterKey};
 use super::ancestry::Ancestry;
 use super::standing::{Seen, Standing};
 use super::votes::Proposal;
-use super::{IllegalEntry, Node};
+use super::{EntryNumber, IllegalEntry, Node};
 
 /// Names a proposal. The hash tells the proposals of a leader that forked its log apart.
 pub(super) type ProposalKey = (u64, EntryHash);
@@ -106,11 +106,25 @@ impl Epoch {
         Ok(Standing { epoch, rise, seen })
     }
 
-    /// Whether a past that sees `seen`, its newest entries being the parents of `node`, confirms the end of this epoch: holds a
-    /// majority's votes for a proposal from which the walk back passes the ending anchor. Only asked of an ended epoch.
-    pub(super) fn is_end_certified(&self, seen: &[Seen], node: &Node, ancestry: &Ancestry<'_>) -> bool {
+    /// Whether a past that sees `seen`, its newest entries being `parents`, confirms this anchor: holds a majority's
+    /// votes for a proposal from which the walk back passes it. Asked of the one that has ended the epoch, or may end it.
+    pub(super) fn is_certified(
+        &self,
+        anchor: Option<ProposalKey>,
+        seen: &[Seen],
+        parents: &[EntryNumber],
+        ancestry: &Ancestry<'_>,
+    ) -> bool {
+        // Lower keys come first, so the walk back from each is known when a later one comes to it.
+        let mut passing = BTreeSet::new();
         self.proposals.iter().any(|(key, proposal)| {
-            if proposal.supporters.len() < self.majority() || !self.passes_anchor(*key) {
+            let passes = anchor.is_none_or(|anchor| *key == anchor)
+                || proposal.previous.is_some_and(|previous| passing.contains(&previous));
+            if !passes {
+                return false;
+            }
+            passing.insert(*key);
+            if proposal.supporters.len() < self.majority() {
                 return false;
             }
             let mut counted = vec![false; self.indexers.len()];
@@ -121,16 +135,15 @@ impl Epoch {
                     continue;
                 };
                 let seen = seen.get(vote.indexer).copied().unwrap_or_default();
-                *counted = *counted || ancestry.holds(&node.parents, seen, writer, vote.seq, vote.number);
+                *counted = *counted || ancestry.holds(parents, seen, writer, vote.seq, vote.number);
             }
             counted.into_iter().filter(|counted| *counted).count() >= self.majority()
         })
     }
 
-    /// Whether the walk back from this proposal comes by the last anchor. Without forked indexers it always does from a
-    /// confirmed one.
-    pub(super) fn passes_anchor(&self, from: ProposalKey) -> bool {
-        let Some(anchor) = self.anchor else { return true };
+    /// Whether the walk back from this proposal comes by an anchor. Without forked indexers it always does from a confirmed one.
+    pub(super) fn passes(&self, anchor: Option<ProposalKey>, from: ProposalKey) -> bool {
+        let Some(anchor) = anchor else { return true };
         let mut at = Some(from);
         while let Some(key) = at {
             if key == anchor {

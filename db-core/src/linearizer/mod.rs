@@ -39,6 +39,10 @@
 //! For each entry: [`Linearizer::check`], store the standing, [`Linearizer::add`], then, while [`Linearizer::has_part`],
 //! [`Linearizer::next_part`], apply, [`Linearizer::finish_part`]. When the entries at hand are added: [`Linearizer::tail`]. After a restart:
 //! [`Linearizer::restore`] from the last [`Linearizer::snapshot`], which changes only when a part is finished.
+//!
+//! A part may stay in hand for as long as it takes to apply it: entries are added meanwhile, and checked as long as it makes no
+//! difference to them whether that part ends the epoch ([`IllegalEntry::PartInHand`]). One that changes no members may be finished
+//! before it is applied.
 
 mod ack;
 mod ancestry;
@@ -109,6 +113,10 @@ pub enum IllegalEntry {
     /// A parent was never added, or the caller could not give its standing.
     #[error("entry has a parent that is not known: {}", .0.0)]
     UnknownParent(EntryNumber),
+    /// Not a rule: the entry's past certifies the part in hand, so that its epoch is known only when that is finished. It is to
+    /// be checked again then.
+    #[error("entry cannot be judged before the part in hand is finished")]
+    PartInHand,
 }
 
 /// Forked logs of indexers made the graph demand another order than the confirmed one: the view has to be built anew. See the
@@ -156,16 +164,22 @@ impl Linearizer {
         }
     }
 
-    /// Judges an entry whose parents have all been added, all confirmed parts being finished. Changes nothing.
+    /// Judges an entry whose parents have all been added, all confirmed parts being finished but for the one in hand. Changes
+    /// nothing.
     ///
     /// Gives what the caller keeps of the entry for ever and hands back through [`Past`].
     ///
     /// # Errors
-    /// If the entry breaks a rule, or `past` does not know a parent.
+    /// If the entry breaks a rule, `past` does not know a parent, or the part in hand has to be finished first.
     pub fn check(&self, node: &Node, past: &dyn Past) -> Result<Standing, IllegalEntry> {
-        let (epoch_number, seen) = self.before(node, past)?;
+        let (epoch_number, seen) = self.before(&node.parents, past)?;
         let epoch = self.epoch_at(epoch_number);
         epoch.judge(epoch_number, seen, node)
+    }
+
+    /// Whether an entry with these parents, which have all been added, could be judged now: [`IllegalEntry::PartInHand`].
+    pub fn is_decided(&self, parents: &[EntryNumber], past: &dyn Past) -> bool {
+        !matches!(self.before(parents, past), Err(IllegalEntry::PartInHand))
     }
 
     /// Adds an entry that [`Linearizer::check`] has judged.
@@ -277,10 +291,10 @@ impl Linearizer {
         self.indexers().iter().copied().filter(|indexer| self.forked.contains(indexer)).collect()
     }
 
-    /// The epoch that the entry's past, itself not counted, knows, and what it sees of that epoch's indexers.
-    fn before(&self, node: &Node, past: &dyn Past) -> Result<(u64, Vec<Seen>), IllegalEntry> {
+    /// The epoch that the past of an entry with these parents knows, and what it sees of that epoch's indexers.
+    fn before(&self, parents: &[EntryNumber], past: &dyn Past) -> Result<(u64, Vec<Seen>), IllegalEntry> {
         let (mut epoch, mut seen) = (0, Vec::new());
-        for parent in &node.parents {
+        for parent in parents {
             let looked_up;
             let standing = if let Some(standing) = self.recent.get(parent) {
                 standing
@@ -296,9 +310,13 @@ impl Linearizer {
             }
         }
         let ancestry = Ancestry { forked: &self.forked, past };
+        let is_certified = |anchor| self.epoch_at(epoch).is_certified(anchor, &seen, parents, &ancestry);
         // The next epoch's entries have its beginning in their past: unseen, it cannot have ended as well.
-        if epoch < self.epoch() && self.epoch_at(epoch).is_end_certified(&seen, node, &ancestry) {
+        if epoch < self.epoch() && is_certified(self.epoch_at(epoch).anchor) {
             return Ok((epoch + 1, Vec::new()));
+        }
+        if epoch == self.epoch() && self.in_hand.is_some() && is_certified(self.in_hand) {
+            return Err(IllegalEntry::PartInHand);
         }
         Ok((epoch, seen))
     }
@@ -307,6 +325,7 @@ impl Linearizer {
         if node.is_fork {
             self.forked.insert(node.writer);
         }
+        let epochs = self.epochs.len() as u64;
         let Some(epoch) = usize::try_from(standing.epoch).ok().and_then(|at| self.epochs.get_mut(at)) else {
             self.early.push((node.clone(), standing.clone()));
             return Ok(());
@@ -314,7 +333,8 @@ impl Linearizer {
         let top = epoch.top;
         epoch.count(node, standing, &Ancestry { forked: &self.forked, past });
         let Some(new_top) = epoch.top.filter(|_| epoch.top != top) else { return Ok(()) };
-        if !epoch.passes_anchor(new_top) {
+        let in_hand = self.in_hand.filter(|_| standing.epoch.saturating_add(1) == epochs);
+        if !epoch.passes(in_hand.or(epoch.anchor), new_top) {
             let forked =
                 epoch.indexers.iter().copied().filter(|indexer| self.forked.contains(indexer)).collect();
             return Err(ConfirmationBroken { epoch: standing.epoch, forked });

@@ -180,15 +180,19 @@ impl Peers {
 
     /// Feeds everything in some order to a newcomer that sometimes asks for its tail and sometimes restarts.
     fn feed(&self, choices: &[u8]) -> Replica {
-        let mut newcomer = Replica::new(&self.world);
+        self.feed_to(Replica::new(&self.world), choices)
+    }
+
+    fn feed_to(&self, mut newcomer: Replica, choices: &[u8]) -> Replica {
         for (step, id) in self.shuffled(choices).into_iter().enumerate() {
             newcomer.receive(&self.world, id).expect("made by an honest peer");
             let choice = choices.get((step * 7 + 3) % choices.len().max(1)).copied().unwrap_or(0);
             if choice % 3 == 0 {
+                newcomer.finish(&self.world);
                 assert_eq!(newcomer.outcome(), self.world.outcome(newcomer.held));
             }
             if choice % 5 == 0 {
-                newcomer.restart();
+                newcomer.restart(&self.world);
             }
         }
         newcomer
@@ -221,7 +225,23 @@ proptest! {
         let peers = Peers::run(manners, &acts);
         let mut newcomer = peers.feed(&choices);
         prop_assert_eq!(newcomer.outcome(), peers.world.outcome(newcomer.held));
-        newcomer.restart();
+        newcomer.restart(&peers.world);
+        prop_assert_eq!(newcomer.outcome(), peers.world.outcome(newcomer.held));
+        for (node, standing) in &newcomer.stored.nodes {
+            prop_assert_eq!(standing.epoch(), peers.world.known[newcomer.stored.id(node.number)]);
+        }
+    }
+
+    #[test]
+    fn a_part_that_stays_in_hand_while_others_come_changes_nothing(
+        manners in manners(), acts in acts(), choices in choices(), patience in 1..12_usize, may_fork: bool,
+    ) {
+        let manners = Manners { changes_indexers: true, forkers_from: if may_fork { manners.indexers } else { u8::MAX }, ..manners };
+        let peers = Peers::run(manners, &acts);
+        let mut newcomer = Replica::new(&peers.world);
+        newcomer.patience = patience;
+        let mut newcomer = peers.feed_to(newcomer, &choices);
+        newcomer.finish(&peers.world);
         prop_assert_eq!(newcomer.outcome(), peers.world.outcome(newcomer.held));
         for (node, standing) in &newcomer.stored.nodes {
             prop_assert_eq!(standing.epoch(), peers.world.known[newcomer.stored.id(node.number)]);

@@ -16,9 +16,13 @@ pub(crate) struct Replica {
     pub(crate) stored: Stored,
     pub(crate) held: Set,
     pub(crate) confirmed: Vec<usize>,
+    /// How many entries are added at the most while a part stays in hand.
+    pub(crate) patience: usize,
     indexers: Vec<WriterKey>,
     applied: Vec<EntryNumber>,
     snapshot: Vec<u8>,
+    /// The part in hand, and how many entries were added since it was taken.
+    in_hand: Option<(Part, usize)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -59,8 +63,10 @@ impl Replica {
             stored: Stored::default(),
             held: 0,
             confirmed: Vec::new(),
+            patience: 0,
             indexers: world.genesis.clone(),
             applied: Vec::new(),
+            in_hand: None,
         }
     }
 
@@ -83,7 +89,16 @@ impl Replica {
     /// Takes in an entry whose parents are held; rebuilds if a fork demands it.
     pub(crate) fn receive(&mut self, world: &World, id: usize) -> Result<Standing, IllegalEntry> {
         let node = self.node(world, id);
-        let standing = self.linearizer.check(&node, &self.stored)?;
+        let mut judged = self.linearizer.check(&node, &self.stored);
+        assert_eq!(
+            self.linearizer.is_decided(&node.parents, &self.stored),
+            judged != Err(IllegalEntry::PartInHand)
+        );
+        if judged == Err(IllegalEntry::PartInHand) {
+            self.finish(world);
+            judged = self.linearizer.check(&node, &self.stored);
+        }
+        let standing = judged?;
         self.held |= 1 << id;
         self.stored.numbers.insert(id, node.number);
         self.stored.ids.push(id);
@@ -96,24 +111,52 @@ impl Replica {
         Ok(standing)
     }
 
+    /// Finishes all parts, however short they have been in hand.
+    pub(crate) fn finish(&mut self, world: &World) {
+        let patience = std::mem::take(&mut self.patience);
+        self.drain(world).expect("what may be broken was counted before");
+        self.patience = patience;
+    }
+
+    /// Takes and finishes parts. One that changes no indexers is finished before it is applied.
     fn drain(&mut self, world: &World) -> Result<(), ConfirmationBroken> {
-        while self.linearizer.has_part() {
+        loop {
+            if let Some((_, added)) = &mut self.in_hand {
+                *added += 1;
+                if *added <= self.patience {
+                    assert!(!self.linearizer.has_part());
+                    return Ok(());
+                }
+                self.apply(world);
+                self.linearizer.finish_part(&self.indexers, &self.stored)?;
+                self.snapshot = self.linearizer.snapshot();
+            }
+            if !self.linearizer.has_part() {
+                break;
+            }
             let part = self.linearizer.next_part(&self.stored).expect("a part was announced");
-            self.apply(world, &part);
-            self.linearizer.finish_part(&self.indexers, &self.stored)?;
-            self.snapshot = self.linearizer.snapshot();
+            assert_eq!(part.entries[..part.kept], self.applied[..part.kept]);
+            if part.kept == part.entries.len() {
+                self.applied.drain(..part.kept);
+            } else {
+                self.applied.clear();
+            }
+            let changes = |number: &EntryNumber| world.items[self.stored.id(*number)].sets.is_some();
+            let is_finished = !part.entries.iter().any(changes);
+            self.in_hand = Some((part, 0));
+            if is_finished {
+                self.linearizer.finish_part(&[], &self.stored)?;
+                self.snapshot = self.linearizer.snapshot();
+                self.apply(world);
+            }
         }
         assert!(self.linearizer.next_part(&self.stored).is_none());
         Ok(())
     }
 
-    fn apply(&mut self, world: &World, part: &Part) {
-        assert_eq!(part.entries[..part.kept], self.applied[..part.kept]);
-        if part.kept == part.entries.len() {
-            self.applied.drain(..part.kept);
-        } else {
-            self.applied.clear();
-        }
+    /// Applies the part in hand.
+    fn apply(&mut self, world: &World) {
+        let Some((part, _)) = self.in_hand.take() else { return };
         for number in &part.entries {
             let id = self.stored.id(*number);
             self.confirmed.push(id);
@@ -128,25 +171,27 @@ impl Replica {
         self.linearizer = Linearizer::new(world.genesis.clone());
         self.confirmed.clear();
         self.applied.clear();
+        self.in_hand = None;
         self.indexers.clone_from(&world.genesis);
         for (node, standing) in &self.stored.nodes {
             self.linearizer.add(node, standing, &self.stored).expect("nothing was given out yet");
         }
-        self.drain(world).expect("nothing given out is contradicted");
+        self.finish(world);
     }
 
-    /// Closes and opens.
-    pub(crate) fn restart(&mut self) {
+    /// Closes and opens; a part that was in hand is taken again.
+    pub(crate) fn restart(&mut self, world: &World) {
         let confirmed: BTreeSet<usize> = self.confirmed.iter().copied().collect();
         let tail =
             self.stored.nodes.iter().filter(|(node, _)| !confirmed.contains(&self.stored.id(node.number)));
         self.linearizer = Linearizer::restore(&self.snapshot, tail.cloned(), &self.applied, &self.stored)
             .expect("just written");
-        assert!(!self.linearizer.has_part());
+        assert_eq!(self.linearizer.has_part(), self.in_hand.take().is_some());
         let tail = self.linearizer.tail(&self.stored);
         let common = tail.entries.iter().zip(&self.applied).take_while(|(a, b)| a == b).count();
         assert_eq!(tail.kept, common);
         self.applied = tail.entries.to_vec();
+        self.drain(world).expect("nothing has changed");
     }
 
     pub(crate) fn outcome(&mut self) -> Outcome {
