@@ -116,7 +116,8 @@ pub async fn live(films: &[Film], indexer: bool) -> Liveness {
     let (a, b) = (&two.a, &two.b);
     if indexer {
         b.set_indexers(vec![b.writer()]).await.expect("an indexer");
-        assert!(b.status().confirmed as usize >= films.len() / 2, "{:?}", b.status());
+        let has_confirmed = |status: &Status| status.confirmed as usize >= films.len() / 2;
+        b.wait_for(has_confirmed).await.expect("what it has written is confirmed");
     }
     let begin = Instant::now();
     let link = connect(a, b).await;

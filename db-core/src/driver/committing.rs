@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::ordering::LongOrdering;
+use super::ordering::{Goal, LongOrdering};
 use super::peers::PeerId;
 use super::worker::{Worker, instant};
-use crate::engine::{Batch, Moment, Reply, Request};
+use crate::engine::{Backlog, Batch, Moment, Reply, Request};
 use crate::entry::VerifiedRun;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
@@ -17,9 +17,22 @@ const ORDERED_AT_ONCE: u64 = if cfg!(test) { 32 } else { 1_024 };
 /// What became of a round's calls and of the peers' runs.
 pub(super) struct Committed {
     pub(super) replies: Vec<Result<Reply>>,
+    /// Of the first of them; the others are to be taken in later, since that takes long already.
     pub(super) stored: Vec<Result<(), String>>,
     /// The calls, if they are not run yet because the view is not to be shown and ordering takes long.
     pub(super) waiting: Option<Vec<Request>>,
+}
+
+/// What a round's transaction has come to.
+struct Done {
+    stored: Vec<Result<(), String>>,
+    replies: Vec<Result<Reply>>,
+    /// What ordering all would have cost before.
+    backlog: Backlog,
+    /// Whether everything was to be ordered.
+    settles: bool,
+    /// What is to be gone on with at once.
+    unfinished: Option<Goal>,
 }
 
 impl Worker {
@@ -38,23 +51,23 @@ impl Worker {
         let begun = instant();
         let mut waiting = Some(requests);
         let settling = &self.settling;
-        let (stored, replies, backlog, settles) = self.engine.run(|batch| {
+        let has_calls = waiting.as_ref().is_some_and(|requests| !requests.is_empty());
+        let done = self.engine.run(|batch| {
             for head in own_heads {
                 batch.note_own_head(head)?;
             }
-            let mut stored = Vec::with_capacity(ingests.len());
-            for (_, runs) in ingests {
-                stored.push(ingest_all(batch, runs)?);
-            }
-            let backlog = batch.backlog()?;
-            // Calls are tried on what is applied, unless a part that was confirmed has undone some of that.
-            let has_calls = waiting.as_ref().is_some_and(|requests| !requests.is_empty());
-            let is_held_up = has_calls && !batch.is_presentable();
-            let settles = backlog.unordered == 0
-                || settling.is_due(begun, peers_are_sending, &backlog)
-                || (is_held_up && backlog.unordered <= ORDERED_AT_ONCE);
+            let stored = ingest_some(batch, ingests, &mut || LongOrdering::is_time(begun, has_calls))?;
             let step_begun = instant();
             let mut is_time = || LongOrdering::is_time(step_begun, has_calls);
+            let backlog = batch.backlog()?;
+            // What is confirmed goes to its place whether it is time to order the rest or not.
+            let is_confirmed = batch.confirm_until(limits::SETTLE_BYTES_MAX, &mut is_time)?;
+            // Calls are tried on what is applied, unless what was confirmed has undone some of that.
+            let is_held_up = has_calls && !batch.is_presentable();
+            let is_due = backlog.unordered == 0
+                || settling.is_due(begun, peers_are_sending, &backlog)
+                || (is_held_up && backlog.unordered <= ORDERED_AT_ONCE);
+            let settles = is_confirmed && is_due;
             let is_ready = if settles {
                 batch.settle_until(limits::SETTLE_BYTES_MAX, &mut is_time)?
             } else {
@@ -62,18 +75,25 @@ impl Worker {
             };
             let mut replies = Vec::new();
             if let Some(requests) = waiting.take_if(|_| is_ready) {
-                replies = serve(batch, requests, moment, settles)?;
+                replies = serve(batch, requests, moment)?;
                 if wants_ack && settles {
                     batch.append_ack(moment)?;
                 }
             }
-            Ok((stored, replies, backlog, settles))
+            let unfinished = if is_confirmed && (is_ready || !settles) {
+                None
+            } else {
+                Some(if is_due { Goal::All } else { Goal::Confirmed })
+            };
+            Ok(Done { stored, replies, backlog, settles, unfinished })
         })?;
+        let Done { stored, replies, backlog, settles, unfinished } = done;
         let took = instant().saturating_duration_since(begun);
-        if waiting.is_some() && settles {
+        if let Some(goal) = unfinished {
             // A long backlog is ordered in several transactions; readers see nothing of it before the last.
-            self.ordering = Some(LongOrdering::new(begun, took, peers_are_sending, backlog));
-        } else if waiting.is_none() {
+            self.ordering = Some(LongOrdering::new(goal, begun, took, peers_are_sending, backlog));
+        }
+        if waiting.is_none() {
             if ack && settles {
                 self.acking.done(instant(), wants_ack);
             }
@@ -124,7 +144,13 @@ impl Worker {
         let mut stored = Vec::with_capacity(ingests.len());
         for (_, runs) in ingests {
             let taken = self.engine.run(|batch| {
-                let outcome = ingest_all(batch, runs)?;
+                let mut outcome = Ok(());
+                for run in runs {
+                    if let Err(refused) = batch.ingest(run)? {
+                        outcome = Err(refused.to_string());
+                        break;
+                    }
+                }
                 batch.settle()?;
                 Ok(outcome)
             });
@@ -142,31 +168,47 @@ impl Worker {
     }
 }
 
-/// Runs calls, and orders what they have left to order.
+/// Runs calls.
 pub(super) fn serve(
     batch: &mut Batch<'_, '_>,
     requests: Vec<Request>,
     moment: &Moment,
-    settles: bool,
 ) -> Result<Vec<Result<Reply>>> {
     let mut replies = Vec::with_capacity(requests.len());
     for request in requests {
         replies.push(batch.execute(request, moment)?);
     }
-    // A part that a call has confirmed may have left something to order. What peers have sent stays for when it is due:
-    // what is ordered here without a call or its being due would be shown to nobody.
-    if settles || (!replies.is_empty() && !batch.is_presentable()) {
+    // What calls have confirmed is ordered later, if it is much. But readers are shown what calls have done.
+    if !replies.is_empty() && !batch.is_presentable() {
         batch.settle()?;
     }
     Ok(replies)
 }
 
-/// Takes in a peer's runs; the inner error is the first that is refused.
-fn ingest_all(batch: &mut Batch<'_, '_>, runs: &[VerifiedRun]) -> Result<Result<(), String>> {
-    for run in runs {
-        if let Err(refused) = batch.ingest(run)? {
-            return Ok(Err(refused.to_string()));
+/// Takes in what peers have sent until `is_time` says so, or something has to be ordered before more can be judged. Gives the first
+/// run that is refused of each peer that was come to the end of.
+fn ingest_some(
+    batch: &mut Batch<'_, '_>,
+    ingests: &[(PeerId, Vec<VerifiedRun>)],
+    is_time: &mut dyn FnMut() -> bool,
+) -> Result<Vec<Result<(), String>>> {
+    let mut stored = Vec::with_capacity(ingests.len());
+    for (_, runs) in ingests {
+        if !stored.is_empty() && is_time() {
+            break;
         }
+        let mut outcome = Ok(());
+        for run in runs {
+            match batch.ingest_or_wait(run)? {
+                Some(Ok(())) => {}
+                Some(Err(refused)) => {
+                    outcome = Err(refused.to_string());
+                    break;
+                }
+                None => return Ok(stored),
+            }
+        }
+        stored.push(outcome);
     }
-    Ok(Ok(()))
+    Ok(stored)
 }

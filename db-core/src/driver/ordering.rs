@@ -1,6 +1,9 @@
 //! Ordering a long backlog: step by step, each of them one storage transaction, and between two of them the calls that have
 //! come. Those are tried on what readers see, and answered as soon as they are durable; what cannot be tried so waits until
 //! all is ordered, and so does every call after it, since it may be one of the same caller's. What peers send meanwhile is held.
+//!
+//! What is confirmed goes to its place as soon as it is known, and the tail that it goes before is undone for that; the tail is
+//! ordered when that is due. So what is done in steps may also be the first of both alone.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +20,18 @@ const STEP_MAX: Duration = Duration::from_millis(200);
 /// would never end.
 const STEP_PARTS: u32 = 2;
 
+/// How much is to be ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// What is confirmed.
+    Confirmed,
+    /// Everything that is stored.
+    All,
+}
+
 /// A backlog that is being ordered.
 pub(super) struct LongOrdering {
+    goal: Goal,
     begun: Instant,
     /// How long its steps have taken together.
     took: Duration,
@@ -31,8 +44,14 @@ pub(super) struct LongOrdering {
 
 impl LongOrdering {
     /// The ordering of this backlog, of which the first step is done.
-    pub(super) fn new(begun: Instant, took: Duration, peers_were_sending: bool, backlog: Backlog) -> Self {
-        Self { begun, took, peers_were_sending, backlog, waiting: Vec::new(), waiting_bytes: 0 }
+    pub(super) fn new(
+        goal: Goal,
+        begun: Instant,
+        took: Duration,
+        peers_were_sending: bool,
+        backlog: Backlog,
+    ) -> Self {
+        Self { goal, begun, took, peers_were_sending, backlog, waiting: Vec::new(), waiting_bytes: 0 }
     }
 
     /// Whether a step that has begun then, and that nobody waits for or somebody does, has taken long enough.
@@ -62,7 +81,7 @@ impl Worker {
                 return;
             }
             let (is_sending, backlog) = (self.peers.are_sending(), self.engine.backlog());
-            let mut ordering = LongOrdering::new(begun, Duration::ZERO, is_sending, backlog);
+            let mut ordering = LongOrdering::new(Goal::All, begun, Duration::ZERO, is_sending, backlog);
             for call in calls {
                 ordering.wait(call);
             }
@@ -88,7 +107,7 @@ impl Worker {
         self.order_some(took);
     }
 
-    /// Runs calls on what readers see; gives back those that have to wait until the view holds it.
+    /// Runs calls on what readers see, in the view or beside it; gives back those that have to wait until the view holds it.
     fn serve_meanwhile(&mut self, calls: Vec<(Request, Caller)>) -> Vec<(Request, Caller)> {
         if calls.is_empty() {
             return calls;
@@ -98,18 +117,23 @@ impl Worker {
         let served = self.engine.run(|batch| {
             let mut replies = Vec::with_capacity(calls.len());
             for (request, _) in &calls {
-                let Some(reply) = batch.execute_meanwhile(request, &moment)? else { break };
+                let reply = if batch.is_presentable() {
+                    batch.execute(request.clone(), &moment)?
+                } else {
+                    let Some(reply) = batch.execute_meanwhile(request, &moment)? else { break };
+                    reply
+                };
                 replies.push(reply);
             }
             Ok(replies)
         });
         let served = served.and_then(|replies| {
-            self.show(false)?;
+            self.show(!replies.is_empty())?;
             Ok(replies)
         });
         match served {
             Ok(replies) => {
-                if !replies.is_empty() {
+                if !replies.is_empty() && !self.engine.is_presentable() {
                     self.published.show_meanwhile(&mut self.engine);
                 }
                 self.publish_status();
@@ -138,8 +162,13 @@ impl Worker {
             let took = instant().saturating_duration_since(begun);
             took >= least && (took >= STEP_MAX || !commands.is_empty())
         };
-        let done = self.engine.run(|batch| batch.settle_until(limits::SETTLE_BYTES_MAX, &mut is_time));
+        let goal = ordering.goal;
+        let done = self.engine.run(|batch| match goal {
+            Goal::Confirmed => batch.confirm_until(limits::SETTLE_BYTES_MAX, &mut is_time),
+            Goal::All => batch.settle_until(limits::SETTLE_BYTES_MAX, &mut is_time),
+        });
         ordering.took += instant().saturating_duration_since(begun);
+        let done = done.and_then(|is_done| if is_done { Ok(true) } else { self.show(false).map(|()| false) });
         match done {
             Ok(false) => self.publish_status(),
             Ok(true) => self.end_ordering(),
@@ -147,17 +176,24 @@ impl Worker {
         }
     }
 
-    /// Shows what is ordered, and runs the calls that have waited for it.
+    /// Shows what is ordered, and runs the calls that have waited for it. They wait for all that is stored.
     fn end_ordering(&mut self) {
-        let Some(ordering) = self.ordering.take() else { return };
-        let LongOrdering { begun, took, peers_were_sending, backlog, waiting, .. } = ordering;
-        self.settling.ordered(begun, took, peers_were_sending, &backlog);
+        let Some(mut ordering) = self.ordering.take() else { return };
+        if ordering.goal == Goal::Confirmed && !ordering.waiting.is_empty() {
+            ordering.goal = Goal::All;
+            self.ordering = Some(ordering);
+            return;
+        }
+        let LongOrdering { goal, begun, took, peers_were_sending, backlog, waiting, .. } = ordering;
+        if goal == Goal::All {
+            self.settling.ordered(begun, took, peers_were_sending, &backlog);
+        }
         let moment = self.moment();
         let (requests, callers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
         let served = if requests.is_empty() {
             Ok(Vec::new())
         } else {
-            self.engine.run(|batch| serve(batch, requests, &moment, true))
+            self.engine.run(|batch| serve(batch, requests, &moment))
         };
         let served = served.and_then(|replies| {
             self.show(true)?;

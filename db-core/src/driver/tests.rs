@@ -301,15 +301,19 @@ async fn calls_are_answered_and_seen_while_what_is_confirmed_goes_before_all_of_
     // Each of a's entries is confirmed as it comes, and goes before all that b has written.
     let _connection = connect(&a, &b).await;
     let mut own = of_b.count_documents(doc! { "_id": { "$gte": 1_000 } }).run().unwrap();
+    let mut meanwhile = 0;
     let writes = async {
         while b.status().undone == 0 || b.status().unordered > 0 {
             of_b.insert_one(doc! { "_id": 1_000 + i64::try_from(own).unwrap() }).await.unwrap();
             own += 1;
+            let status = b.status();
+            meanwhile += u32::from(status.undone > 0 && status.unordered > 0);
             let seen = of_b.count_documents(doc! { "_id": { "$gte": 1_000 } }).run().unwrap();
             assert_eq!(seen, own, "who writes reads it, and misses nothing");
         }
     };
     timeout(PATIENCE, writes).await.unwrap();
+    assert!(meanwhile > 3, "{meanwhile} calls were answered meanwhile");
     for (database, collection) in [(&a, &of_a), (&b, &of_b)] {
         let has_all = |status: &Status| {
             let found = collection.count_documents(doc! {}).run().unwrap();

@@ -58,6 +58,7 @@ pub(crate) fn run(
         commands,
         ordering: None,
         held: VecDeque::new(),
+        rest: Vec::new(),
         peers,
         published,
         heard: std::collections::BTreeMap::new(),
@@ -77,6 +78,8 @@ pub(super) struct Worker {
     /// The ordering of a long backlog that is not done yet, and what peers have sent since it began.
     pub(super) ordering: Option<LongOrdering>,
     held: VecDeque<Command>,
+    /// What peers have sent before that and is not taken in yet.
+    rest: Vec<(PeerId, Vec<VerifiedRun>)>,
     pub(super) peers: Peers,
     pub(super) published: Arc<Published>,
     /// When an entry of a writer last came in.
@@ -109,7 +112,7 @@ impl Worker {
         self.drop_leftovers();
         while !self.stopping {
             let mut next = self.next_command();
-            if next.is_none() && self.ordering.is_none() {
+            if next.is_none() && self.ordering.is_none() && self.rest.is_empty() {
                 let wait = self.wait();
                 let commands = &mut self.commands;
                 let first = runtime.block_on(async {
@@ -135,7 +138,12 @@ impl Worker {
                     || bytes >= limits::GROUP_COMMIT_BYTES_MAX;
                 next = if is_full || self.stopping { None } else { self.next_command() };
             }
-            if self.ordering.is_some() { self.go_on_ordering(round.writes) } else { self.finish(round) }
+            if self.ordering.is_some() {
+                self.go_on_ordering(round.writes);
+            } else {
+                round.ingests.splice(..0, std::mem::take(&mut self.rest));
+                self.finish(round);
+            }
         }
         while self.ordering.is_some() {
             self.go_on_ordering(Vec::new());
@@ -143,11 +151,15 @@ impl Worker {
         self.peers.close_all("the database is closed");
     }
 
-    /// A command that need not be waited for. What peers send while a backlog is ordered is held until that is done, and calls go
-    /// before it; but no more are taken than may wait until then.
+    /// A command that need not be waited for. What peers send while a backlog is ordered is held until that is done, and while
+    /// there is a rest of what they sent before, until that is taken in; calls go before it. But while a backlog is ordered no
+    /// more are taken than may wait until that is done.
     fn next_command(&mut self) -> Option<Command> {
         if let Some(ordering) = &self.ordering {
             return if ordering.has_room() { self.commands.try_recv().ok() } else { None };
+        }
+        if !self.rest.is_empty() {
+            return self.commands.try_recv().ok();
         }
         while !self.held.is_empty() {
             match self.commands.try_recv() {
@@ -182,13 +194,14 @@ impl Worker {
         let flush = self.peers.has_backlog().then_some(Duration::from_millis(10));
         let expiry = self.expires_in(now);
         let proof = self.proving.at().map(|at| at.saturating_duration_since(now));
-        [ack, order, flush, expiry, proof].into_iter().flatten().min()
+        let behind = self.engine.is_behind().then_some(Duration::ZERO);
+        [ack, order, flush, expiry, proof, behind].into_iter().flatten().min()
     }
 
     /// Takes a command into the round; gives how many bytes it brings.
     fn take(&mut self, command: Command, round: &mut Round) -> usize {
         match command {
-            Command::Peer { .. } if self.ordering.is_some() => {
+            Command::Peer { .. } if self.ordering.is_some() || !self.rest.is_empty() => {
                 self.held.push_back(command);
                 0
             }
@@ -244,6 +257,7 @@ impl Worker {
         let is_due = self.settling.is_due(now, self.peers.are_sending(), &self.engine.backlog());
         let ack = self.acking.at().is_some_and(|at| at <= now) && (is_due || !self.engine.has_unordered());
         let own_heads = self.peers.take_own_heads();
+        let is_due = is_due || self.engine.is_behind();
         let is_idle = own_heads.is_empty() && requests.is_empty() && ingests.is_empty() && !ack && !is_due;
         if !is_idle {
             // Only who votes is waited for: nobody else's silence is of interest, and nobody else fills memory.
@@ -289,12 +303,14 @@ impl Worker {
                     // A caller that has gone away needs no answer; what it asked for is done.
                     let _ = caller.send(reply);
                 }
-                for ((peer, _), outcome) in ingests.into_iter().zip(stored) {
+                let mut ingests = ingests.into_iter();
+                for ((peer, _), outcome) in ingests.by_ref().take(stored.len()).zip(stored) {
                     if let Err(reason) = &outcome {
                         tracing::warn!(peer = peer.0, reason, "a peer's run is refused: the peer is cut off");
                     }
                     self.peers.runs_stored(peer, outcome);
                 }
+                self.rest.extend(ingests);
             }
             Err(error) => {
                 tracing::error!(%error, source = ?std::error::Error::source(&error), "the storage failed");

@@ -18,6 +18,9 @@ use crate::storage::EntryRecord;
 use crate::view::history::Stamp;
 use crate::view::undo::Undo;
 
+/// How many entries are undone and applied at the most for what an own entry has confirmed; more is ordered in steps.
+const ORDERED_AT_ONCE: u64 = if cfg!(test) { 32 } else { 1_024 };
+
 /// When an entry is appended, and which indexers are not waited for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Moment {
@@ -74,9 +77,24 @@ impl Batch<'_, '_> {
     fn finish_append(&mut self, node: &Node) -> Result<EntryHash> {
         self.after_append(node)?;
         if self.state.applied_heads.is_none() {
-            self.settle()?;
+            self.order_if_little()?;
         }
         Ok(node.hash)
+    }
+
+    /// Orders what is left to order where everything stored is applied, if that is little. Else it stays for when nobody waits
+    /// for it, and the view as it is until then.
+    pub(super) fn order_if_little(&mut self) -> Result<()> {
+        if !self.state.is_unsettled {
+            return Ok(());
+        }
+        let backlog = self.backlog()?;
+        let waiting = self.state.confirming.len() as u64;
+        if backlog.displaced.saturating_add(backlog.unordered).saturating_add(waiting) <= ORDERED_AT_ONCE {
+            return self.settle();
+        }
+        self.state.applied_heads = Some(self.state.heads.numbers().clone());
+        Ok(())
     }
 
     /// Whether `author`'s next entry can have just what is applied in its past, so that what else is stored need not be ordered
@@ -85,7 +103,7 @@ impl Batch<'_, '_> {
         let Some(heads) = &self.state.applied_heads else { return Ok(false) };
         let tips = self.tables.tips_of(author)?;
         let is_applied = tips.iter().all(|(number, _)| !self.state.unordered.contains(EntryNumber(*number)));
-        Ok(is_applied && heads.len() <= limits::PARENTS_MAX)
+        Ok(is_applied && heads.len() <= limits::PARENTS_MAX && self.is_decided(heads)?)
     }
 
     /// Appends an ack: an entry that only votes.
@@ -98,8 +116,12 @@ impl Batch<'_, '_> {
         let Written { node, standing, .. } =
             self.write_entry(author, &Payload::default(), moment, Past::Applied)?;
         self.add_to_order(&node, &standing)?;
-        self.after_append(&node)?;
-        self.settle()
+        if self.state.unordered.contains(node.number) {
+            let (kept, entries) = self.tail_to_apply()?;
+            self.apply_tail(kept, &entries, &mut |_| false)?;
+        }
+        self.finish_append(&node)?;
+        Ok(())
     }
 
     /// Signs the run being appended.

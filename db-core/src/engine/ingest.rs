@@ -52,7 +52,7 @@ pub(crate) enum IngestError {
     UpgradeNeeded(&'static str),
 }
 
-/// How many bytes of a run's operations, unpacked, are held from their check until they are applied; more are read again.
+/// How many bytes of operations, unpacked, a transaction holds from their check until they are applied; more are read again.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
 
 /// An entry that has passed every check.
@@ -61,14 +61,25 @@ struct Checked<'a> {
     node: Node,
     standing: Standing,
     touches_membership: bool,
-    /// As they were read, unless those of the run are too much to be held together.
+    /// As they were read, unless those of the transaction are too much to be held together.
     operations: Option<Result<Vec<Operation>, Unreadable>>,
 }
 
 impl Batch<'_, '_> {
-    /// Stores a run and hands it to the linearizer; the tail is applied by [`Batch::settle`]. Of a run that is not in
-    /// order nothing is stored. One that is stored already is nothing new.
+    /// Stores a run and hands it to the linearizer; what is confirmed by it, and the tail, are applied by [`Batch::settle`]. Of
+    /// a run that is not in order nothing is stored. One that is stored already is nothing new.
     pub(crate) fn ingest(&mut self, run: &VerifiedRun) -> Result<Result<(), IngestError>> {
+        loop {
+            if let Some(taken) = self.ingest_or_wait(run)? {
+                return Ok(taken);
+            }
+            self.confirm(&mut |_| false)?;
+        }
+    }
+
+    /// The same; none, and nothing is done, if what is confirmed has to be at its place before the run can be judged
+    /// ([`Batch::confirm_until`]).
+    pub(crate) fn ingest_or_wait(&mut self, run: &VerifiedRun) -> Result<Option<Result<(), IngestError>>> {
         // No entry is stored without those before it in its log.
         let (mut stored, entries) = (0, run.entries());
         while let Some(entry) = entries.get(stored)
@@ -77,31 +88,32 @@ impl Batch<'_, '_> {
             stored += 1;
         }
         let new: Vec<&Entry> = entries.iter().skip(stored).collect();
-        let Some(first) = new.first() else { return Ok(Ok(())) };
+        let Some(first) = new.first() else { return Ok(Some(Ok(()))) };
         let goes_on_for = match self.admit(first)? {
             Ok(goes_on_for) => goes_on_for,
             Err(refused) => {
                 // It may have been admitted by somebody whose entries are held back: then it has no more effect than those.
                 let is_dropped =
                     self.state.held_back.is_any() && self.state.held_back.note(&first.header.writer);
-                return Ok(if is_dropped { Ok(()) } else { Err(refused) });
+                return Ok(Some(if is_dropped { Ok(()) } else { Err(refused) }));
             }
         };
         if self.holds_back(&first.header.writer, goes_on_for.as_ref())? {
-            return Ok(Ok(()));
+            return Ok(Some(Ok(())));
         }
         let checked = match self.check(&new)? {
             Ok(checked) => checked,
+            Err(IngestError::Illegal { reason: IllegalEntry::PartInHand, .. }) => return Ok(None),
             Err(refused) => {
                 if matches!(refused, IngestError::AbsentParent(_) | IngestError::AbsentPrev(_)) {
                     self.state.held_back.note_absent();
                 }
-                return Ok(Err(refused));
+                return Ok(Some(Err(refused)));
             }
         };
         self.sign_run()?;
-        if self.state.unordered.is_empty() {
-            self.settle()?; // a part may have left the tail in another order
+        if self.state.unordered.is_empty() && self.state.applied_heads.is_none() {
+            self.order_if_little()?; // a part may have left the tail in another order
             self.state.applied_heads = Some(self.state.heads.numbers().clone());
         }
         let record = |(offset, one): (usize, &Checked<'_>)| EntryRecord {
@@ -120,16 +132,15 @@ impl Batch<'_, '_> {
                 let header = &one.entry.header;
                 let (hash, writer) = (one.entry.hash, header.writer);
                 let entry = EntryToApply { hash, writer, seq: header.seq, time: header.time, operations };
-                self.state.at_hand.insert(one.node.number.0, (entry, one.entry.payload.len()));
+                self.state.at_hand.entries.insert(one.node.number.0, (entry, one.entry.payload.len()));
             }
             self.add_to_order(&one.node, &one.standing)?;
             self.take_parts()?;
         }
-        self.state.at_hand.clear();
         if self.state.keys.secret_of(&first.header.writer).is_some() {
             self.own_log_is_whole(&first.header.writer)?; // what was missing of it may have come
         }
-        Ok(Ok(()))
+        Ok(Some(Ok(())))
     }
 
     /// Stores an entry under its node's number and notes what it means for heads, forks and members.
@@ -205,9 +216,9 @@ impl Batch<'_, '_> {
     }
 
     /// Checks consecutive entries of one log before any of them is stored.
-    fn check<'a>(&self, entries: &[&'a Entry]) -> Result<Result<Vec<Checked<'a>>, IngestError>> {
+    fn check<'a>(&mut self, entries: &[&'a Entry]) -> Result<Result<Vec<Checked<'a>>, IngestError>> {
         let mut checked: Vec<Checked<'a>> = Vec::with_capacity(entries.len());
-        let mut held_bytes = 0_usize;
+        let mut held_bytes = self.state.at_hand.plain_bytes;
         let past = RunPast { stored: StoredPast::new(&self.tables), of_run: RefCell::default() };
         for entry in entries {
             let node = match self.node_of_new(entry, &checked)? {
@@ -235,6 +246,7 @@ impl Batch<'_, '_> {
             past.of_run.borrow_mut().insert(node.number, (standing.clone(), node.parents.clone()));
             checked.push(Checked { entry, node, standing, touches_membership, operations });
         }
+        self.state.at_hand.plain_bytes = held_bytes;
         Ok(Ok(checked))
     }
 

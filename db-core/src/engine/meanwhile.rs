@@ -181,7 +181,8 @@ impl Batch<'_, '_> {
             return Ok(false);
         }
         let tips = self.tables.tips_of(author)?;
-        Ok(tips.iter().all(|(number, _)| past.contains(EntryNumber(*number))))
+        let is_seen = tips.iter().all(|(number, _)| past.contains(EntryNumber(*number)));
+        Ok(is_seen && self.is_decided(&past.heads)?)
     }
 
     /// At the end of a transaction: keeps what readers see if the view has just left it, and forgets it if the view holds it.

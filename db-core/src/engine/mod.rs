@@ -6,6 +6,7 @@
 mod append;
 mod backlog;
 mod changes;
+mod confirming;
 mod forks;
 mod held_back;
 mod ingest;
@@ -49,7 +50,7 @@ use crate::view::history::Stamp;
 use crate::view::journal::ViewWriter;
 use crate::view::{ViewSnapshot, members};
 use keys::OwnKeys;
-use state::{State, StoredPast};
+use state::{AtHand, State, StoredPast};
 
 /// One database: its file, this device's writer, and what is kept in memory of the order.
 pub(crate) struct Engine {
@@ -191,6 +192,11 @@ impl Engine {
         self.state.as_ref().is_some_and(State::has_unordered)
     }
 
+    /// Whether something is left to order although nothing is stored that is not ordered yet: a call or an ack has confirmed much.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.state.as_ref().is_some_and(State::is_behind)
+    }
+
     /// What ordering all that is stored would cost now.
     pub(crate) fn backlog(&self) -> Backlog {
         self.state.as_ref().map_or_else(Backlog::default, State::backlog)
@@ -317,6 +323,7 @@ impl Batch<'_, '_> {
         self.store_fresh_undo()?;
         self.flush_changes()?;
         self.keep_meanwhile()?;
+        self.state.at_hand = AtHand::default();
         self.state.keep(&mut self.tables)
     }
 }

@@ -1,4 +1,4 @@
-//! Keeping the applied order in step with the linearizer: confirmed parts, the tail, undo.
+//! Keeping the applied tail in step with the linearizer, and undo.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use super::{Batch, By};
 use crate::apply::{EntryToApply, Stop, read_operations};
 use crate::error::{Error, Result};
 use crate::faults::{Fault, is_planted};
-use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Part, Standing, Tail};
+use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Standing, Tail};
 use crate::storage::LogPlace;
 use crate::view::members;
 use crate::view::undo::Undo;
@@ -15,7 +15,7 @@ use crate::view::undo::Undo;
 /// How many bytes of undo records a transaction holds in memory before they go to the table.
 const FRESH_UNDO_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What ordering an entry costs beside its bytes, and what is reckoned for one whose undo record is in the table already.
-const ENTRY_BYTES: usize = 1_024;
+pub(super) const ENTRY_BYTES: usize = 1_024;
 const STORED_UNDO_BYTES: usize = 8 * 1024 * 1024;
 /// The number of no entry: for what is read, or is there from the first moment.
 pub(super) const NO_ENTRY: u64 = u64::MAX;
@@ -43,15 +43,20 @@ impl Batch<'_, '_> {
         if !self.state.is_unsettled {
             return Ok(true);
         }
-        let (kept, entries) = self.tail_to_apply()?;
         let mut bytes = 0_usize;
-        self.apply_tail(kept, &entries, &mut |more| {
+        let mut is_enough = |more| {
             bytes = bytes.saturating_add(more);
             bytes > bytes_max || is_time()
-        })
+        };
+        if !self.confirm(&mut is_enough)? {
+            return Ok(false);
+        }
+        let (kept, entries) = self.tail_to_apply()?;
+        self.apply_tail(kept, &entries, &mut is_enough)
     }
 
-    /// How many entries of the applied tail stand where the linearizer has them, and what comes after those.
+    /// How many entries of the applied tail stand where the linearizer has them, and what comes after those; with everything
+    /// that is confirmed at its place.
     pub(super) fn tail_to_apply(&mut self) -> Result<(usize, Vec<EntryNumber>)> {
         let past = StoredPast::new(&self.tables);
         let State { linearizer, applied, is_settling, .. } = &mut *self.state;
@@ -84,7 +89,7 @@ impl Batch<'_, '_> {
         Ok(true)
     }
 
-    /// Hands an entry to the linearizer and applies the parts that it confirms.
+    /// Hands an entry to the linearizer, which may confirm others by it.
     pub(super) fn add_to_order(&mut self, node: &Node, standing: &Standing) -> Result<()> {
         let past = StoredPast::new(&self.tables);
         let added = self.state.linearizer.add(node, standing, &past);
@@ -97,67 +102,10 @@ impl Batch<'_, '_> {
         }
     }
 
-    /// Applies every part that waits.
-    pub(super) fn take_parts(&mut self) -> Result<()> {
-        match self.finish_parts()? {
-            Ok(()) => Ok(()),
-            Err(broken) => self.rebuild(&broken),
-        }
-    }
-
-    fn finish_parts(&mut self) -> Result<Result<(), ConfirmationBroken>> {
-        loop {
-            let past = StoredPast::new(&self.tables);
-            let part = self.state.linearizer.next_part(&past);
-            let Some(part) = past.checked(part)? else { break };
-            // What the part leaves of the tail may stand in another order now.
-            self.state.is_unsettled = true;
-            self.apply_part(&part)?;
-            let nobody = self.nobody();
-            let indexers = self.with_view(NO_ENTRY, &nobody, |view, _| members::indexers(view))?;
-            let past = StoredPast::new(&self.tables);
-            let finished = self.state.linearizer.finish_part(&indexers, &past);
-            if let Err(broken) = past.checked(finished)? {
-                return Ok(Err(broken));
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// Puts a confirmed part at its final place. What the tail began with stays as it is applied; the rest of the tail is
-    /// undone if it stands in the way, or if it may have changed who votes.
-    fn apply_part(&mut self, part: &Part) -> Result<()> {
-        let known = if self.state.is_settling { 0 } else { part.kept };
-        let kept = kept_of(&self.state.applied, known, &part.entries);
-        if kept < part.entries.len() || self.tail_touches_membership(kept) {
-            self.undo_from(kept, &mut |_| false)?;
-        }
-        for number in part.entries.iter().skip(kept) {
-            self.apply_to_tail(*number)?;
-        }
-        // The part now is the beginning of the applied tail: it is confirmed, and needs no undo any more.
-        let count = part.entries.len();
-        for (position, number) in (self.state.base..).zip(&part.entries) {
-            let fresh = self.take_fresh_undo(number.0);
-            self.keep_changes(position, number.0, fresh.as_ref())?;
-            self.unlist(number.0, position)?;
-            if fresh.is_none() {
-                self.tables.remove_undo(number.0)?;
-            }
-        }
-        self.state.applied.drain(..count.min(self.state.applied.len()));
-        self.state.base += count as u64;
-        for number in &part.entries {
-            self.state.unordered.remove(*number);
-            self.state.membership.remove(*number);
-        }
-        Ok(())
-    }
-
     /// Applies an entry as the last of the tail; gives about how many bytes that has cost.
-    fn apply_to_tail(&mut self, number: EntryNumber) -> Result<usize> {
+    pub(super) fn apply_to_tail(&mut self, number: EntryNumber) -> Result<usize> {
         self.state.leave_what_is_seen();
-        let (entry, payload_bytes) = match self.state.at_hand.remove(&number.0) {
+        let (entry, payload_bytes) = match self.state.at_hand.entries.remove(&number.0) {
             Some(at_hand) => at_hand,
             None => self.stored_entry(number)?,
         };
@@ -240,7 +188,7 @@ impl Batch<'_, '_> {
     }
 
     /// Takes the undo record of an entry out, if it is not in the table.
-    fn take_fresh_undo(&mut self, number: u64) -> Option<Undo> {
+    pub(super) fn take_fresh_undo(&mut self, number: u64) -> Option<Undo> {
         let undo = self.state.fresh_undo.remove(&number)?;
         self.state.fresh_undo_bytes = self.state.fresh_undo_bytes.saturating_sub(undo.bytes());
         Some(undo)
@@ -265,17 +213,11 @@ impl Batch<'_, '_> {
     }
 
     /// Forgets key by key what an entry has overwritten that leaves the tail; before its undo record goes.
-    fn unlist(&mut self, number: u64, position: u64) -> Result<()> {
+    pub(super) fn unlist(&mut self, number: u64, position: u64) -> Result<()> {
         if self.state.unlisted.remove(&number).is_some() {
             return Ok(()); // it was never noted
         }
         self.tables.forget_overwritten(position, number)
-    }
-
-    /// Whether an applied entry beyond the first `kept` of the tail holds a change of members.
-    fn tail_touches_membership(&self, kept: usize) -> bool {
-        !self.state.membership.is_empty()
-            && self.state.applied.iter().skip(kept).any(|number| self.state.membership.contains(*number))
     }
 
     /// Builds order and view anew from the logs: an indexer's fork has broken what was confirmed.
@@ -305,7 +247,7 @@ impl Batch<'_, '_> {
                 return Err(Error::data("the order cannot be rebuilt").with_source(broken));
             }
         }
-        if let Err(broken) = self.finish_parts()? {
+        if let Err(broken) = self.try_to_confirm(&mut |_| false)? {
             return Err(Error::data("the order cannot be rebuilt: two ends of an epoch were confirmed")
                 .with_source(broken));
         }

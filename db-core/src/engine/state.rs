@@ -1,15 +1,15 @@
 //! What the engine keeps in memory between transactions, and how it is kept on the disk.
 //!
-//! Layout of the kept state: next number (u64), base (u64), forked writers, and those of
-//! them that were indexers (u32 and 32 bytes each). The linearizer's snapshot
-//! stands beside it, the applied tail in the table `order`, and sets of entries in tables of their own. A commit writes of
-//! all that what has changed.
+//! Layout of the kept state: next number (u64), base (u64), how many entries were confirmed when the linearizer's snapshot was
+//! taken (u64), forked writers, and those of them that were indexers (u32 and 32 bytes each). That snapshot stands beside it, the
+//! order in the table `order`, and sets of entries in tables of their own. A commit writes of all that what has changed.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::backlog::Backlog;
 use super::changes::Watching;
+use super::confirming::Confirming;
 use super::held_back::HeldBack;
 use super::kept_set::KeptSet;
 use super::keys::OwnKeys;
@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(super) base: u64,
     /// The tail as it is applied to the view.
     pub(super) applied: VecDeque<EntryNumber>,
+    /// What is confirmed and not at its place yet.
+    pub(super) confirming: Confirming,
     /// Entries that no other entry names as its parent.
     pub(super) heads: KeptSet,
     /// The heads of what is applied, while more is stored and nothing of what readers see is undone. None if all is applied, or
@@ -67,8 +69,8 @@ pub(crate) struct State {
     pub(super) fresh_undo_bytes: usize,
     /// Of the applied tail, the entries of which it is not yet noted key by key what they overwrote, with their positions.
     pub(super) unlisted: BTreeMap<u64, u64>,
-    /// Entries of the run that is being taken in, as they were read to be checked, and how many bytes their payloads have.
-    pub(super) at_hand: BTreeMap<u64, (EntryToApply, usize)>,
+    /// Entries that were taken in by this transaction, as they were read to be checked.
+    pub(super) at_hand: AtHand,
     /// Whether ordering what is stored has been interrupted, so that the applied tail is neither the old nor the new.
     pub(super) is_settling: bool,
     /// What those who watch are told of.
@@ -83,11 +85,21 @@ pub(crate) struct State {
     pub(super) undone_count: u64,
     /// What ordering would have cost at the end of the last transaction.
     backlog: Backlog,
-    /// The linearizer's snapshot as the disk has it.
+    /// The linearizer's snapshot as the disk has it, and how many entries were confirmed when it was taken.
     stored_snapshot: Vec<u8>,
+    stored_snapshot_at: u64,
     /// How many entries were confirmed, and how many applied beyond them, when the database was opened.
     stored_before: u64,
     applied_before: u64,
+}
+
+/// Entries as they were read, of which some may be applied soon.
+#[derive(Default)]
+pub(super) struct AtHand {
+    /// By number, with how many bytes their payloads have.
+    pub(super) entries: BTreeMap<u64, (EntryToApply, usize)>,
+    /// How many bytes their operations have taken, unpacked.
+    pub(super) plain_bytes: usize,
 }
 
 /// Own entries that are not signed yet.
@@ -115,6 +127,7 @@ impl State {
             next_number: 0,
             base: 0,
             applied: VecDeque::new(),
+            confirming: Confirming::default(),
             heads: KeptSet::default(),
             applied_heads: None,
             is_as_shown: false,
@@ -127,7 +140,7 @@ impl State {
             fresh_undo: BTreeMap::new(),
             fresh_undo_bytes: 0,
             unlisted: BTreeMap::new(),
-            at_hand: BTreeMap::new(),
+            at_hand: AtHand::default(),
             is_settling: false,
             watching: Watching::default(),
             catalog: CatalogCache::default(),
@@ -137,6 +150,7 @@ impl State {
             undone_count: 0,
             backlog: Backlog::default(),
             stored_snapshot: Vec::new(),
+            stored_snapshot_at: 0,
             stored_before: 0,
             applied_before: 0,
         }
@@ -154,7 +168,7 @@ impl State {
         self.unordered.clear();
         self.membership = kept.membership;
         self.membership.clear();
-        self.stored_snapshot = kept.stored_snapshot;
+        (self.stored_snapshot, self.stored_snapshot_at) = (kept.stored_snapshot, kept.stored_snapshot_at);
         (self.stored_before, self.applied_before) = (kept.stored_before, kept.applied_before);
         self.watching = kept.watching.rebuilt();
         self.open_run = kept.open_run;
@@ -182,8 +196,10 @@ impl State {
 
     /// What ordering all that is stored would cost now.
     pub(super) fn reckon_backlog(&mut self, past: &dyn Past) -> Backlog {
-        let tail = self.applied.len() as u64;
-        let kept = if self.is_settling { 0 } else { self.linearizer.tail_kept(past) as u64 };
+        let in_place = self.confirming.in_place(&self.applied);
+        let tail = (self.applied.len() - in_place) as u64;
+        let is_undone = self.is_settling || in_place < self.confirming.len();
+        let kept = if is_undone { 0 } else { self.linearizer.tail_kept(past) as u64 };
         self.backlog = Backlog {
             stored: self.next_number.saturating_sub(self.stored_before),
             applied: self.applied_count + self.applied_before,
@@ -192,6 +208,12 @@ impl State {
             displaced: tail.saturating_sub(kept),
         };
         self.backlog
+    }
+
+    /// Whether something is left to order although nothing is stored that is not ordered yet, or what is confirmed is not at its
+    /// place.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_unsettled && (self.unordered.is_empty() || !self.confirming.is_done())
     }
 
     /// Whether the view holds all that readers have been shown before.
@@ -236,9 +258,20 @@ impl State {
         tables.sets.unordered.change(self.unordered.take_changes())?;
         tables.sets.heads.change(self.heads.take_changes())?;
         tables.sets.membership.change(self.membership.take_changes())?;
+        let before = self.confirming.take_snapshot();
+        let is_done = self.confirming.is_done();
+        let snapshot = if is_done { Some((self.linearizer.snapshot(), self.base)) } else { before };
+        if let Some((snapshot, at)) = snapshot {
+            self.stored_snapshot_at = at;
+            if snapshot != self.stored_snapshot {
+                tables.put_linearizer(&snapshot)?;
+                self.stored_snapshot = snapshot;
+            }
+        }
         let mut bytes = Vec::new();
         bytes.put_u64(self.next_number);
         bytes.put_u64(self.base);
+        bytes.put_u64(self.stored_snapshot_at);
         for writers in [&self.forked, &self.alarms] {
             bytes.put_u32(writers.len() as u32);
             for writer in writers {
@@ -246,11 +279,6 @@ impl State {
             }
         }
         tables.put_engine_state(&bytes)?;
-        let snapshot = self.linearizer.snapshot();
-        if snapshot != self.stored_snapshot {
-            tables.put_linearizer(&snapshot)?;
-            self.stored_snapshot = snapshot;
-        }
         let past = StoredPast::new(tables);
         let backlog = self.reckon_backlog(&past);
         self.backlog = past.checked(backlog)?;
@@ -260,31 +288,39 @@ impl State {
     /// Reads what the tables hold of the state; none in a file that has just been made.
     pub(super) fn restore(tables: &Tables<'_>, keys: OwnKeys) -> Result<Option<Self>> {
         let Some(stored) = tables.engine_state()? else { return Ok(None) };
-        let Kept { next_number, base, forked, alarms } = Kept::read(&stored)?;
+        let Kept { next_number, base, snapshot_at, forked, alarms } = Kept::read(&stored)?;
         let snapshot = tables.linearizer()?.ok_or_else(damaged)?;
 
-        let applied: Vec<EntryNumber> = tables.ordered_from(base)?.into_iter().map(EntryNumber).collect();
+        // What was confirmed since the snapshot was taken, and the applied tail.
+        let ordered: Vec<EntryNumber> =
+            tables.ordered_from(snapshot_at)?.into_iter().map(EntryNumber).collect();
+        let confirmed_since = base.checked_sub(snapshot_at).and_then(|count| usize::try_from(count).ok());
+        let (in_place, applied) =
+            confirmed_since.and_then(|count| ordered.split_at_checked(count)).ok_or_else(damaged)?;
         let unordered = tables.sets.unordered.all()?;
-        let numbers: NumberSet = applied.iter().copied().chain(unordered.iter()).collect();
+        let numbers: NumberSet = ordered.iter().copied().chain(unordered.iter()).collect();
         let past = StoredPast::new(tables);
         let mut reader = TailReader::new(tables, &forked)?;
         let tail = numbers.iter().map_while(|number| past.answer(reader.read(number)));
-        let restored = Linearizer::restore(&snapshot, tail, &applied, &past);
+        let restored = Linearizer::restore(&snapshot, tail, &ordered, &past);
         let linearizer = past
             .checked(restored)?
             .map_err(|error| Error::data("the kept order is damaged").with_source(error))?;
         let mut state = Self::with(linearizer, keys);
         state.alarms = alarms;
-        (state.next_number, state.base, state.applied) = (next_number, base, applied.into());
+        (state.next_number, state.base, state.applied) =
+            (next_number, base, applied.iter().copied().collect());
         state.forked = forked;
         state.heads = KeptSet::restored(tables.sets.heads.all()?);
         state.membership = KeptSet::restored(tables.sets.membership.all()?);
         state.unordered = KeptSet::restored(unordered);
-        state.stored_snapshot = snapshot;
+        (state.stored_snapshot, state.stored_snapshot_at) = (snapshot, snapshot_at);
         (state.stored_before, state.applied_before) = (base, state.applied.len() as u64);
         state.watching = Watching::restored(tables.changes_kept()?, base);
         state.missing_ends = MissingEnds::restored(tables.missing_ends()?);
         let past = StoredPast::new(tables);
+        let waiting = state.wait_again(in_place, &past);
+        past.checked(waiting)??;
         let backlog = state.reckon_backlog(&past);
         past.checked(backlog)?;
         Ok(Some(state))
@@ -295,6 +331,8 @@ impl State {
 struct Kept {
     next_number: u64,
     base: u64,
+    /// How many entries were confirmed when the linearizer's snapshot was taken.
+    snapshot_at: u64,
     forked: BTreeSet<WriterKey>,
     alarms: BTreeSet<WriterKey>,
 }
@@ -307,10 +345,10 @@ pub(crate) fn read_base(stored: &[u8]) -> Result<u64> {
 impl Kept {
     fn read(stored: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(stored);
-        let (next_number, base) = (reader.u64()?, reader.u64()?);
+        let (next_number, base, snapshot_at) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let (forked, alarms) = (take_writers(&mut reader)?, take_writers(&mut reader)?);
         reader.end()?;
-        Ok(Self { next_number, base, forked, alarms })
+        Ok(Self { next_number, base, snapshot_at, forked, alarms })
     }
 }
 

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::ids::DatabaseKey;
 
 /// The version of the stored format; a program refuses files of a later one.
-const FORMAT_VERSION: u16 = 6;
+const FORMAT_VERSION: u16 = 7;
 
 /// What a file says of itself: whose database it is.
 #[derive(Debug, Clone)]

@@ -129,6 +129,7 @@ fn a_scan_of_what_is_confirmed_reads_one_row_more_for_each_key_that_was_changed_
         peer.insert(rawdoc! { "_id": id, "n": id }).unwrap();
     }
     peer.call(Request::SetIndexers { writers: vec![writer_key(1), writer_key(2)] }).unwrap();
+    peer.settle();
     assert_eq!(peer.engine.status().unwrap().tail, 0, "all is confirmed");
     let rows = |peer: &Peer| peer.engine.view().unwrap().overwritten_rows().unwrap();
     assert_eq!(rows(&peer), 0);

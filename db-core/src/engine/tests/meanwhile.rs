@@ -10,7 +10,7 @@ const STEP_BYTES: usize = 4_000;
 
 impl Peer {
     /// Takes in what another holds, and orders nothing.
-    fn take_in(&mut self, other: &Peer) {
+    pub(super) fn take_in(&mut self, other: &Peer) {
         let runs = other.runs();
         self.engine
             .run(|batch| {
@@ -22,7 +22,7 @@ impl Peer {
             .unwrap();
     }
 
-    fn step(&mut self) -> bool {
+    pub(super) fn step(&mut self) -> bool {
         self.engine.run(|batch| batch.settle_within(STEP_BYTES)).unwrap()
     }
 
@@ -31,12 +31,12 @@ impl Peer {
         self.engine.run(|batch| batch.execute_meanwhile(request, &moment)).unwrap()
     }
 
-    fn insert_meanwhile(&mut self, document: RawDocumentBuf) -> Option<Result<Reply>> {
+    pub(super) fn insert_meanwhile(&mut self, document: RawDocumentBuf) -> Option<Result<Reply>> {
         self.call_meanwhile(&requests::insert("c", vec![document]))
     }
 
     /// The numbers that readers see in a collection.
-    fn seen(&mut self, collection: &str) -> Vec<i32> {
+    pub(super) fn seen(&mut self, collection: &str) -> Vec<i32> {
         let (view, _) = self.engine.meanwhile_view().expect("it is known what readers see");
         let meta = crate::view::catalog::collection(&view, collection).unwrap().unwrap();
         let all = crate::query::FindOptions::default().compile(None).unwrap();
@@ -204,6 +204,7 @@ fn an_indexers_calls_meanwhile_confirm_nothing_before_all_is_ordered() {
     assert_eq!(after.confirmed, before.confirmed);
     assert_eq!(after.undone, before.undone, "nothing that is applied goes behind a call");
     assert!(a.ack());
+    a.settle();
     assert_eq!(a.engine.status().unwrap().confirmed, a.engine.status().unwrap().entries);
     assert_eq!(a.engine.status().unwrap().undone, after.undone, "what it confirms stands as it is");
     confirm(&mut [&mut a, &mut b]);

@@ -3,6 +3,7 @@
 mod agreement;
 mod builds;
 mod catalog;
+mod confirming;
 mod edits;
 mod forks;
 mod hostile;

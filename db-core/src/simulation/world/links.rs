@@ -72,7 +72,7 @@ impl World {
                             match orders {
                                 0 | 1 => batch.settle()?,
                                 2 => drop(batch.settle_within(2_000)?),
-                                _ => {}
+                                _ => drop(batch.confirm_until(2_000, &mut || false)?),
                             }
                             Ok(Ok(()))
                         });
