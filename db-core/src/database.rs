@@ -29,8 +29,10 @@ use crate::write::Write;
 
 /// A replicated database. Cheap to clone; all clones are one database.
 ///
-/// Reads run on snapshots in the caller's thread and are never blocked. Writes go to the one thread that owns the
-/// database's engine: await them, or block with `run()`.
+/// Reads run on snapshots in the caller's thread and are never blocked; but where the process was killed while it was ordering
+/// what peers had sent, they wait after it was opened again until that is done, since they would miss what they had seen: those
+/// of the concern majority do not. Writes go to the one thread that owns the database's engine: await them, or block with
+/// `run()`.
 #[derive(Clone)]
 pub struct Database {
     shared: Arc<Shared>,
@@ -62,9 +64,7 @@ impl Shared {
         if thread.join().is_err() {
             tracing::error!(database = self.name, "the database's thread has panicked");
         }
-        self.published.view.write().unwrap_or_else(PoisonError::into_inner).take();
-        self.published.confirmed.write().unwrap_or_else(PoisonError::into_inner).take();
-        self.published.feed.close();
+        self.published.close(None);
         self.file.write().unwrap_or_else(PoisonError::into_inner).take();
         self.replays.clear();
     }
@@ -133,7 +133,7 @@ impl Database {
     ) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
         let writer = engine.writer();
-        let published = Arc::new(Published::new(engine.status()?, engine.view()?));
+        let published = Arc::new(Published::new(&engine)?);
         published.changes_bytes.store(change_history, Ordering::Relaxed);
         let (commands, inbox) = mpsc::channel(limits::COMMAND_QUEUE_MAX);
         let peers = Peers::new(Arc::clone(&file), id, identity.key.clone(), writer, engine.replaced_keys());
@@ -399,19 +399,14 @@ impl Database {
 
     /// The snapshot of the view that the last commit published: whoever reads it opens nothing.
     pub(crate) fn view(&self) -> Result<ViewSnapshot> {
-        let view = self.shared.published.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-        view.ok_or_else(closed)
+        self.shared.published.view()
     }
 
     /// The snapshot that a read of this concern sees.
     pub(crate) fn view_at(&self, concern: ReadConcern) -> Result<ViewSnapshot> {
         match concern {
             ReadConcern::Local => self.view(),
-            ReadConcern::Majority => {
-                let confirmed = self.shared.published.confirmed.read();
-                let confirmed = confirmed.unwrap_or_else(PoisonError::into_inner).clone();
-                confirmed.map_or_else(|| self.view()?.confirmed(), Ok)
-            }
+            ReadConcern::Majority => self.shared.published.confirmed(),
         }
     }
 

@@ -180,13 +180,14 @@ impl Follower {
     /// # Errors
     /// `Unavailable` once the database is closed.
     pub(crate) fn latest(&self) -> Result<Latest> {
-        let published = self.published.view.read().unwrap_or_else(PoisonError::into_inner);
-        let view = published.clone().ok_or_else(closed)?;
-        let state = self.published.feed.lock();
-        let mut pinned = self.pin.lock();
-        let since = state.since(pinned.generation);
-        (pinned.generation, pinned.is_lost) = (state.generation, false);
-        Ok((view, since))
+        self.published.with_view(|view| {
+            let view = view?.clone();
+            let state = self.published.feed.lock();
+            let mut pinned = self.pin.lock();
+            let since = state.since(pinned.generation);
+            (pinned.generation, pinned.is_lost) = (state.generation, false);
+            Ok((view, since))
+        })
     }
 
     /// The latest view, if it is later than the one that was shown last. It is worked with until it is
@@ -195,19 +196,20 @@ impl Follower {
     /// # Errors
     /// `ChangeStreamHistoryLost` (286) for who has fallen too far behind; `Unavailable` once the database is closed.
     pub(crate) fn window(&self) -> Result<Option<Window>> {
-        let published = self.published.view.read().unwrap_or_else(PoisonError::into_inner);
-        let view = published.clone().ok_or_else(closed)?;
-        let state = self.published.feed.lock();
-        let mut pinned = self.pin.lock();
-        if pinned.is_lost || pinned.old.is_none() {
-            return Err(lost());
-        }
-        if pinned.generation == state.generation {
-            return Ok(None);
-        }
-        let touched = state.since(pinned.generation).ok_or_else(lost)?;
-        pinned.new = Some((state.generation, view.clone()));
-        Ok(Some(Window { new: view, touched }))
+        self.published.with_view(|view| {
+            let view = view?;
+            let state = self.published.feed.lock();
+            let mut pinned = self.pin.lock();
+            if pinned.is_lost || pinned.old.is_none() {
+                return Err(lost());
+            }
+            if pinned.generation == state.generation {
+                return Ok(None);
+            }
+            let touched = state.since(pinned.generation).ok_or_else(lost)?;
+            pinned.new = Some((state.generation, view.clone()));
+            Ok(Some(Window { new: view.clone(), touched }))
+        })
     }
 
     /// Makes a window of the present view alone, for who shows all of it first.
@@ -258,8 +260,7 @@ impl Follower {
     }
 
     fn why_lost(&self) -> Error {
-        let view = self.published.view.read().unwrap_or_else(PoisonError::into_inner);
-        if view.is_none() { closed() } else { lost() }
+        self.published.with_view(|view| view.err().unwrap_or_else(lost))
     }
 }
 
@@ -267,4 +268,40 @@ fn lost() -> Error {
     let message = "the stream has fallen too far behind what is written, and has lost its place: read what there is and \
                    watch anew, or watch with the concern majority, which can be resumed";
     Error::new(ErrorKind::Unavailable, message).with_code(HISTORY_LOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    /// What a commit has touched that has changed one document, whose `_id` is as long as that.
+    fn touched(bytes: usize) -> Touched {
+        Touched::of_documents(1, [vec![7; bytes]])
+    }
+
+    #[test]
+    fn what_is_kept_for_those_who_watch_is_bounded_by_bytes_and_who_needs_what_is_gone_is_told() {
+        let database = Store::in_memory().unwrap().open_topic("feed").unwrap();
+        let published = Arc::clone(database.published());
+        let follow = || Follower::comparing(Arc::clone(&published)).unwrap().0;
+        let behind = follow();
+        let commits = 6;
+        let bytes = limits::STREAM_BYTES_MAX / commits;
+        assert!(bytes < limits::TOUCHED_BYTES_MAX, "a commit names its documents");
+        for _ in 1..commits {
+            published.feed.push(touched(bytes));
+        }
+        assert_eq!(behind.window().unwrap().unwrap().touched.len(), commits - 1);
+        let later = follow();
+        for _ in 0..2 {
+            published.feed.push(touched(bytes));
+        }
+        let lost = behind.window().err().unwrap();
+        assert_eq!(lost.code(), Some(HISTORY_LOST));
+        assert_eq!(later.window().unwrap().unwrap().touched.len(), 2);
+        let state = published.feed.lock();
+        let kept: usize = state.batches.iter().map(|touched| touched.bytes()).sum();
+        assert!(state.bytes == kept && kept <= limits::STREAM_BYTES_MAX, "{kept} bytes are kept");
+    }
 }

@@ -71,6 +71,17 @@ impl LongOrdering {
 }
 
 impl Worker {
+    /// Takes up what was stored and not yet ordered when the database was last open here. If the process ended while that was being
+    /// ordered, nobody sees the view before all is; else it is ordered when that is due, as if it had just come.
+    pub(super) fn take_up_ordering(&mut self) {
+        let begun = instant();
+        self.settling.note(begun, self.engine.has_unordered());
+        if !self.engine.is_presentable() {
+            let backlog = self.engine.backlog();
+            self.ordering = Some(LongOrdering::new(Goal::All, begun, Duration::ZERO, false, backlog));
+        }
+    }
+
     /// Runs these calls on what readers see, while the view is not to be shown. If some have to wait everything is ordered now,
     /// whether that is due or not.
     pub(super) fn serve_or_order(&mut self, calls: Vec<(Request, Caller)>) {
@@ -211,6 +222,11 @@ impl Worker {
     fn give_up(&mut self, error: &Error, mut callers: Vec<Caller>) {
         let waiting = self.ordering.take().map_or_else(Vec::new, |ordering| ordering.waiting);
         callers.extend(waiting.into_iter().map(|(_, caller)| caller));
+        if !self.published.has_begun() {
+            // Nobody has seen anything of it since it was opened: that has failed, and may be tried again.
+            self.published.close(Some(error));
+            self.stopping = true;
+        }
         if error.kind() == ErrorKind::Unavailable || !self.engine.recover() {
             let error = Error::new(error.kind(), error.message().to_owned());
             return self.answer(Err(error), callers, Vec::new());

@@ -1,15 +1,16 @@
 //! What the thread of a database lets others see.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
 use super::feed::Feed;
 use super::peers::PeerStatus;
 use crate::apply::{IndexBuild, Observer};
+use crate::database::closed;
 use crate::engine::{Engine, EngineStatus};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::faults::{Fault, is_planted};
 use crate::limits;
 use crate::view::ViewSnapshot;
@@ -20,8 +21,10 @@ const EXPIRY_INTERVAL_MS: u64 = 60_000;
 /// What the thread lets others see.
 pub(crate) struct Published {
     pub(crate) status: watch::Sender<EngineStatus>,
-    /// What readers see of the view; none once the database is closed.
-    pub(crate) view: RwLock<Option<ViewSnapshot>>,
+    /// What readers see of the view; none before there is something for them to see, and once the database is closed.
+    view: RwLock<Shown>,
+    /// Set once there is something for readers to see, or the database is closed.
+    begun: OnceLock<()>,
     /// What readers see of what is confirmed, where more is by now than in that view.
     pub(crate) confirmed: RwLock<Option<ViewSnapshot>>,
     /// Where the published views differ, for those who watch.
@@ -35,18 +38,81 @@ pub(crate) struct Published {
     pub(crate) expiry_interval_ms: AtomicU64,
 }
 
+/// What readers see of the view.
+enum Shown {
+    /// Nothing yet: the process has ended while a backlog was being ordered, and the view holds less than it has shown before.
+    NotYet,
+    View(ViewSnapshot),
+    /// Nothing any more: the database is closed, or ordering that backlog has failed for this reason.
+    Closed(Option<(ErrorKind, String)>),
+}
+
 impl Published {
-    pub(crate) fn new(status: EngineStatus, view: ViewSnapshot) -> Self {
-        Self {
+    /// What an engine lets others see that was just opened.
+    pub(crate) fn new(engine: &Engine) -> Result<Self> {
+        let (status, view) = (engine.status()?, engine.view()?);
+        let begun = OnceLock::new();
+        let (shown, confirmed) = if engine.is_presentable() {
+            begun.get_or_init(|| ());
+            (Shown::View(view), None)
+        } else {
+            (Shown::NotYet, Some(view.confirmed()?))
+        };
+        Ok(Self {
             status: watch::Sender::new(status),
-            view: RwLock::new(Some(view)),
-            confirmed: RwLock::new(None),
+            view: RwLock::new(shown),
+            begun,
+            confirmed: RwLock::new(confirmed),
             feed: Feed::new(),
             changes_bytes: AtomicU64::new(limits::CHANGES_BYTES),
             peers: Mutex::default(),
             index_build: watch::Sender::new(None),
             expiry_interval_ms: AtomicU64::new(EXPIRY_INTERVAL_MS),
+        })
+    }
+
+    /// Whether readers have been shown something.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.get().is_some()
+    }
+
+    /// What readers see of the view. Waits where they see nothing yet.
+    ///
+    /// # Errors
+    /// `Unavailable` once the database is closed.
+    pub(crate) fn view(&self) -> Result<ViewSnapshot> {
+        self.with_view(|view| Ok(view?.clone()))
+    }
+
+    /// What is made of what readers see, or of why they see nothing, while that stays so.
+    pub(crate) fn with_view<T>(&self, make: impl FnOnce(Result<&ViewSnapshot>) -> T) -> T {
+        self.begun.wait();
+        match &*self.view.read().unwrap_or_else(PoisonError::into_inner) {
+            Shown::View(view) => make(Ok(view)),
+            Shown::Closed(Some((kind, message))) => make(Err(Error::new(*kind, message.clone()))),
+            Shown::NotYet | Shown::Closed(None) => make(Err(closed())),
         }
+    }
+
+    /// What readers see of what is confirmed: as of the view that they see, or of a later one.
+    ///
+    /// # Errors
+    /// As for [`Published::view`], and those of the storage.
+    pub(crate) fn confirmed(&self) -> Result<ViewSnapshot> {
+        let confirmed = self.confirmed.read().unwrap_or_else(PoisonError::into_inner).clone();
+        confirmed.map_or_else(|| self.with_view(|view| view?.confirmed()), Ok)
+    }
+
+    /// Shows readers nothing any more, for a reason other than that the database is closed, or for that.
+    pub(crate) fn close(&self, failed: Option<&Error>) {
+        let mut shown = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*shown, Shown::Closed(_)) {
+            *shown = Shown::Closed(failed.map(|error| (error.kind(), error.message().to_owned())));
+        }
+        drop(shown);
+        self.confirmed.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.begun.get_or_init(|| ());
+        self.feed.close();
     }
 
     /// Shows readers the view as it is committed now.
@@ -54,9 +120,10 @@ impl Published {
         let view = engine.view()?;
         let touched = engine.take_touched();
         let mut shown = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        if shown.is_some() {
-            *shown = Some(view); // a database that is being closed has none any more
+        if !matches!(*shown, Shown::Closed(_)) {
+            *shown = Shown::View(view);
             *self.confirmed.write().unwrap_or_else(PoisonError::into_inner) = None;
+            self.begun.get_or_init(|| ());
             self.feed.push(touched);
         }
         Ok(())
@@ -66,8 +133,8 @@ impl Published {
     pub(crate) fn show_meanwhile(&self, engine: &mut Engine) {
         let Some((view, touched)) = engine.meanwhile_view() else { return };
         let mut shown = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        if shown.is_some() {
-            *shown = Some(view);
+        if matches!(*shown, Shown::View(_)) {
+            *shown = Shown::View(view);
             self.feed.push(touched);
         }
     }
@@ -80,7 +147,7 @@ impl Published {
         }
         let confirmed = engine.view()?.confirmed()?;
         let shown = self.view.read().unwrap_or_else(PoisonError::into_inner);
-        if shown.is_some() {
+        if !matches!(*shown, Shown::Closed(_)) {
             *self.confirmed.write().unwrap_or_else(PoisonError::into_inner) = Some(confirmed);
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! A database against a member without manners: it knows the key and signs, but what it sends is not in order.
 
+mod opening;
+
 use std::time::Duration;
 
 use bson::{Document, doc};

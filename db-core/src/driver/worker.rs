@@ -53,23 +53,19 @@ pub(crate) fn run(
     published: Arc<Published>,
 ) {
     engine.set_observer(Arc::clone(&published) as Arc<dyn Observer>);
-    let worker = Worker {
-        engine,
-        commands,
-        ordering: None,
-        held: VecDeque::new(),
-        rest: Vec::new(),
-        peers,
-        published,
-        heard: std::collections::BTreeMap::new(),
-        settling: Settling::default(),
-        acking: Acking::default(),
-        proving: Proving::default(),
-        expired_at: instant(),
-        expires_more: false,
-        stopping: false,
-    };
-    worker.run();
+    let _end = End(Arc::clone(&published));
+    Worker::new(engine, commands, peers, published).run();
+}
+
+/// Lets nobody wait for what the thread has not shown, however it ends.
+struct End(Arc<Published>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if !self.0.has_begun() {
+            self.0.close(None);
+        }
+    }
 }
 
 pub(super) struct Worker {
@@ -90,7 +86,9 @@ pub(super) struct Worker {
     /// When it was last looked for what has expired, and whether there was more than one entry may delete.
     expired_at: Instant,
     expires_more: bool,
-    stopping: bool,
+    /// Whether what was left unfinished has been looked for.
+    has_looked_behind: bool,
+    pub(super) stopping: bool,
 }
 
 /// Who waits for a call's answer.
@@ -104,13 +102,42 @@ struct Round {
 }
 
 impl Worker {
+    /// The worker of an engine that was just opened.
+    pub(super) fn new(
+        engine: Engine,
+        commands: mpsc::Receiver<Command>,
+        peers: Peers,
+        published: Arc<Published>,
+    ) -> Self {
+        Self {
+            engine,
+            commands,
+            ordering: None,
+            held: VecDeque::new(),
+            rest: Vec::new(),
+            peers,
+            published,
+            heard: std::collections::BTreeMap::new(),
+            settling: Settling::default(),
+            acking: Acking::default(),
+            proving: Proving::default(),
+            expired_at: instant(),
+            expires_more: false,
+            has_looked_behind: false,
+            stopping: false,
+        }
+    }
+
     fn run(mut self) {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
             tracing::error!("no runtime for the database's thread");
             return;
         };
-        self.drop_leftovers();
+        self.take_up_ordering();
         while !self.stopping {
+            if self.ordering.is_none() && !std::mem::replace(&mut self.has_looked_behind, true) {
+                self.drop_leftovers();
+            }
             let mut next = self.next_command();
             if next.is_none() && self.ordering.is_none() && self.rest.is_empty() {
                 let wait = self.wait();

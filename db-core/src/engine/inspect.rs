@@ -7,9 +7,18 @@ use redb::Database;
 use super::{Batch, Engine};
 use crate::error::Result;
 use crate::ids::DatabaseId;
+use crate::limits;
 use crate::linearizer::EntryNumber;
 
 impl Engine {
+    /// Orders what the process has ended in the middle of ordering, as its driver does before readers are shown anything.
+    pub(crate) fn until_presentable(mut self) -> Result<Self> {
+        while !self.is_presentable() {
+            self.run(|batch| batch.settle_within(limits::SETTLE_BYTES_MAX))?;
+        }
+        Ok(self)
+    }
+
     /// The open file.
     pub(crate) fn database(&self) -> &Arc<Database> {
         &self.database

@@ -44,7 +44,6 @@ use crate::entry::founder_secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::faults::{Fault, is_planted};
 use crate::ids::{DatabaseId, WriterKey};
-use crate::limits;
 use crate::storage::{Identity, LogPlace, Tables, view_snapshot};
 use crate::view::history::Stamp;
 use crate::view::journal::ViewWriter;
@@ -96,7 +95,8 @@ pub(crate) struct EngineStatus {
 
 impl Engine {
     #[allow(clippy::redundant_closure_for_method_calls)] // the method's path is not general enough over lifetimes
-    /// Opens the engine over a database file that [`crate::storage`] made or opened.
+    /// Opens the engine over a database file that [`crate::storage`] made or opened. What was stored and not yet ordered when the
+    /// process ended is not ordered: if that had begun, the view is [not to be shown](Engine::is_presentable).
     pub(crate) fn open(database: Arc<Database>, identity: Identity, secret: SigningKey) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
         let writer = WriterKey::from_bytes(secret.verifying_key().to_bytes());
@@ -112,14 +112,13 @@ impl Engine {
                 members::found(&mut view, &engine.identity.genesis)?;
                 let mut state = State::new(&engine.identity.genesis, keys);
                 state.keep(&mut tables)?;
+                state.is_as_shown = true;
                 state
             }
         };
         transaction.commit()?;
         engine.writer = state.keys.writer();
         engine.state = Some(state);
-        // What was stored and not yet ordered when the process ended is ordered now.
-        while !engine.run(|batch| batch.settle_within(limits::SETTLE_BYTES_MAX))? {}
         Ok(engine)
     }
 

@@ -88,6 +88,8 @@ pub(crate) struct State {
     /// The linearizer's snapshot as the disk has it, and how many entries were confirmed when it was taken.
     stored_snapshot: Vec<u8>,
     stored_snapshot_at: u64,
+    /// The heads of what is applied as the disk has them.
+    stored_heads: Option<NumberSet>,
     /// How many entries were confirmed, and how many applied beyond them, when the database was opened.
     stored_before: u64,
     applied_before: u64,
@@ -151,6 +153,7 @@ impl State {
             backlog: Backlog::default(),
             stored_snapshot: Vec::new(),
             stored_snapshot_at: 0,
+            stored_heads: None,
             stored_before: 0,
             applied_before: 0,
         }
@@ -169,6 +172,7 @@ impl State {
         self.membership = kept.membership;
         self.membership.clear();
         (self.stored_snapshot, self.stored_snapshot_at) = (kept.stored_snapshot, kept.stored_snapshot_at);
+        self.stored_heads = kept.stored_heads;
         (self.stored_before, self.applied_before) = (kept.stored_before, kept.applied_before);
         self.watching = kept.watching.rebuilt();
         self.open_run = kept.open_run;
@@ -279,6 +283,10 @@ impl State {
             }
         }
         tables.put_engine_state(&bytes)?;
+        if self.applied_heads != self.stored_heads {
+            tables.put_applied_heads(self.applied_heads.as_ref())?;
+            self.stored_heads.clone_from(&self.applied_heads);
+        }
         let past = StoredPast::new(tables);
         let backlog = self.reckon_backlog(&past);
         self.backlog = past.checked(backlog)?;
@@ -315,6 +323,11 @@ impl State {
         state.membership = KeptSet::restored(tables.sets.membership.all()?);
         state.unordered = KeptSet::restored(unordered);
         (state.stored_snapshot, state.stored_snapshot_at) = (snapshot, snapshot_at);
+        // Where this is not known the process ended while it was ordering, or what it undid was not applied again.
+        state.applied_heads = tables.applied_heads()?;
+        state.stored_heads.clone_from(&state.applied_heads);
+        state.is_as_shown = state.is_presentable();
+        state.is_settling = !state.is_as_shown;
         (state.stored_before, state.applied_before) = (base, state.applied.len() as u64);
         state.watching = Watching::restored(tables.changes_kept()?, base);
         state.missing_ends = MissingEnds::restored(tables.missing_ends()?);

@@ -190,6 +190,7 @@ impl Crowd {
     pub fn switch_on(&mut self) {
         let (database, identity) = storage::open(self.disk.clone(), CACHE_BYTES).unwrap();
         let engine = Engine::open(Arc::new(database), identity, secret(self.number << 40)).unwrap();
+        let engine = engine.until_presentable().unwrap();
         self.engine = Some(engine);
     }
 

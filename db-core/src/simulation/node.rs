@@ -303,13 +303,15 @@ impl Node {
 
     /// A second engine over a copy of what the disk would show now, to do with as one likes.
     pub(super) fn copy(&self) -> Engine {
-        open(&SimDisk::new(self.disk.image(), None), self.number).unwrap()
+        let mut copy = open(&SimDisk::new(self.disk.image(), None), self.number).unwrap();
+        copy.run(|batch| batch.settle()).unwrap();
+        copy
     }
 }
 
 fn open(disk: &SimDisk, number: usize) -> Result<Engine> {
     let (database, identity) = storage::open(disk.clone(), CACHE_BYTES)?;
-    Engine::open(Arc::new(database), identity, secret(number))
+    Engine::open(Arc::new(database), identity, secret(number))?.until_presentable()
 }
 
 /// An entry by `author` on top of all that `node` holds, changed before it is signed.

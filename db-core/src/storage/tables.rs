@@ -28,6 +28,7 @@ use super::sets::{Sets, UNORDERED};
 use crate::bytes::{Put, Reader};
 use crate::error::Result;
 use crate::ids::{EntryHash, WriterKey};
+use crate::linearizer::{EntryNumber, NumberSet};
 use crate::log_reader::Tip;
 use crate::view::confirmed::{OVERWRITTEN, Overwritten};
 use crate::view::journal::UndoTable;
@@ -57,6 +58,9 @@ const LINEARIZER: &str = "linearizer";
 /// Under which name of `meta` the ends of logs of ours stand that peers have shown and that are not here: of each its key, its
 /// hash and its length (u64).
 const MISSING_ENDS: &str = "missing ends";
+/// Under which name of `meta` the numbers (u64) of the heads of what is applied stand, while more is stored and readers can be shown
+/// the view.
+const APPLIED_HEADS: &str = "applied heads";
 /// Under which name of `meta` the seeds of this device's later keys stand, 32 bytes each, the present one's last.
 const OWN_KEYS: &str = "own keys";
 
@@ -146,6 +150,29 @@ impl<'txn> Tables<'txn> {
             ends.push(Tip { writer, head, length: reader.u64()? });
         }
         Ok(ends)
+    }
+
+    /// Keeps the heads of what is applied, or that they are not to be known.
+    pub(crate) fn put_applied_heads(&mut self, heads: Option<&NumberSet>) -> Result<()> {
+        let Some(heads) = heads else {
+            self.meta.remove(APPLIED_HEADS)?;
+            return Ok(());
+        };
+        let mut bytes = Vec::new();
+        for head in heads.iter() {
+            bytes.put_u64(head.0);
+        }
+        self.put_meta(APPLIED_HEADS, &bytes)
+    }
+
+    pub(crate) fn applied_heads(&self) -> Result<Option<NumberSet>> {
+        let Some(stored) = self.meta.get(APPLIED_HEADS)? else { return Ok(None) };
+        let mut reader = Reader::new(stored.value());
+        let mut heads = NumberSet::default();
+        while reader.remaining() > 0 {
+            heads.insert(EntryNumber(reader.u64()?));
+        }
+        Ok(Some(heads))
     }
 
     /// Keeps the seeds of this device's later keys.

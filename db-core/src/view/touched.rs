@@ -35,6 +35,16 @@ pub(crate) enum TouchedKeys {
 }
 
 impl Touched {
+    /// That these documents have changed, by their keys.
+    #[cfg(test)]
+    pub(crate) fn of_documents(collection_id: u32, id_keys: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let mut touched = Self::default();
+        for id_key in id_keys {
+            touched.note_key(collection_id, &id_key);
+        }
+        touched
+    }
+
     /// That anything may have changed.
     pub(crate) fn everything() -> Self {
         Self { everything: true, ..Self::default() }

@@ -93,6 +93,8 @@ fn a_backlog_is_ordered_in_steps_and_a_restart_between_them_changes_nothing() {
             let before = a.engine.status().unwrap();
             assert!(before.unordered > 0 && before.tail < 60);
             a = a.restart();
+            assert!(!a.engine.is_presentable() && a.engine.is_ordering());
+            a = a.restart_for_readers();
             assert!(!a.engine.has_unordered());
             is_done = true;
         }
@@ -129,6 +131,40 @@ fn a_call_while_a_backlog_waits_is_tried_on_what_readers_see_and_orders_nothing(
     assert!(before.iter().all(|document| a.documents().contains(document)), "nothing of it is lost");
     b.receive(&a.runs());
     assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+}
+
+#[test]
+fn a_restart_orders_nothing_that_waits_and_readers_see_what_they_have_seen() {
+    let (mut a, mut b) = (peer(1, &open()), peer(2, &open()));
+    for n in 0..50 {
+        b.insert(rawdoc! { "_id": n, "n": 0 }).unwrap();
+        a.insert(rawdoc! { "_id": 1_000 + n, "n": 0 }).unwrap();
+    }
+    a.now_ms += 10_000;
+    for run in b.runs() {
+        a.engine.ingest(&run).unwrap().unwrap();
+    }
+    a.insert(rawdoc! { "_id": 2_000, "n": 0 }).unwrap();
+    let digest = a.digest();
+    let mut a = a.restart();
+    assert!(a.engine.is_presentable());
+    assert_eq!((a.digest(), a.engine.status().unwrap().unordered), (digest, 50));
+    // Calls are tried on that, and order nothing either.
+    let reply = a.update(rawdoc! {}, rawdoc! { "$inc": { "n": 1 } }).unwrap();
+    assert_eq!((reply.outcome.matched, a.engine.status().unwrap().unordered), (51, 50));
+    // What is undone then is seen nevertheless.
+    assert!(!a.engine.run(|batch| batch.settle_within(2_000)).unwrap() && !a.engine.is_presentable());
+    let (seen, _) = a.engine.meanwhile_view().unwrap();
+    let meta = crate::view::catalog::collection(&seen, "c").unwrap().unwrap();
+    assert_eq!(Statistics::of(&seen, meta.id).unwrap().documents.count, 51);
+    // In the middle of that it is not known what they have seen.
+    let a = a.restart();
+    assert!(!a.engine.is_presentable() && a.engine.is_ordering());
+    let mut a = a.restart_for_readers();
+    b.receive(&a.runs());
+    assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
+    assert_eq!(a.documents().len(), 101);
+    a.insert(rawdoc! { "_id": 2_001 }).unwrap();
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn who_ends_in_the_middle_has_all_that_was_acknowledged() {
     let reply = a.insert_meanwhile(rawdoc! { "_id": 2_000 }).unwrap().unwrap();
     assert!(!a.step());
     a.insert_meanwhile(rawdoc! { "_id": 2_001 }).unwrap().unwrap();
-    let mut a = a.restart();
+    let mut a = a.restart_for_readers();
     assert!(!a.engine.has_unordered());
     assert!(a.order().0.contains(&reply.entry.unwrap()));
     assert_eq!(a.documents().len(), 122);
@@ -323,7 +323,7 @@ fn peers_that_write_while_they_order_agree_in_the_end() {
                     peers = match at {
                         0 => [a.restart(), b, c],
                         1 => [a, b.restart(), c],
-                        _ => [a, b, c.restart()],
+                        _ => [a, b, c.restart_for_readers()],
                     };
                 }
             }

@@ -26,6 +26,7 @@ use super::request::{DeleteRequest, UpdateRequest};
 use super::*;
 use crate::entry::{Entry, Genesis, Header, VerifiedRun};
 use crate::ids::{DatabaseKey, EntryHash};
+use crate::limits;
 use crate::log_reader::{LogReader, Tip};
 use crate::operation::{Operation, Roles, UpdateOperation};
 use crate::storage::{self, LogSnapshot, order_snapshot, view_snapshot};
@@ -205,6 +206,12 @@ impl Peer {
         let Self { engine, now_ms } = self;
         let Engine { database, identity, secret, .. } = engine;
         Self { engine: Engine::open(database, identity, secret).unwrap(), now_ms }
+    }
+
+    /// The same, and readers are shown what they have seen before.
+    fn restart_for_readers(self) -> Self {
+        let Self { engine, now_ms } = self.restart();
+        Self { engine: engine.until_presentable().unwrap(), now_ms }
     }
 }
 

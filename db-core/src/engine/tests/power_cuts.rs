@@ -28,7 +28,8 @@ fn live(
 ) -> Vec<u8> {
     let disk = SimDisk::new(image, Some(20 + chance.below(400)));
     let opened = storage::open(disk.clone(), 1 << 20)
-        .and_then(|(database, identity)| Engine::open(std::sync::Arc::new(database), identity, secret(1)));
+        .and_then(|(database, identity)| Engine::open(std::sync::Arc::new(database), identity, secret(1)))
+        .and_then(Engine::until_presentable);
     let Ok(engine) = opened else {
         assert!(disk.is_cut(), "a disk with power must open: {:?}", opened.err());
         return disk.after_power_cut(chance);
@@ -152,5 +153,7 @@ fn nothing_acknowledged_is_lost_at_any_power_cut_and_what_is_found_is_whole() {
 fn reopen(image: &[u8]) -> Peer {
     let (database, identity) = storage::open(SimDisk::new(image.to_vec(), None), 1 << 20).unwrap();
     let engine = Engine::open(std::sync::Arc::new(database), identity, secret(1)).unwrap();
-    Peer { engine, now_ms: 10_000_000 }
+    let mut peer = Peer { engine, now_ms: 10_000_000 };
+    peer.settle();
+    peer
 }
