@@ -1,6 +1,7 @@
 //! A database against a member without manners: it knows the key and signs, but what it sends is not in order.
 
 mod opening;
+mod rounds;
 
 use std::time::Duration;
 

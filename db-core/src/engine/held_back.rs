@@ -117,3 +117,25 @@ impl Batch<'_, '_> {
         Ok(false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_bounded_however_many_writers_are_held_back_and_then_needed() {
+        let mut held_back = HeldBack::default();
+        for number in 0..3 * limits::HELD_BACK_MAX {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&number.to_le_bytes());
+            let writer = WriterKey::from_bytes(key);
+            assert!(held_back.note(&writer), "there is room again once the others are needed");
+            if number % 1_000 == 999 {
+                held_back.note_absent();
+                assert!(held_back.needed.contains(&writer) && !held_back.is_any());
+            }
+            assert!(held_back.writers.len() <= limits::HELD_BACK_MAX);
+            assert!(held_back.needed.len() < limits::HELD_BACK_MAX + 1_000);
+        }
+    }
+}

@@ -3,7 +3,9 @@
 use bson::rawdoc;
 
 use super::*;
+use crate::driver::published::Published;
 use crate::entry::sign_link;
+use crate::log::{LogPage, LogRange, Place};
 use crate::view::{identities, members};
 
 impl Peer {
@@ -352,4 +354,46 @@ fn what_was_held_back_counts_by_its_place_once_its_writer_is_admitted_again() {
     a.receive(&b.runs());
     b.receive(&a.runs());
     assert_eq!((a.documents().len(), a.digest()), (1, b.digest()));
+}
+
+#[test]
+fn what_is_to_be_ordered_anew_is_listed_as_unordered_and_not_as_skipped() {
+    let mut a = peer(1, &closed(1));
+    for number in [2, 3] {
+        a.set_roles(writer_key(number), Roles::INDEXER).unwrap();
+    }
+    a.set_roles(writer_key(4), Roles::WRITER).unwrap();
+    let [mut b, mut c, mut d] = [2, 3, 4].map(|number| peer(number, &closed(1)));
+    confirm(&mut [&mut a, &mut b, &mut c, &mut d]);
+    // By their times: an entry of b, the removal of d, and an entry of d that does not know of either.
+    (b.now_ms, a.now_ms, d.now_ms) = (1_000_000, 2_000_000, 3_000_000);
+    b.insert(rawdoc! { "_id": 1 }).unwrap();
+    a.call(Request::RemoveWriter { writer: writer_key(4) }).unwrap();
+    let late = d.insert(rawdoc! { "_id": 2 }).unwrap().entry.unwrap();
+    a.receive(&d.runs());
+    let listed = |a: &Peer| {
+        let page = logged(a);
+        page.entries.into_iter().find(|entry| entry.hash == late).unwrap()
+    };
+    assert!(matches!(listed(&a).place, Place::Tail(_)) && listed(&a).skipped);
+    let of_b = b.runs();
+    a.engine
+        .run(|batch| {
+            for run in &of_b {
+                batch.ingest(run)?.unwrap();
+            }
+            batch.settle_until(usize::MAX, &mut || true)
+        })
+        .unwrap();
+    assert_eq!((listed(&a).place, listed(&a).skipped), (Place::Unordered, false));
+    a.settle();
+    assert!(matches!(listed(&a).place, Place::Tail(_)) && listed(&a).skipped);
+}
+
+/// The end of a peer's log, as it is shown to people.
+fn logged(peer: &Peer) -> LogPage {
+    let published = Arc::new(Published::new(&peer.engine).unwrap());
+    let (file, identity) = (Arc::clone(&peer.engine.database), peer.engine.identity.clone());
+    let database = crate::database::Database::over("log", file, identity, published);
+    database.log(&LogRange::default()).unwrap()
 }
