@@ -1,6 +1,9 @@
 //! Sessions pumped by hand until they are quiet.
 
+mod branches;
+mod handshake;
 mod hostile;
+mod own_logs;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -265,68 +268,6 @@ fn what_was_cut_off_at_any_frame_resumes() {
 }
 
 #[test]
-fn peers_with_different_branches_end_with_both() {
-    for (ours, theirs) in [(1, 1), (3, 1), (1, 3), (5, 4)] {
-        let mut left = written(1..4, 2, 2);
-        let mut right = left.clone();
-        left.write_branch(2, ours, 50);
-        left.write(3, 1);
-        right.write_branch(2, theirs, 60);
-        right.write(1, 1);
-        let mut world = World::new(vec![left, right]);
-        world.connect(0, 1);
-        world.run();
-        world.assert_equal();
-        assert_eq!(
-            world.logs[0].tips().unwrap().iter().filter(|t| t.writer == MemoryLog::writer(2)).count(),
-            2
-        );
-        let before = world.delivered;
-        world.cut();
-        world.connect(0, 1);
-        world.run();
-        world.assert_equal();
-        assert_eq!(world.delivered - before, 6);
-    }
-}
-
-#[test]
-fn three_branches_spread_over_three_peers_end_everywhere() {
-    let common = written(1..4, 2, 2);
-    let mut logs = vec![common.clone(), common.clone(), common];
-    for (node, log) in logs.iter_mut().enumerate() {
-        log.write_branch(2, node as u64 + 1, node as u8 + 50);
-        // What stands on one branch alone must not come before it.
-        log.write(node as u32 + 10, 1);
-    }
-    let mut world = World::new(logs);
-    world.connect(0, 1);
-    world.connect(1, 2);
-    world.connect(2, 0);
-    world.run();
-    world.assert_equal();
-    assert_eq!(world.logs[0].tips().unwrap().iter().filter(|t| t.writer == MemoryLog::writer(2)).count(), 3);
-}
-
-#[test]
-fn one_branch_more_than_the_peer_has_is_sent_and_no_less() {
-    let mut left = written(1..3, 3, 1);
-    let mut right = left.clone();
-    let fork = Tip {
-        length: 1,
-        ..left.tips().unwrap().into_iter().find(|t| t.writer == MemoryLog::writer(1)).unwrap()
-    };
-    let first = left.run_at(left.number_at(&fork.writer, 0).unwrap().unwrap()).unwrap().unwrap();
-    let fork = Tip { head: first.run.entries()[0].hash, ..fork };
-    left.write_after(1, Some(fork), vec![vec![1], vec![2]]);
-    right.write(2, 2);
-    let mut world = World::new(vec![left, right]);
-    world.connect(0, 1);
-    world.run();
-    world.assert_equal();
-}
-
-#[test]
 fn ten_thousand_writers_compare_in_bounded_frames() {
     let mut log = MemoryLog::default();
     for writer in 0..10_000 {
@@ -386,141 +327,6 @@ fn runs_that_overlap_what_is_known_are_taken_without_that_part() {
     world.assert_equal();
     assert!(world.logs[1].holds(&run.entries()[2].hash));
     assert_eq!(world.ends[1].session.stats().entries_received, 1);
-}
-
-#[test]
-fn a_store_that_lost_entries_of_its_own_is_told() {
-    let mut newer = written(1..3, 1, 1);
-    let older = newer.clone();
-    newer.write(1, 2);
-    let mut world = World::new(vec![older, newer]);
-    let own = |dialer, nonce| SessionConfig { own_writer: MemoryLog::writer(1), ..config(0, dialer, nonce) };
-    world.connect_end(0, Session::new(own(true, 1)));
-    world.connect_end(1, Session::new(config(1, false, 2)));
-    world.start();
-    world.run();
-    assert_eq!(world.ends[0].own_log_elsewhere.map(|tip| tip.length), Some(3));
-    assert_eq!(world.ends[1].own_log_elsewhere, None);
-}
-
-#[test]
-fn a_store_is_told_also_of_entries_under_keys_that_it_has_replaced() {
-    let mut newer = written(1..4, 1, 1);
-    let older = newer.clone();
-    newer.write(1, 2);
-    newer.write(2, 1);
-    let mut world = World::new(vec![older, newer]);
-    let own = |dialer, nonce| SessionConfig {
-        own_writer: MemoryLog::writer(3),
-        replaced_keys: vec![MemoryLog::writer(2), MemoryLog::writer(2), MemoryLog::writer(7)],
-        ..config(0, dialer, nonce)
-    };
-    world.connect_end(0, Session::new(own(true, 1)));
-    world.connect_end(1, Session::new(config(1, false, 2)));
-    world.start();
-    world.run();
-    let told = world.ends[0].own_log_elsewhere.unwrap();
-    assert_eq!((told.writer, told.length), (MemoryLog::writer(2), 2));
-    assert_eq!(world.ends[1].own_log_elsewhere, None);
-}
-
-#[test]
-fn what_is_shown_of_our_own_log_counts_only_with_our_signature() {
-    let older = written(1..3, 1, 1);
-    let mut newer = older.clone();
-    newer.write(1, 2);
-    let own = |log: &MemoryLog| {
-        let last = log.run_at(log.end() - 1).unwrap().unwrap().run;
-        (last.entries().last().unwrap().header.encode(), *last.signature())
-    };
-    let (header, signature) = own(&newer);
-    let config = || SessionConfig { own_writer: MemoryLog::writer(1), ..config(0, false, 1) };
-    let show = |header: &[u8], signature: &[u8; 64]| {
-        let mut out = Vec::new();
-        let shown = Session::new(config()).look_at_head(header, signature, &older, &mut out).unwrap();
-        (shown, out)
-    };
-    assert!(matches!(&show(&header, &signature), (Ok(()), out) if out.len() == 1));
-    assert!(show(&header, &[0; 64]).0.is_err());
-    assert!(show(&header[1..], &signature).0.is_err());
-    let of_another = own(&older);
-    assert!(show(&of_another.0, &of_another.1).0.is_err(), "it is the second writer's");
-}
-
-#[test]
-fn a_peer_without_the_key_learns_nothing_and_is_cut_off() {
-    for stranger in [0, 1] {
-        let mut world = World::new(vec![written(1..4, 1, 1), written(1..4, 2, 1)]);
-        for node in [0, 1] {
-            let mut config = config(node, node == 0, node as u8 + 1);
-            if node == stranger {
-                config.key = DatabaseKey::from_bytes([66; 32]);
-            }
-            world.connect_end(node, Session::new(config));
-        }
-        world.start();
-        let mut seen = Vec::new();
-        loop {
-            seen.extend(world.ends[stranger].inbox.iter().map(|frame| frame[0]));
-            if !world.step() {
-                break;
-            }
-        }
-        assert!(world.ends.iter().all(|end| end.authenticated.is_none()));
-        assert!(world.ends.iter().any(|end| end.closed == Some(CloseReason::WrongDatabaseKey)));
-        // A greeting, at most a proof, a farewell: no writer, no tips, no entries.
-        assert!(seen.iter().all(|kind| [1, 2, 9].contains(kind)), "{seen:?}");
-    }
-}
-
-#[test]
-fn a_proof_for_another_channel_does_not_hold() {
-    let mut world = World::new(vec![written(1..4, 1, 1), MemoryLog::default()]);
-    world.connect_end(0, Session::new(config(0, true, 1)));
-    world.connect_end(1, Session::new(SessionConfig { binding: [9; 32], ..config(1, false, 2) }));
-    world.start();
-    world.run();
-    assert_eq!(world.ends[1].closed, Some(CloseReason::WrongDatabaseKey));
-    assert!(matches!(world.ends[0].closed, Some(CloseReason::ClosedByPeer(_))));
-}
-
-#[test]
-fn what_is_reflected_opens_nothing() {
-    for dialer in [true, false] {
-        let log = written(1..4, 1, 1);
-        // A mirror: every frame goes back as it came.
-        let mut session = Session::new(config(0, dialer, 1));
-        let mut out = Vec::new();
-        session.start(&mut out);
-        let SessionOutput::Send(hello) = out.remove(0) else { panic!("no greeting") };
-        session.handle_frame(&hello, &log, &mut out).unwrap();
-        assert_eq!(out.last(), Some(&SessionOutput::Close(CloseReason::Reflected)));
-    }
-    // A relay that answers a dialer with the proof the dialer itself gave.
-    let log = written(1..4, 1, 1);
-    let mut session = Session::new(config(0, true, 1));
-    let mut out = Vec::new();
-    session.start(&mut out);
-    session.handle_frame(&frame::encode_hello(&[2; 32]), &log, &mut out).unwrap();
-    let Some(SessionOutput::Send(proof)) = out.pop() else { panic!("no proof") };
-    session.handle_frame(&proof, &log, &mut out).unwrap();
-    assert_eq!(out.last(), Some(&SessionOutput::Close(CloseReason::WrongDatabaseKey)));
-}
-
-#[test]
-fn a_large_forked_log_is_searched_in_turns() {
-    let mut left = MemoryLog::default();
-    for writer in 1..6_000 {
-        left.write(writer, 1);
-    }
-    left.write_after(1, None, vec![vec![1], vec![2]]);
-    let mut right = left.clone();
-    left.write_after(2, None, vec![vec![3]]);
-    right.write(2, 1);
-    let mut world = World::new(vec![left, right]);
-    world.connect(0, 1);
-    world.run();
-    world.assert_equal();
 }
 
 proptest! {
