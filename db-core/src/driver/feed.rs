@@ -272,8 +272,14 @@ fn lost() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use ed25519_dalek::SigningKey;
+    use redb::backends::InMemoryBackend;
+
     use super::*;
-    use crate::store::Store;
+    use crate::engine::Engine;
+    use crate::entry::Genesis;
+    use crate::ids::DatabaseKey;
+    use crate::storage::{self, Identity};
 
     /// What a commit has touched that has changed one document, whose `_id` is as long as that.
     fn touched(bytes: usize) -> Touched {
@@ -282,8 +288,11 @@ mod tests {
 
     #[test]
     fn what_is_kept_for_those_who_watch_is_bounded_by_bytes_and_who_needs_what_is_gone_is_told() {
-        let database = Store::in_memory().unwrap().open_topic("feed").unwrap();
-        let published = Arc::clone(database.published());
+        let key = DatabaseKey::of_open_topic("feed");
+        let identity = Identity { genesis: Genesis::open(&key), key };
+        let file = storage::create(InMemoryBackend::new(), &identity, 1 << 20).unwrap();
+        let engine = Engine::open(Arc::new(file), identity, SigningKey::from_bytes(&[1; 32])).unwrap();
+        let published = Arc::new(Published::new(&engine).unwrap());
         let follow = || Follower::comparing(Arc::clone(&published)).unwrap().0;
         let behind = follow();
         let commits = 6;
