@@ -162,7 +162,7 @@ impl Worker {
                 Err(error) => return Err(error),
             }
         }
-        self.published.show_view(&mut self.engine)?;
+        self.show(true)?;
         let again = || Error::new(failed.kind(), failed.message().to_owned());
         Ok(Committed { replies: (0..calls).map(|_| Err(again())).collect(), stored, waiting: None })
     }
