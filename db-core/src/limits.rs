@@ -104,6 +104,9 @@ pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// About how many bytes of entries and of what they overwrote are ordered in one storage transaction.
 pub const SETTLE_BYTES_MAX: usize = if cfg!(test) { 16 * 1024 } else { 64 * 1024 * 1024 };
 
+/// How many entries are undone and applied at the most while somebody waits for a call; more is ordered in steps.
+pub const ORDERED_AT_ONCE: u64 = if cfg!(test) { 32 } else { 1_024 };
+
 /// About how much memory the changes of calls may take that are made while a backlog is being ordered; more calls wait.
 pub const MEANWHILE_BYTES_MAX: usize = if cfg!(test) { 256 * 1024 } else { 32 * 1024 * 1024 };
 

@@ -11,9 +11,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::log_reader::Tip;
 
-/// How many entries are ordered for a call that finds the view as it is not to be shown; more stay for when that is due.
-const ORDERED_AT_ONCE: u64 = if cfg!(test) { 32 } else { 1_024 };
-
 /// What became of a round's calls and of the peers' runs.
 pub(super) struct Committed {
     pub(super) replies: Vec<Result<Reply>>,
@@ -59,14 +56,14 @@ impl Worker {
             let stored = ingest_some(batch, ingests, &mut || LongOrdering::is_time(begun, has_calls))?;
             let step_begun = instant();
             let mut is_time = || LongOrdering::is_time(step_begun, has_calls);
-            let backlog = batch.backlog()?;
             // What is confirmed goes to its place whether it is time to order the rest or not.
             let is_confirmed = batch.confirm_until(limits::SETTLE_BYTES_MAX, &mut is_time)?;
+            let backlog = batch.backlog()?;
             // Calls are tried on what is applied, unless what was confirmed has undone some of that.
-            let is_held_up = has_calls && !batch.is_presentable();
+            let is_held_up = has_calls && !batch.may_call()?;
             let is_due = backlog.unordered == 0
                 || settling.is_due(begun, peers_are_sending, &backlog)
-                || (is_held_up && backlog.unordered <= ORDERED_AT_ONCE);
+                || (is_held_up && backlog.unordered <= limits::ORDERED_AT_ONCE);
             let settles = is_confirmed && is_due;
             let is_ready = if settles {
                 batch.settle_until(limits::SETTLE_BYTES_MAX, &mut is_time)?
@@ -76,7 +73,7 @@ impl Worker {
             let mut replies = Vec::new();
             if let Some(requests) = waiting.take_if(|_| is_ready) {
                 replies = serve(batch, requests, moment)?;
-                if wants_ack && settles {
+                if wants_ack && settles && batch.may_call()? {
                     batch.append_ack(moment)?;
                 }
             }
@@ -199,13 +196,16 @@ fn ingest_some(
         }
         let mut outcome = Ok(());
         for run in runs {
-            match batch.ingest_or_wait(run)? {
-                Some(Ok(())) => {}
-                Some(Err(refused)) => {
-                    outcome = Err(refused.to_string());
-                    break;
+            let taken = loop {
+                match batch.ingest_or_wait(run)? {
+                    Some(taken) => break taken,
+                    None if batch.confirm_until(limits::SETTLE_BYTES_MAX, is_time)? => {}
+                    None => return Ok(stored),
                 }
-                None => return Ok(stored),
+            };
+            if let Err(refused) = taken {
+                outcome = Err(refused.to_string());
+                break;
             }
         }
         stored.push(outcome);

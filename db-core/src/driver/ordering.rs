@@ -128,7 +128,7 @@ impl Worker {
         let served = self.engine.run(|batch| {
             let mut replies = Vec::with_capacity(calls.len());
             for (request, _) in &calls {
-                let reply = if batch.is_presentable() {
+                let reply = if batch.may_call()? {
                     batch.execute(request.clone(), &moment)?
                 } else {
                     let Some(reply) = batch.execute_meanwhile(request, &moment)? else { break };

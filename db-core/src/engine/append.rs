@@ -18,9 +18,6 @@ use crate::storage::EntryRecord;
 use crate::view::history::Stamp;
 use crate::view::undo::Undo;
 
-/// How many entries are undone and applied at the most for what an own entry has confirmed; more is ordered in steps.
-const ORDERED_AT_ONCE: u64 = if cfg!(test) { 32 } else { 1_024 };
-
 /// When an entry is appended, and which indexers are not waited for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Moment {
@@ -78,6 +75,8 @@ impl Batch<'_, '_> {
         self.after_append(node)?;
         if self.state.applied_heads.is_none() {
             self.order_if_little()?;
+        } else {
+            self.confirm_in_place(limits::ORDERED_AT_ONCE)?;
         }
         Ok(node.hash)
     }
@@ -85,16 +84,28 @@ impl Batch<'_, '_> {
     /// Orders what is left to order where everything stored is applied, if that is little. Else it stays for when nobody waits
     /// for it, and the view as it is until then.
     pub(super) fn order_if_little(&mut self) -> Result<()> {
-        if !self.state.is_unsettled {
-            return Ok(());
-        }
-        let backlog = self.backlog()?;
-        let waiting = self.state.confirming.len() as u64;
-        if backlog.displaced.saturating_add(backlog.unordered).saturating_add(waiting) <= ORDERED_AT_ONCE {
+        if self.is_little_left()? {
             return self.settle();
         }
         self.state.applied_heads = Some(self.state.heads.numbers().clone());
         Ok(())
+    }
+
+    /// Whether ordering all that is stored is little.
+    fn is_little_left(&mut self) -> Result<bool> {
+        if !self.state.is_unsettled {
+            return Ok(true);
+        }
+        let backlog = self.backlog()?;
+        let waiting = self.state.confirming.len() as u64;
+        let left = backlog.displaced.saturating_add(backlog.unordered).saturating_add(waiting);
+        Ok(left <= limits::ORDERED_AT_ONCE)
+    }
+
+    /// Whether a call can be tried on the view without much being ordered before.
+    pub(crate) fn may_call(&mut self) -> Result<bool> {
+        let me = self.writer();
+        Ok(self.is_presentable() && (self.may_append_to_applied(&me)? || self.is_little_left()?))
     }
 
     /// Whether `author`'s next entry can have just what is applied in its past, so that what else is stored need not be ordered

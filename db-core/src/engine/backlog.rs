@@ -7,9 +7,9 @@ pub(crate) struct Backlog {
     pub(crate) stored: u64,
     /// How many times one of them was applied.
     pub(crate) applied: u64,
-    /// How many are applied and not confirmed.
+    /// How many are applied and may be undone again.
     pub(crate) tail: u64,
-    /// How many are stored and neither confirmed nor applied.
+    /// How many are stored and not applied, those that are confirmed among them.
     pub(crate) unordered: u64,
     /// How many of the tail would have to be undone, and applied again, to order all.
     pub(crate) displaced: u64,

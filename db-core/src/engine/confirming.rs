@@ -6,6 +6,7 @@
 //! applied: it may end the epoch.
 //!
 //! What waits is not stored: the linearizer's snapshot stays as it was before, and opening the store takes the parts out again.
+//! But it does not stay as it was before an epoch ended, since who votes after that cannot be told again from the later view.
 
 use std::collections::VecDeque;
 
@@ -23,7 +24,8 @@ pub(super) struct Confirming {
     waiting: VecDeque<EntryNumber>,
     /// Those that change members of the part that the linearizer has in hand; none if it has none.
     members: Vec<EntryNumber>,
-    /// The linearizer's last snapshot with nothing waiting, and how many entries were confirmed then; if that is not stored.
+    /// The linearizer's snapshot when an epoch last began or everything was last built anew, with nothing waiting, and how many
+    /// entries were confirmed then; if that is not stored.
     snapshot: Option<(Vec<u8>, u64)>,
 }
 
@@ -43,7 +45,7 @@ impl Confirming {
         self.waiting.iter().zip(applied).take_while(|(waiting, applied)| waiting == applied).count()
     }
 
-    /// The last snapshot with nothing waiting, if it has not been asked for since it was taken.
+    /// That snapshot, if it has not been asked for since it was taken.
     pub(super) fn take_snapshot(&mut self) -> Option<(Vec<u8>, u64)> {
         self.snapshot.take()
     }
@@ -165,6 +167,18 @@ impl Batch<'_, '_> {
         }
     }
 
+    /// Counts as confirmed what is applied at its place already, no more than so many entries.
+    pub(super) fn confirm_in_place(&mut self, count_max: u64) -> Result<()> {
+        for _ in 0..count_max {
+            let Some(number) = self.state.confirming.waiting.front().copied() else { break };
+            if self.state.applied.front() != Some(&number) {
+                break;
+            }
+            self.confirm_first(number)?;
+        }
+        Ok(())
+    }
+
     /// Counts the first of the tail as confirmed. It needs no undo any more.
     fn confirm_first(&mut self, number: EntryNumber) -> Result<()> {
         let position = self.state.base;
@@ -193,11 +207,16 @@ impl Batch<'_, '_> {
         for number in std::mem::take(&mut self.state.confirming.members) {
             self.state.membership.remove(number);
         }
-        self.state.confirming.snapshot = Some((self.state.linearizer.snapshot(), self.state.base));
         if self.state.linearizer.epoch() != epoch {
+            self.mark_done();
             self.sign_run()?; // what comes after it is judged by the new epoch's rules
         }
         Ok(Ok(()))
+    }
+
+    /// Notes that nothing waits: the store is not to go back behind this.
+    pub(super) fn mark_done(&mut self) {
+        self.state.confirming.snapshot = Some((self.state.linearizer.snapshot(), self.state.base));
     }
 
     /// Whether an applied entry that is not confirmed changes members.

@@ -33,8 +33,9 @@ pub(super) struct Meanwhile {
     /// Where the calls have changed it, altogether and since readers were last shown it.
     touched: Touched,
     fresh: Touched,
-    /// How many entries had been undone when that began.
+    /// How many entries had been undone, and how many were confirmed, when that began.
     undone_before: u64,
+    confirmed_before: u64,
 }
 
 /// The entries whose effects readers see.
@@ -172,10 +173,13 @@ impl Batch<'_, '_> {
     /// Whether `author`'s next entry can have just what readers see in its past: all heads of that fit in, and the log's own end is
     /// part of it.
     fn may_append_meanwhile(&self, author: &WriterKey) -> Result<bool> {
-        let Some(Meanwhile { past, undone_before, .. }) = &self.state.meanwhile else { return Ok(false) };
+        let Some(Meanwhile { past, undone_before, confirmed_before, .. }) = &self.state.meanwhile else {
+            return Ok(false);
+        };
         // Calls that go far to the front undo again and again what is applied: at some point they have to wait.
         let undone = self.state.undone_count.saturating_sub(*undone_before);
-        let entries = self.state.applied.len() as u64 + self.state.unordered();
+        let confirmed = self.state.base.saturating_sub(*confirmed_before);
+        let entries = confirmed + self.state.applied.len() as u64 + self.state.unordered();
         let entries = entries.saturating_sub(past.own.len() as u64);
         if past.heads.len() > limits::PARENTS_MAX || undone > 2 * entries {
             return Ok(false);
@@ -203,6 +207,7 @@ impl Batch<'_, '_> {
                 touched: Touched::default(),
                 fresh: Touched::default(),
                 undone_before: self.state.undone_count,
+                confirmed_before: self.state.base,
             });
         }
         Ok(())

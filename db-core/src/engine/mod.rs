@@ -191,7 +191,8 @@ impl Engine {
         self.state.as_ref().is_some_and(State::has_unordered)
     }
 
-    /// Whether something is left to order although nothing is stored that is not ordered yet: a call or an ack has confirmed much.
+    /// Whether something is left to order although nothing is stored that is not ordered yet, or something that is confirmed is not
+    /// at its place: a call or an ack has confirmed much.
     pub(crate) fn is_behind(&self) -> bool {
         self.state.as_ref().is_some_and(State::is_behind)
     }

@@ -251,7 +251,9 @@ impl Batch<'_, '_> {
             return Err(Error::data("the order cannot be rebuilt: two ends of an epoch were confirmed")
                 .with_source(broken));
         }
-        self.settle()
+        self.settle()?;
+        self.mark_done();
+        Ok(())
     }
 }
 

@@ -50,11 +50,11 @@ pub(crate) struct State {
     pub(super) left: Option<SeenPast>,
     /// See above.
     pub(super) meanwhile: Option<Meanwhile>,
-    /// Entries that are stored and neither confirmed nor in `applied`.
+    /// Entries that are stored and neither below `base` nor in `applied`.
     pub(super) unordered: KeptSet,
     /// Whether the applied tail may differ from the linearizer's.
     pub(super) is_unsettled: bool,
-    /// Of the entries that are not confirmed, those that change members.
+    /// Of the entries whose parts the linearizer has not finished, those that change members.
     pub(super) membership: KeptSet,
     pub(super) forked: BTreeSet<WriterKey>,
     /// Those of them that were indexers when that was found.
