@@ -163,7 +163,7 @@ fn what_an_ack_confirms_where_it_stands_is_counted_in_steps_and_readers_see_it_a
         calls += 1;
         assert_eq!(a.documents().len(), 100 + calls as usize);
     }
-    assert!(calls > 5, "{calls} calls");
+    assert!(calls > 1, "{calls} calls, each of which counts some that are at their places");
     assert!(a.counts().0 >= before + 100);
     assert_eq!(a.counts().1, undone);
     confirm(&mut [&mut a, &mut b]);
