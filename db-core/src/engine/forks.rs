@@ -13,13 +13,17 @@ use crate::storage::view_snapshot;
 use crate::view::{identities, members};
 
 impl Engine {
-    /// Whether a writer has forked its log, nobody's proof of that is in force, and this device may log one.
+    /// Whether a writer has forked its log, nobody's proof of that is in force, and this device may log one: it may write, and has
+    /// its own log as far as anybody has shown it.
     pub(crate) fn wants_fork_proof(&self) -> Result<bool> {
         let Some(state) = self.state.as_ref().filter(|state| !state.forked.is_empty()) else {
             return Ok(false);
         };
         if state.has_unordered() {
             return Ok(false); // the proof may be in what waits
+        }
+        if state.missing_ends.of(&self.writer).is_some() {
+            return Ok(false);
         }
         let Some(view) = view_snapshot(&self.database.begin_read()?)? else { return Ok(false) };
         let genesis = &self.identity.genesis;

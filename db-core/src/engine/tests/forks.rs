@@ -70,6 +70,26 @@ fn a_fork_is_proved_once_and_revokes_its_writer_in_an_open_database_too() {
 }
 
 #[test]
+fn who_lacks_some_of_its_own_log_proves_nothing_until_it_has_that() {
+    let mut a = peer(1, &open());
+    a.insert(rawdoc! { "_id": 1 }).unwrap();
+    let (one, other) = twins(4, &open(), &a.runs());
+    let mut b = peer(2, &open());
+    for log in [a.runs(), one.runs(), other.runs()] {
+        b.receive(&log);
+    }
+    let mut elsewhere = peer(2, &open());
+    elsewhere.receive(&a.runs());
+    elsewhere.insert(rawdoc! { "_id": "elsewhere" }).unwrap();
+    let end = elsewhere.runs().last().unwrap().entries().last().unwrap().hash;
+    assert!(b.engine.wants_fork_proof().unwrap());
+    b.shown(&writer_key(2), 1, end);
+    assert!(!b.prove(), "it may not write, and would want to for ever");
+    b.receive(&elsewhere.runs());
+    assert!(b.prove() && b.is_revoked(4));
+}
+
+#[test]
 fn two_proofs_of_one_fork_are_one_and_change_the_indexers_once() {
     let mut a = peer(1, &closed(1));
     a.insert(rawdoc! { "_id": 1 }).unwrap();
