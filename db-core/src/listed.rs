@@ -83,6 +83,16 @@ impl NewlyListed {
         }
     }
 
+    /// Those that have come up by now.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn take_new(&mut self) -> Result<Vec<RawDocumentBuf>> {
+        self.look()?;
+        Ok(self.new.drain(..).collect())
+    }
+
     /// Looks at what has changed since it last looked.
     fn look(&mut self) -> Result<()> {
         let (view, touched) = self.follower.latest()?;

@@ -1,14 +1,31 @@
 //! The simulator's runs: many peers, one truth, whatever network, disks, clocks and members without manners do.
 //!
 //! `COMBDB_SIMULATOR_SEEDS=5000 cargo test -p combdb-tests --test simulator --release -- a_few_seeds` runs more seeds, from
-//! `COMBDB_SIMULATOR_FIRST` on; a failure names its seed, and `COMBDB_SIMULATOR_FIRST=SEED COMBDB_SIMULATOR_SEEDS=1` runs that
-//! one again. With `--features planted-faults` mistakes are planted to see that they are found.
+//! `COMBDB_SIMULATOR_FIRST` on and with `COMBDB_SIMULATOR_STEPS` steps each; `an_indexer` instead of `a_few_seeds` those in which an
+//! indexer forks its log. A failure names what runs its seed again. With `--features planted-faults` mistakes are planted to see that
+//! they are found.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers too
 
 use db_core::simulation::{Options, Report, run};
 
 /// How many seeds are run where nobody asks for more.
 const SEEDS: u64 = 16;
+
+/// A run as it is asked for.
+fn asked(options: Options) -> Options {
+    Options { steps: number("COMBDB_SIMULATOR_STEPS").unwrap_or(options.steps), ..options }
+}
+
+fn run_or_tell(seed: u64, options: Options, test: &str) -> Report {
+    run(seed, options).unwrap_or_else(|failure| {
+        let steps = options.steps;
+        let variables =
+            format!("COMBDB_SIMULATOR_FIRST={seed} COMBDB_SIMULATOR_SEEDS=1 COMBDB_SIMULATOR_STEPS={steps}");
+        panic!(
+            "{failure}\nAgain: {variables} cargo test -p combdb-tests --all-features --test simulator {test}"
+        )
+    })
+}
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -20,15 +37,11 @@ fn a_few_seeds_go_well() {
         (number("COMBDB_SIMULATOR_FIRST").unwrap_or(0), number("COMBDB_SIMULATOR_SEEDS").unwrap_or(SEEDS));
     let mut all = Report::default();
     for seed in first..first + seeds {
-        let report = match run(seed, Options::default()) {
-            Ok(report) => report,
-            Err(failure) => {
-                panic!("{failure}; COMBDB_SIMULATOR_FIRST={seed} COMBDB_SIMULATOR_SEEDS=1 runs it again")
-            }
-        };
+        let report = run_or_tell(seed, asked(Options::default()), "a_few_seeds");
         all.calls += report.calls;
         all.calls_meanwhile += report.calls_meanwhile;
         all.confirmed += report.confirmed;
+        all.waited += report.waited;
         all.closed += report.closed;
         all.crashes += report.crashes;
         all.refused += report.refused;
@@ -42,6 +55,9 @@ fn a_few_seeds_go_well() {
         all.roamed += report.roamed;
         all.lost += report.lost;
         all.looked_back += report.looked_back;
+        all.histories += report.histories;
+        all.blamed += report.blamed;
+        all.lost_keys += report.lost_keys;
         all.forked_by_backups += report.forked_by_backups;
         all.given_up += report.given_up;
     }
@@ -52,7 +68,7 @@ fn a_few_seeds_go_well() {
         assert!(happened.iter().all(|count| *count > 10), "{all:?}");
         let happened = [all.closed, all.transactions, all.rotated, all.replaced, all.restored];
         assert!(happened.iter().all(|count| *count > 5), "{all:?}");
-        let happened = [all.roamed, all.lost, all.looked_back];
+        let happened = [all.roamed, all.lost, all.looked_back, all.histories, all.blamed];
         assert!(happened.iter().all(|count| *count > 5), "{all:?}");
         let happened = [all.resolved, all.resubmitted, all.calls_meanwhile];
         assert!(happened.iter().all(|count| *count > 0), "{all:?}");
@@ -61,15 +77,12 @@ fn a_few_seeds_go_well() {
 
 #[test]
 fn an_indexer_that_forks_its_log_is_named_and_all_come_to_one_view() {
-    let options = Options { changes_indexers: false, forks_indexers: true, ..Options::default() };
+    let options = asked(Options { changes_indexers: false, forks_indexers: true, ..Options::default() });
     let first = number("COMBDB_SIMULATOR_FIRST").unwrap_or(0);
-    let seeds = number("COMBDB_SIMULATOR_FORKS").unwrap_or(SEEDS);
+    let seeds = number("COMBDB_SIMULATOR_SEEDS").unwrap_or(SEEDS);
     let mut named = 0;
     for seed in first..first + seeds {
-        match run(seed, options) {
-            Ok(report) => named += report.forked_indexers,
-            Err(failure) => panic!("{failure}"),
-        }
+        named += run_or_tell(seed, options, "an_indexer").forked_indexers;
     }
     assert!(named > 0 || seeds < SEEDS, "no indexer has forked its log in {seeds} seeds");
 }
@@ -95,7 +108,11 @@ fn every_planted_fault_is_found() {
     // With nobody who breaks rules on purpose it is the orders of honest peers that come apart.
     let honest = Options { has_outlaws: false, ..all };
     for (fault, options, signs) in [
-        (Fault::MajorityLowered, honest, &["another order is confirmed", "equal sets of entries"][..]),
+        (
+            Fault::MajorityLowered,
+            honest,
+            &["another order is confirmed", "equal sets of entries", "another epoch than its past knows"][..],
+        ),
         (
             Fault::AdvanceRuleDropped,
             all,
@@ -116,6 +133,10 @@ fn every_planted_fault_is_found() {
         plant(None);
         let failure = found.unwrap_or_else(|| panic!("{fault:?} is not found in {SEEDS_TO_FIND} seeds"));
         println!("{fault:?}: {failure}");
+        plant(Some(fault));
+        let again = run(failure.seed, options).err();
+        plant(None);
+        assert_eq!(again, Some(failure.clone()), "{fault:?} does not show again");
         assert!(signs.iter().any(|sign| failure.what.contains(sign)), "{fault:?} shows otherwise: {failure}");
     }
 }

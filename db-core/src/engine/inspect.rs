@@ -7,14 +7,14 @@ use redb::Database;
 use super::{Batch, Engine};
 use crate::error::Result;
 use crate::ids::DatabaseId;
-use crate::limits;
 use crate::linearizer::EntryNumber;
 
 impl Engine {
-    /// Orders what the process has ended in the middle of ordering, as its driver does before readers are shown anything.
-    pub(crate) fn until_presentable(mut self) -> Result<Self> {
+    /// Orders what the process has ended in the middle of ordering, as its driver does before readers are shown anything,
+    /// in transactions that each cost about so many bytes.
+    pub(crate) fn until_presentable(mut self, bytes_max: usize) -> Result<Self> {
         while !self.is_presentable() {
-            self.run(|batch| batch.settle_within(limits::SETTLE_BYTES_MAX))?;
+            self.run(|batch| batch.settle_within(bytes_max))?;
         }
         Ok(self)
     }

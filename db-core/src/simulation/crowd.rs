@@ -13,6 +13,7 @@ use super::SimDisk;
 use crate::engine::{Engine, Moment, Request};
 use crate::entry::{Entry, Genesis, Header, VerifiedRun};
 use crate::ids::{DatabaseKey, EntryHash, WriterKey};
+use crate::limits;
 use crate::operation::{self, Operation};
 use crate::payload;
 use crate::storage::{self, Identity, LogSnapshot};
@@ -190,7 +191,7 @@ impl Crowd {
     pub fn switch_on(&mut self) {
         let (database, identity) = storage::open(self.disk.clone(), CACHE_BYTES).unwrap();
         let engine = Engine::open(Arc::new(database), identity, secret(self.number << 40)).unwrap();
-        let engine = engine.until_presentable().unwrap();
+        let engine = engine.until_presentable(limits::SETTLE_BYTES_MAX).unwrap();
         self.engine = Some(engine);
     }
 

@@ -3,8 +3,8 @@
 //!
 //! **What happens.** Peers write, alone and in transactions over several collections that are sometimes begun long before they
 //! are committed, do again or give up what was rejected, connect, part, order what has come now or later, ack, take other keys,
-//! restart, lose power at any write to the disk (what was not synced is kept, lost or torn), go back to a backup of their disk,
-//! leave and come back; new ones join.
+//! restart, lose power at any write to the disk (what was not synced is kept, lost or torn), go back to a backup of their disk
+//! (also to one from before they took another key), leave and come back; new ones join. Some are busy and order nothing for a while.
 //! The network delays frames, loses, doubles and swaps them, is parted or goes one way only. Clocks are wrong and jump. The
 //! founder changes who may do what and lets newcomers go on for others. Members without manners fork their logs, carry false
 //! waves, withhold entries and send garbage; in runs that are asked for it, an indexer forks its log. In the end all faults end.
@@ -22,10 +22,11 @@
 //! * Whoever was told that its log goes further than its backup writes nothing and forks nothing; a log that is forked all the same
 //!   is proved to be.
 //! * What was confirmed of an entry, its receipt says on all peers and for ever.
-//! * A past state is what was confirmed then, wherever it is read.
+//! * A past state is what was confirmed then, wherever it is read. What an entry has changed stands in the histories of the documents,
+//!   and what somebody is said to have written is what it has been since.
 //! * What clients build from local and confirmed events and from live queries is what a find gives; all peers tell the same
 //!   confirmed events, in one order and none twice, also to a client that resumes after a power cut or at another peer. Some
-//!   peers keep few changes: who falls behind those is told and begins anew.
+//!   peers keep few changes: who falls behind those is told and begins anew. Who follows the lists of the system is told of what comes up there, and of nothing else.
 //!
 //! In the end all peers have the same and everything is confirmed.
 //!
@@ -43,6 +44,7 @@ mod following;
 mod meeting;
 mod network;
 mod node;
+mod pasts;
 pub(crate) mod requests;
 mod serial;
 mod watching;
@@ -105,6 +107,8 @@ pub struct Report {
     pub entries: u64,
     /// See above.
     pub confirmed: u64,
+    /// How many times something had to be at its place before more of what had come could be judged.
+    pub waited: u64,
     /// How many connections were made, and how many of them a session has closed.
     pub connections: u64,
     /// See above.
@@ -116,8 +120,13 @@ pub struct Report {
     pub roamed: u64,
     /// See above.
     pub lost: u64,
-    /// How many past states were read.
+    /// How many past states were read, how many entries' changes were found in the histories of documents, and how many times
+    /// somebody asked who wrote what a document holds.
     pub looked_back: u64,
+    /// See above.
+    pub histories: u64,
+    /// See above.
+    pub blamed: u64,
     /// How many times a disk was set back to a backup, how many owners gave up what they had written since, and how many logs
     /// were forked by that in the end.
     pub restored: u64,
@@ -125,6 +134,8 @@ pub struct Report {
     pub given_up: u64,
     /// See above.
     pub forked_by_backups: u64,
+    /// How many keys were lost with what was written since a backup.
+    pub lost_keys: u64,
     /// How many entries that break a rule were refused.
     pub refused: u64,
     /// How many entries were stored that somebody without manners has signed, on whatever branch of its log.

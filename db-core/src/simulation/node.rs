@@ -127,20 +127,20 @@ impl Node {
             backup: None,
             lost_ends: Vec::new(),
         };
-        node.switch_on();
+        node.switch_on(usize::MAX);
         node
     }
 
-    /// Opens what is on the disk; whether the power lasted for that.
-    pub(super) fn switch_on(&mut self) -> bool {
-        let opened = open(&self.disk, self.number);
+    /// Opens what is on the disk, ordering what waits there in steps of so many bytes; whether the power lasted for that.
+    pub(super) fn switch_on(&mut self, step_bytes: usize) -> bool {
+        let opened = open(&self.disk, self.number, step_bytes);
         let Ok(engine) = opened else {
             assert!(self.disk.is_cut(), "what is on the disk does not open: {:?}", opened.err());
             return false;
         };
         if self.watched != Watched::No {
             let client = Some(&mut self.client).filter(|_| self.watched == Watched::All);
-            self.readers = Some(Readers::open(&engine, &self.identity, client));
+            self.readers = Some(Readers::open(self.number, &engine, &self.identity, client));
         }
         self.engine = Some(engine);
         self.note_key();
@@ -182,7 +182,7 @@ impl Node {
         (self.durable, self.checked_confirmed) = (backup.durable, backup.confirmed);
         (self.told_outcomes, self.checked_order) = (0, (Vec::new(), 0));
         self.forget_entries();
-        assert!(self.switch_on(), "a backup does not open");
+        assert!(self.switch_on(usize::MAX), "a backup does not open");
     }
 
     /// All entries that are there are to be looked at anew.
@@ -303,15 +303,15 @@ impl Node {
 
     /// A second engine over a copy of what the disk would show now, to do with as one likes.
     pub(super) fn copy(&self) -> Engine {
-        let mut copy = open(&SimDisk::new(self.disk.image(), None), self.number).unwrap();
+        let mut copy = open(&SimDisk::new(self.disk.image(), None), self.number, usize::MAX).unwrap();
         copy.run(|batch| batch.settle()).unwrap();
         copy
     }
 }
 
-fn open(disk: &SimDisk, number: usize) -> Result<Engine> {
+fn open(disk: &SimDisk, number: usize, step_bytes: usize) -> Result<Engine> {
     let (database, identity) = storage::open(disk.clone(), CACHE_BYTES)?;
-    Engine::open(Arc::new(database), identity, secret(number))?.until_presentable()
+    Engine::open(Arc::new(database), identity, secret(number))?.until_presentable(step_bytes)
 }
 
 /// An entry by `author` on top of all that `node` holds, changed before it is signed.

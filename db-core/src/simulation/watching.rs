@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bson::{RawDocumentBuf, doc};
+use bson::{RawDocument, RawDocumentBuf, doc};
 
 use super::following::{Client, Told};
 use crate::collection::Find;
 use crate::database::Database;
 use crate::driver::published::Published;
 use crate::engine::Engine;
+use crate::listed::NewlyListed;
 use crate::storage::Identity;
 use crate::view::{ReadView, ViewSnapshot, catalog, keyspace};
 use crate::watch::{ChangeStream, FullDocumentBeforeChangeType, FullDocumentType, LiveQuery, OperationType};
@@ -27,7 +28,15 @@ pub(super) struct Readers {
     confirmed: Option<ChangeStream<RawDocumentBuf>>,
     /// Live queries, and their results as a client keeps them.
     live: [(LiveQuery<RawDocumentBuf>, Vec<RawDocumentBuf>); 2],
+    /// What comes up in the lists of the system, and what was in them when that was last asked.
+    listed: [(NewlyListed, Listed); 2],
 }
+
+/// The documents of a list of the system, by `_id`.
+type Listed = BTreeMap<Vec<u8>, RawDocumentBuf>;
+
+/// These lists.
+const LISTS: [&str; 2] = [catalog::REJECTED, catalog::CONFLICTS];
 
 /// What a client has built from the events of a database: documents by collection and `_id`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,7 +44,7 @@ pub(super) struct Built(BTreeMap<(String, Vec<u8>), RawDocumentBuf>);
 
 impl Readers {
     /// Opens a peer's engine to readers; `client` goes on with the confirmed events where it has left off.
-    pub(super) fn open(engine: &Engine, identity: &Identity, client: Option<&mut Client>) -> Self {
+    pub(super) fn open(number: usize, engine: &Engine, identity: &Identity, client: Option<&mut Client>) -> Self {
         let published = Arc::new(Published::new(engine).unwrap());
         let file = Arc::clone(engine.database());
         let database = Database::over("simulation", file, identity.clone(), Arc::clone(&published));
@@ -48,7 +57,12 @@ impl Readers {
             let result = live.result_raw().map(ToOwned::to_owned).collect();
             (live, result)
         });
-        Self { published, local: local.run().unwrap(), built: Built::default(), confirmed, live, database }
+        let listed = LISTS.map(|list| (NewlyListed::open(&database, list, &doc! {}).unwrap(), Listed::new()));
+        let local = local.run().unwrap();
+        let mut readers =
+            Self { published, local, built: Built::default(), confirmed, live, listed, database };
+        readers.check_listed(number);
+        readers
     }
 
     /// Tells the engine, before it changes anything, that somebody watches, and how much to keep for those who begin in the past.
@@ -91,6 +105,32 @@ impl Readers {
             let found: Vec<_> = find.run_raw().unwrap().map(Result::unwrap).collect();
             assert_eq!(*result, found, "peer {number}: a live query is not what a find gives");
         }
+        self.check_listed(number);
+    }
+
+    /// What has come up in the lists of the system since this was last asked is told, and nothing else.
+    fn check_listed(&mut self, number: usize) {
+        for ((newly, known), list) in self.listed.iter_mut().zip(LISTS) {
+            let found = self.database.collection::<RawDocumentBuf>(list).find(doc! {}).run_raw().unwrap();
+            let found: Listed =
+                found.map(Result::unwrap).map(|document| (id_of(&document), document)).collect();
+            let expected: Listed = found
+                .iter()
+                .filter(|(id, _)| !known.contains_key(*id))
+                .map(|(id, document)| (id.clone(), document.clone()))
+                .collect();
+            let told = newly.take_new().unwrap();
+            let count = told.len();
+            let told: Listed = told.into_iter().map(|document| (id_of(&document), document)).collect();
+            assert!(
+                told == expected && count == told.len(),
+                "peer {number}: of {list} it tells {count} documents where {} of {} have come up: {:?}",
+                expected.len(),
+                found.len(),
+                Built::in_list(told).differences(&Built::in_list(expected))
+            );
+            *known = found;
+        }
     }
 
     /// The client who has stayed here takes all confirmed events there are.
@@ -127,12 +167,34 @@ impl Built {
         Self(built)
     }
 
+    /// All documents, by collection.
+    pub(super) fn documents(&self) -> impl Iterator<Item = (&str, &RawDocumentBuf)> {
+        self.0.iter().map(|((collection, _), document)| (collection.as_str(), document))
+    }
+
+    /// The document with the `_id` of this one.
+    pub(super) fn document(&self, collection: &str, like: &RawDocument) -> Option<&RawDocumentBuf> {
+        self.0.get(&(collection.to_owned(), id_of(like)))
+    }
+
+    /// The documents that are another here than there, or are not in both: as they are here, and as they are there.
+    pub(super) fn changed<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (&'a str, Option<&'a RawDocumentBuf>, Option<&'a RawDocumentBuf>)> {
+        let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+        let both = keys.into_iter().map(|key| (key.0.as_str(), self.0.get(key), other.0.get(key)));
+        both.filter(|(_, here, there)| here != there)
+    }
+
+    /// Documents of a list of the system.
+    fn in_list(listed: Listed) -> Self {
+        Self(listed.into_iter().map(|(id, document)| ((String::new(), id), document)).collect())
+    }
+
     /// What is in one of them and not in the other.
     pub(super) fn differences(&self, other: &Self) -> String {
-        let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
-        let differ = keys.into_iter().filter(|key| self.0.get(*key) != other.0.get(*key));
-        let shown: Vec<_> = differ.map(|key| (&key.0, self.0.get(key), other.0.get(key))).collect();
-        format!("{shown:?}")
+        format!("{:?}", self.changed(other).collect::<Vec<_>>())
     }
 
     pub(super) fn follow(&mut self, event: &RawDocumentBuf) {
@@ -167,6 +229,6 @@ impl Built {
     }
 }
 
-fn id_of(document: &RawDocumentBuf) -> Vec<u8> {
+fn id_of(document: &RawDocument) -> Vec<u8> {
     crate::view::documents::id_key(catalog::id_of(document).unwrap())
 }

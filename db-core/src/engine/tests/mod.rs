@@ -211,7 +211,7 @@ impl Peer {
     /// The same, and readers are shown what they have seen before.
     fn restart_for_readers(self) -> Self {
         let Self { engine, now_ms } = self.restart();
-        Self { engine: engine.until_presentable().unwrap(), now_ms }
+        Self { engine: engine.until_presentable(limits::SETTLE_BYTES_MAX).unwrap(), now_ms }
     }
 }
 

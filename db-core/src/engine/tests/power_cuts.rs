@@ -4,6 +4,7 @@ use bson::{RawDocumentBuf, rawdoc};
 
 use super::{Peer, meet, open, peer, secret};
 use crate::engine::{Batch, Engine, Request};
+use crate::limits;
 use crate::simulation::{Chance, SimDisk};
 use crate::storage;
 
@@ -29,7 +30,7 @@ fn live(
     let disk = SimDisk::new(image, Some(20 + chance.below(400)));
     let opened = storage::open(disk.clone(), 1 << 20)
         .and_then(|(database, identity)| Engine::open(std::sync::Arc::new(database), identity, secret(1)))
-        .and_then(Engine::until_presentable);
+        .and_then(|engine| engine.until_presentable(limits::SETTLE_BYTES_MAX));
     let Ok(engine) = opened else {
         assert!(disk.is_cut(), "a disk with power must open: {:?}", opened.err());
         return disk.after_power_cut(chance);

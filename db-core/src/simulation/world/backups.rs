@@ -1,7 +1,9 @@
 //! Backups that are restored: a peer's disk is as it was before, and the peer goes on with that.
 //!
 //! Whoever has a word in what is confirmed goes on when a peer that holds all of its log has told it so. Others may write before
-//! they have heard anything, which forks their logs.
+//! they have heard anything, which forks their logs. A backup from before its owner took another key lacks that key, which nobody
+//! has any more then: an indexer's vote is missed from there on, until an admin lets somebody else go on for it. So that happens
+//! while the others are a majority.
 
 use super::{CALM, World};
 use crate::engine::Request;
@@ -21,11 +23,13 @@ impl World {
         let ends = node.own_ends();
         let holder =
             self.nodes.iter().position(|other| other.number != at && other.is_on() && other.holds(&ends));
-        // A key that is lost with what was written since is nobody's any more: an indexer's would be missed.
-        let is_careful = holder.is_some() && backup.keys == node.keys;
+        let lost: Vec<_> = node.keys.iter().copied().filter(|key| !backup.keys.contains(key)).collect();
+        let is_careful = holder.is_some() && (lost.is_empty() || self.can_be_missed(at));
         if !may_fork && !is_careful {
             return;
         }
+        self.report.lost_keys += lost.len() as u64;
+        self.lost_keys.extend(lost);
         self.is_gone(at);
         self.nodes[at].restore(&backup);
         self.report.restored += 1;
@@ -38,6 +42,20 @@ impl World {
                 self.write(at); // before it can have heard anything
             }
         }
+    }
+
+    /// Whether everything can be confirmed without a key of this peer's.
+    fn can_be_missed(&self, at: usize) -> bool {
+        let indexers = self.nodes[at].engine.as_ref().map_or(0, |engine| engine.indexers().len());
+        !self.appointed.contains(&at) || 2 * (self.lost_keys.len() + 1) < indexers
+    }
+
+    /// Whether the keys that somebody has are a majority of the indexers that a peer counts.
+    pub(super) fn can_confirm(&self, at: usize) -> bool {
+        let engines = || self.nodes.iter().filter_map(|node| node.engine.as_ref());
+        let has = |key: &&WriterKey| engines().any(|engine| engine.is_own(key));
+        let indexers = self.nodes[at].engine.as_ref().unwrap().indexers();
+        2 * indexers.iter().filter(has).count() > indexers.len()
     }
 
     /// A peer meets another one that has all of its log: before it can write it is told.

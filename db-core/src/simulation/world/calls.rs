@@ -99,12 +99,17 @@ impl World {
     }
 
     pub(super) fn order(&mut self, at: usize, is_whole: bool) {
-        let some_bytes = [1, 400, 3_000][self.chance.below(3) as usize];
+        let some_bytes = self.step_bytes();
         let bytes = if is_whole { usize::MAX } else { some_bytes };
         if self.nodes[at].is_on() && self.nodes[at].run(|batch| batch.settle_within(bytes)).is_none() {
             self.is_gone(at);
         }
         self.look_at(at);
+    }
+
+    /// How many bytes a step of ordering may cost.
+    pub(super) fn step_bytes(&mut self) -> usize {
+        [1, 400, 3_000][self.chance.below(3) as usize]
     }
 
     /// Acks, if that helps; whether anything was appended.

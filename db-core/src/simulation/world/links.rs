@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::World;
 use crate::engine::Engine;
+use crate::entry::VerifiedRun;
 use crate::ids::WriterKey;
 use crate::simulation::network::{Link, Wish, carry_out};
 use crate::sync::{Session, SessionConfig, SessionOutput};
@@ -60,24 +61,7 @@ impl World {
                     Wish::OwnHead(end) => {
                         self.nodes[peer].run(|batch| batch.note_own_head(&end)).map(|()| None)
                     }
-                    Wish::Ingest(runs) => {
-                        // Sometimes what has come is ordered in the same breath.
-                        let orders = self.chance.below(4);
-                        let stored = self.nodes[peer].run(|batch| {
-                            for run in &runs {
-                                if let Err(refused) = batch.ingest(run)? {
-                                    return Ok(Err(refused.to_string()));
-                                }
-                            }
-                            match orders {
-                                0 | 1 => batch.settle()?,
-                                2 => drop(batch.settle_within(2_000)?),
-                                _ => drop(batch.confirm_until(2_000, &mut || false)?),
-                            }
-                            Ok(Ok(()))
-                        });
-                        stored.map(Some)
-                    }
+                    Wish::Ingest(runs) => self.take_runs(peer, &runs).map(Some),
                 };
                 let Some(stored) = done else {
                     self.is_gone(peer);
@@ -87,6 +71,40 @@ impl World {
                     self.links[at].ends[end].session.runs_stored(stored, &mut outputs);
                 }
             }
+        }
+    }
+
+    /// A peer takes in what another has sent: in one transaction, or in several where something has to be at its place before more can
+    /// be judged. None if the power has gone meanwhile.
+    fn take_runs(&mut self, peer: usize, runs: &[VerifiedRun]) -> Option<Result<(), String>> {
+        // Sometimes what has come is ordered in the same breath.
+        let orders = self.chance.below(4);
+        let orders = if self.busy.contains(&peer) { 3 } else { orders };
+        let step_bytes = self.step_bytes();
+        let mut rest = runs;
+        loop {
+            let taken = self.nodes[peer].run(|batch| {
+                while let Some((run, others)) = rest.split_first() {
+                    match batch.ingest_or_wait(run)? {
+                        Some(Ok(())) => rest = others,
+                        Some(Err(refused)) => return Ok(Some(Err(refused.to_string()))),
+                        None => {
+                            batch.confirm_until(step_bytes, &mut || false)?;
+                            return Ok(None);
+                        }
+                    }
+                }
+                match orders {
+                    0 | 1 => batch.settle()?,
+                    2 => drop(batch.settle_within(step_bytes)?),
+                    _ => drop(batch.confirm_until(step_bytes, &mut || false)?),
+                }
+                Ok(Some(Ok(())))
+            });
+            if let Some(taken) = taken? {
+                return Some(taken);
+            }
+            self.report.waited += 1;
         }
     }
 
@@ -202,7 +220,9 @@ impl World {
         self.nodes
             .iter()
             .filter(|node| !is_heard(node.number))
-            .flat_map(|node| node.keys.iter().copied())
+            .flat_map(|node| node.keys.iter())
+            .chain(&self.lost_keys)
+            .copied()
             .collect()
     }
 }

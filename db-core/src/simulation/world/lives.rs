@@ -3,6 +3,7 @@
 use super::World;
 use crate::engine::Request;
 use crate::entry::Admission;
+use crate::ids::WriterKey;
 use crate::limits;
 use crate::operation::Roles;
 use crate::simulation::byzantine;
@@ -30,18 +31,22 @@ impl World {
         self.report.crashes += 1;
     }
 
-    pub(super) fn leave_or_come_back(&mut self, at: usize) {
-        self.nodes[at].has_left = !self.nodes[at].has_left;
-        if self.nodes[at].has_left {
-            self.nodes[at].switch_off();
-            self.is_gone(at);
-        }
+    pub(super) fn leave(&mut self, at: usize) {
+        self.nodes[at].has_left = true;
+        self.nodes[at].switch_off();
+        self.is_gone(at);
     }
 
-    pub(super) fn restart_those_that_are_off(&mut self) {
+    /// Whoever has lost power is there again, and some of those who have left.
+    pub(super) fn come_back(&mut self) {
         for at in 0..self.nodes.len() {
+            self.nodes[at].has_left &= self.chance.one_in(2);
             if !self.nodes[at].is_on() && !self.nodes[at].has_left {
                 self.switch_on(at);
+                // Who has waited for it calls at once.
+                if self.chance.one_in(2) {
+                    self.write(at);
+                }
             }
         }
     }
@@ -50,10 +55,12 @@ impl World {
         self.nodes[at].forget_entries();
         if self.chance.one_in(4) {
             // The power goes while what waits is ordered, or before.
-            let writes = self.chance.below(40);
+            let writes_max = if self.chance.one_in(2) { 40 } else { 400 };
+            let writes = self.chance.below(writes_max);
             self.nodes[at].disk.cut_after(writes);
         }
-        while !self.nodes[at].switch_on() {
+        let step_bytes = self.step_bytes();
+        while !self.nodes[at].switch_on(step_bytes) {
             self.nodes[at].cut_power(&mut self.chance);
             self.report.crashes += 1;
         }
@@ -115,13 +122,13 @@ impl World {
     }
 
     /// Somebody new goes on for a peer whose key the founder gives up for lost.
-    fn replace(&mut self, number: usize) {
+    fn replace(&mut self, from: WriterKey, was_appointed: bool) {
         self.join();
         let to = writer(self.nodes.len() - 1);
-        if self.appointed.contains(&number) {
+        if was_appointed {
             self.appointed.insert(self.nodes.len() - 1);
         }
-        self.call(0, Request::Replace { from: self.nodes[number].key(), to, roles: None });
+        self.call(0, Request::Replace { from, to, roles: None });
         self.report.replaced += 1;
     }
 
@@ -129,7 +136,10 @@ impl World {
         let count = self.nodes.len() as u64;
         if self.options.changes_indexers && count < 8 {
             let number = 1 + self.chance.below(count - 1) as usize;
-            self.replace(number);
+            match self.lost_keys.last().copied().filter(|_| self.chance.one_in(2)) {
+                Some(lost) => self.replace(lost, true),
+                None => self.replace(self.nodes[number].key(), self.appointed.contains(&number)),
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use super::checks::Knowledge;
 use super::following::Client;
 use super::network::{Link, Weather};
 use super::node::{Node, writer};
+use super::pasts;
 use super::serial::Transactions;
 use super::{Chance, Options, Report};
 use crate::engine::Request;
@@ -52,6 +53,10 @@ pub(super) struct World {
     appointed: BTreeSet<usize>,
     careless: BTreeSet<usize>,
     may_be_forked: BTreeSet<WriterKey>,
+    /// Keys that nobody has any more, since their owners went back to backups from before they took them.
+    lost_keys: BTreeSet<WriterKey>,
+    /// Peers that store what comes and order it later.
+    busy: BTreeSet<usize>,
     documents: u64,
     pub(super) transactions: Transactions,
     pub(super) options: Options,
@@ -88,6 +93,8 @@ impl World {
             appointed: (0..indexers).collect(),
             careless: BTreeSet::new(),
             may_be_forked: BTreeSet::new(),
+            lost_keys: BTreeSet::new(),
+            busy: BTreeSet::new(),
             documents: 0,
             transactions: Transactions::default(),
             options,
@@ -155,7 +162,7 @@ impl World {
 
     fn step(&mut self) {
         let at = self.chance.below(self.nodes.len() as u64) as usize;
-        match self.chance.below(140) {
+        match self.chance.below(148) {
             0..45 => {
                 for _ in 0..=self.chance.below(5) {
                     self.deliver();
@@ -175,15 +182,15 @@ impl World {
             }
             103 => self.deafen_some(),
             104 | 105 => self.crash(at),
-            106 => self.leave_or_come_back(at),
-            107 | 108 => self.restart_those_that_are_off(),
+            106 => self.leave(at),
+            107 | 108 => self.come_back(),
             109 if self.nodes.len() < 8 && self.chance.one_in(2) => self.join_late(),
             109 => self.nodes[at].skew_ms = self.chance.below(200_000) as i64 - 100_000,
             110 if self.chance.one_in(2) => drop(self.prove_forks(at)),
             110 => self.change_members(),
             111 if self.chance.one_in(2) => self.change_roles(),
             111 => self.replace_some(),
-            112 if !(self.options.forks_indexers && at == byzantine::INDEXER) => self.rotate_key(at),
+            112 | 144 if !(self.options.forks_indexers && at == byzantine::INDEXER) => self.rotate_key(at),
             113..116 => self.settle_rejection(at),
             116..119 => self.settle_conflict(at),
             119..123 => self.nodes[at].back_up(),
@@ -192,6 +199,10 @@ impl World {
             130..134 => self.roam(at),
             134 | 135 => self.look_back(at),
             136 => self.check_undo(at),
+            137..140 => self.ask_for_pasts(at),
+            140 => self.change_busy(at),
+            141 => self.write_much(at),
+            142 | 143 => self.change_roles(),
             _ if self.options.has_outlaws => byzantine::act(self, at),
             _ => {}
         }
@@ -205,6 +216,24 @@ impl World {
             self.knowledge.check(&mut self.nodes[at], &mut self.transactions, is_reading);
             self.trace.update(&self.nodes[at].sum);
             self.trace.update(&self.nodes[at].checked_confirmed.to_le_bytes());
+            if self.chance.one_in(12) {
+                self.check_undo(at);
+            }
+        }
+    }
+
+    /// Whoever is busy stores what comes and orders nothing for a while.
+    fn change_busy(&mut self, at: usize) {
+        if !self.busy.remove(&at) {
+            self.busy.insert(at);
+        }
+    }
+
+    /// Clients ask which entries have changed a document, and who wrote what it holds.
+    fn ask_for_pasts(&mut self, at: usize) {
+        if self.nodes[at].is_on() {
+            self.report.histories += u64::from(pasts::check_history(&self.nodes[at], &mut self.chance));
+            self.report.blamed += u64::from(pasts::check_blame(&self.nodes[at], &mut self.chance));
         }
     }
 

@@ -60,6 +60,13 @@ impl World {
         self.call(at, request);
     }
 
+    /// Writes much that nobody else has seen.
+    pub(super) fn write_much(&mut self, at: usize) {
+        for _ in 0..5 + self.chance.below(25) {
+            self.write(at);
+        }
+    }
+
     /// Writes to collections that come and go and change their names.
     fn write_beside(&mut self, at: usize) {
         let [collection, other] = if self.chance.one_in(2) { ["d", "e"] } else { ["e", "d"] };
