@@ -234,7 +234,7 @@ impl Peers {
                     peer.caught_up = true;
                     peer.backlog.push_back(PeerOutput::CaughtUp);
                 }
-                SessionOutput::OwnLogElsewhere(tip) => self.own_heads.push(tip),
+                SessionOutput::OwnLogsElsewhere(ends) => self.own_heads.extend(ends),
                 SessionOutput::Continue => peer.wants_more = true,
                 SessionOutput::Close(reason) => {
                     tracing::info!(peer = id.0, %reason, "a session with a peer ends");

@@ -95,7 +95,7 @@ impl StubDatabase {
                         self.changed.send_modify(|version| *version += 1);
                         continue;
                     }
-                    SessionOutput::OwnLogElsewhere(_) => continue,
+                    SessionOutput::OwnLogsElsewhere(_) => continue,
                     SessionOutput::Continue => {
                         self.changed.send_modify(|version| *version += 1);
                         continue;

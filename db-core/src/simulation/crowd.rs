@@ -255,7 +255,7 @@ impl Crowd {
                     SessionOutput::Close(reason) => panic!("the session closes: {reason}"),
                     SessionOutput::Authenticated { .. }
                     | SessionOutput::CaughtUp
-                    | SessionOutput::OwnLogElsewhere(_) => {}
+                    | SessionOutput::OwnLogsElsewhere(_) => {}
                 }
             }
         }

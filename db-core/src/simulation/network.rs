@@ -107,7 +107,7 @@ impl Link {
 /// What sessions want done that is not the network's.
 pub(super) enum Wish {
     Ingest(Vec<crate::entry::VerifiedRun>),
-    OwnHead(crate::log_reader::Tip),
+    NoteOwnEnds(Vec<crate::log_reader::Tip>),
 }
 
 /// Carries out what the session at the end `from` wants; the wishes that are left, or why the session has closed.
@@ -125,7 +125,7 @@ pub(super) fn carry_out(
         match output {
             SessionOutput::Send(frame) => link.send(1 - from, frame, now_ms, weather, chance),
             SessionOutput::Ingest(runs) => wishes.push(Wish::Ingest(runs)),
-            SessionOutput::OwnLogElsewhere(tip) => wishes.push(Wish::OwnHead(tip)),
+            SessionOutput::OwnLogsElsewhere(ends) => wishes.push(Wish::NoteOwnEnds(ends)),
             SessionOutput::Continue => link.ends[from].wants_more = true,
             SessionOutput::Authenticated { .. } => link.ends[from].is_receiving = true,
             SessionOutput::CaughtUp => link.ends[from].is_receiving = false,

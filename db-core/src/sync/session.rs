@@ -49,9 +49,10 @@ pub enum SessionOutput {
     },
     /// The peer has sent, and this end has stored, everything that the peer held when the logs were compared.
     CaughtUp,
-    /// The peer has shown an entry signed with our own key that is not here: this store was restored or copied, and must not
-    /// sign anything before it has fetched it.
-    OwnLogElsewhere(Tip),
+    /// The peer has shown entries signed with keys of our own that are not here: this store was restored or copied, and must not
+    /// sign anything with those keys before it has fetched them. All that the peer has to show of our logs comes at once:
+    /// whoever knows of one only would go on with another.
+    OwnLogsElsewhere(Vec<Tip>),
     /// There is more to send than one call should do: call [`Session::entries_stored`] again soon.
     Continue,
     /// End the connection, once the frames before it are sent. Nothing comes after it.
@@ -85,6 +86,8 @@ pub struct Session {
     peer_keys: BTreeSet<WriterKey>,
     /// Of how many of our own logs the peer has shown what it holds.
     heads_shown: usize,
+    /// What it has shown of them and is not here.
+    missing_ends: Vec<Tip>,
     outgoing: Outgoing,
     /// The bytes of the peer's frames of runs that are not stored yet.
     unstored: VecDeque<u64>,
@@ -126,6 +129,7 @@ impl Session {
             comparison: None,
             peer_keys: BTreeSet::new(),
             heads_shown: 0,
+            missing_ends: Vec::new(),
             outgoing: Outgoing::default(),
             unstored: VecDeque::new(),
             peer_in_flight: 0,
@@ -245,9 +249,14 @@ impl Session {
             }
             (Phase::Whole, Frame::Head { header, signature }) if self.heads_shown <= REPLACED_KEYS_MAX => {
                 self.heads_shown += 1;
-                return self.look_at_head(header, &signature, log, out);
+                return Ok(self
+                    .look_at_head(header, &signature, log)?
+                    .map(|end| self.missing_ends.extend(end)));
             }
             (Phase::Whole, Frame::Whole { last, writers }) => {
+                if !self.missing_ends.is_empty() {
+                    out.push(SessionOutput::OwnLogsElsewhere(std::mem::take(&mut self.missing_ends)));
+                }
                 let Some(comparison) = &mut self.comparison else { return Ok(Ok(())) };
                 if let Err(reason) = comparison.want(&writers) {
                     return Ok(Err(reason));
@@ -373,14 +382,13 @@ impl Session {
         self.phase = Phase::Tips;
     }
 
-    /// Takes in what the peer shows of a log of our own. Only our own key can have signed it.
+    /// Looks at what the peer shows of a log of our own, which only our own key can have signed; gives it where it is not here.
     pub(super) fn look_at_head<L: LogReader>(
         &self,
         header: &[u8],
         signature: &[u8; 64],
         log: &L,
-        out: &mut Vec<SessionOutput>,
-    ) -> Result<Result<(), CloseReason>, L::Error> {
+    ) -> Result<Result<Option<Tip>, CloseReason>, L::Error> {
         let (header, head) = match verify_head(&self.config.database, header, signature) {
             Ok(verified) => verified,
             Err(invalid) => return Ok(Err(invalid.into())),
@@ -389,10 +397,7 @@ impl Session {
         if tip.writer != self.config.own_writer && !self.config.replaced_keys.contains(&tip.writer) {
             return Ok(Err(CloseReason::InvalidFrontier("the head of another's log")));
         }
-        if log.number_of(&tip.head)?.is_none() {
-            out.push(SessionOutput::OwnLogElsewhere(tip));
-        }
-        Ok(Ok(()))
+        Ok(Ok(log.number_of(&tip.head)?.is_none().then_some(tip)))
     }
 
     fn receive<L: LogReader>(

@@ -5,7 +5,7 @@ mod handshake;
 mod hostile;
 mod own_logs;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -39,7 +39,8 @@ struct End {
     caught_up: usize,
     authenticated: Option<WriterKey>,
     closed: Option<CloseReason>,
-    own_log_elsewhere: Option<Tip>,
+    /// What it was told of its own logs, and when.
+    own_logs_elsewhere: Vec<Vec<Tip>>,
 }
 
 /// Peers with their logs, and connections between them: ends `2i` and `2i + 1` are connected.
@@ -66,8 +67,8 @@ impl World {
 
     fn connect_end(&mut self, node: usize, session: Session) {
         let inbox = VecDeque::new();
-        let (caught_up, authenticated, closed, own_log_elsewhere) = (0, None, None, None);
-        self.ends.push(End { node, session, inbox, caught_up, authenticated, closed, own_log_elsewhere });
+        let (caught_up, authenticated, closed, own_logs_elsewhere) = (0, None, None, Vec::new());
+        self.ends.push(End { node, session, inbox, caught_up, authenticated, closed, own_logs_elsewhere });
     }
 
     fn start(&mut self) {
@@ -101,7 +102,7 @@ impl World {
                 }
                 SessionOutput::Authenticated { writer } => self.ends[end].authenticated = Some(writer),
                 SessionOutput::CaughtUp => self.ends[end].caught_up += 1,
-                SessionOutput::OwnLogElsewhere(tip) => self.ends[end].own_log_elsewhere = Some(tip),
+                SessionOutput::OwnLogsElsewhere(tips) => self.ends[end].own_logs_elsewhere.push(tips),
                 SessionOutput::Continue => self.tell_stored(self.ends[end].node),
                 SessionOutput::Close(reason) => self.ends[end].closed = Some(reason),
             }

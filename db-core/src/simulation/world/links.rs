@@ -58,9 +58,9 @@ impl World {
             let peer = self.links[at].ends[end].peer;
             for wish in wishes {
                 let done = match wish {
-                    Wish::OwnHead(end) => {
-                        self.nodes[peer].run(|batch| batch.note_own_head(&end)).map(|()| None)
-                    }
+                    Wish::NoteOwnEnds(ends) => self.nodes[peer]
+                        .run(|batch| ends.iter().try_for_each(|end| batch.note_own_head(end)))
+                        .map(|()| None),
                     Wish::Ingest(runs) => self.take_runs(peer, &runs).map(Some),
                 };
                 let Some(stored) = done else {
