@@ -6,8 +6,9 @@ use redb::Database;
 
 use super::{Batch, Engine};
 use crate::error::Result;
-use crate::ids::DatabaseId;
+use crate::ids::{DatabaseId, WriterKey};
 use crate::linearizer::EntryNumber;
+use crate::log_reader::Tip;
 
 impl Engine {
     /// Orders what the process has ended in the middle of ordering, as its driver does before readers are shown anything,
@@ -38,6 +39,12 @@ impl Engine {
     #[cfg(test)]
     pub(crate) fn is_ordering(&self) -> bool {
         self.state.as_ref().is_some_and(|state| state.is_settling)
+    }
+
+    /// The end of this log of our own that is not here.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn missing_end(&self, writer: &WriterKey) -> Option<Tip> {
+        self.state.as_ref()?.missing_ends.of(writer).copied()
     }
 
     /// Whether readers see the effect of this entry, while the view is not to be shown and what they see is known.

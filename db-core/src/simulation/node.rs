@@ -14,7 +14,7 @@ use crate::engine::{Engine, Moment, Reply, Request};
 use crate::entry::{Entry, Header, VerifiedRun};
 use crate::error::Result;
 use crate::ids::{DatabaseId, EntryHash, WriterKey};
-use crate::log_reader::LogReader;
+use crate::log_reader::{LogReader, Tip};
 use crate::storage::{self, Identity, LogSnapshot, view_snapshot};
 use crate::view::ViewSnapshot;
 use crate::view::digest::digest;
@@ -69,7 +69,7 @@ pub(super) struct Node {
     /// What its owner has put by.
     pub(super) backup: Option<Backup>,
     /// The ends of its own logs as they were before its disk was set back.
-    lost_ends: Vec<EntryHash>,
+    lost_ends: Vec<Tip>,
 }
 
 /// A copy of a peer's disk, with what the peer has had then.
@@ -195,17 +195,25 @@ impl Node {
         self.holds(&self.lost_ends)
     }
 
+    /// Whether it was told how far its own logs go that are not here.
+    pub(super) fn knows_own_logs(&self) -> bool {
+        let engine = self.engine.as_ref().unwrap();
+        let is_marked =
+            |end: &Tip| engine.missing_end(&end.writer).is_some_and(|marked| marked.length >= end.length);
+        self.lost_ends.iter().all(|end| self.holds(&[*end]) || is_marked(end))
+    }
+
     /// Whether it has these entries.
-    pub(super) fn holds(&self, entries: &[EntryHash]) -> bool {
+    pub(super) fn holds(&self, entries: &[Tip]) -> bool {
         let log = self.log();
-        entries.iter().all(|end| log.number_of(end).unwrap().is_some())
+        entries.iter().all(|end| log.number_of(&end.head).unwrap().is_some())
     }
 
     /// The ends of its own logs as far as it has ever written them.
-    pub(super) fn own_ends(&self) -> Vec<EntryHash> {
+    pub(super) fn own_ends(&self) -> Vec<Tip> {
         let log = self.log();
         let present = log.tips().unwrap().into_iter().filter(|tip| self.keys.contains(&tip.writer));
-        present.map(|tip| tip.head).chain(self.lost_ends.iter().copied()).collect()
+        present.chain(self.lost_ends.iter().copied()).collect()
     }
 
     /// Whether it was told that there is more of its own log than what it has.

@@ -44,7 +44,12 @@ pub(super) struct Built(BTreeMap<(String, Vec<u8>), RawDocumentBuf>);
 
 impl Readers {
     /// Opens a peer's engine to readers; `client` goes on with the confirmed events where it has left off.
-    pub(super) fn open(number: usize, engine: &Engine, identity: &Identity, client: Option<&mut Client>) -> Self {
+    pub(super) fn open(
+        number: usize,
+        engine: &Engine,
+        identity: &Identity,
+        client: Option<&mut Client>,
+    ) -> Self {
         let published = Arc::new(Published::new(engine).unwrap());
         let file = Arc::clone(engine.database());
         let database = Database::over("simulation", file, identity.clone(), Arc::clone(&published));

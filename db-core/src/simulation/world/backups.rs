@@ -66,15 +66,11 @@ impl World {
             let link = self.links.iter().position(|link| link.joins(at, holder));
             let due =
                 link.and_then(|link| self.links[link].next_due().map(|(due_ms, to)| (due_ms, link, to)));
-            let Some((due_ms, link, to)) = due.filter(|_| !self.knows_own_log(at)) else { break };
+            let Some((due_ms, link, to)) = due.filter(|_| !self.nodes[at].knows_own_logs()) else { break };
             self.take_in(due_ms, link, to);
         }
-        assert!(self.knows_own_log(at), "peer {at}: nobody tells it that its backup is old");
+        assert!(self.nodes[at].knows_own_logs(), "peer {at}: nobody tells it that its backup is old");
         (self.weather, self.partition) = (weather, partition);
-    }
-
-    fn knows_own_log(&self, at: usize) -> bool {
-        self.nodes[at].misses_own() || self.nodes[at].has_own_logs()
     }
 
     /// An owner whom nobody gives what is missing goes on without it.
