@@ -162,7 +162,7 @@ impl World {
 
     fn step(&mut self) {
         let at = self.chance.below(self.nodes.len() as u64) as usize;
-        match self.chance.below(148) {
+        match self.chance.below(152) {
             0..45 => {
                 for _ in 0..=self.chance.below(5) {
                     self.deliver();
@@ -192,7 +192,7 @@ impl World {
             111 => self.replace_some(),
             112 | 144 if !(self.options.forks_indexers && at == byzantine::INDEXER) => self.rotate_key(at),
             113..116 => self.settle_rejection(at),
-            116..119 => self.settle_conflict(at),
+            116..119 | 148..152 => self.settle_conflict(at),
             119..123 => self.nodes[at].back_up(),
             123..128 => self.restore_backup(at),
             128 | 129 => self.give_up_own_entries(at),
