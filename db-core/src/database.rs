@@ -93,7 +93,9 @@ pub struct Status {
     /// How many times an entry was undone since the database was opened.
     pub undone: u64,
     /// Whether a peer has shown that this device has written entries which its store does not hold: it was restored from a
-    /// backup, or copied. Writes are refused until they have been fetched, or the device goes on with another key.
+    /// backup, or copied. Writes are refused until they have been fetched, or the device goes on with another key. Then it is still
+    /// so as long as the old key is an indexer, whose vote is missed until the entries have come or
+    /// [are given up](crate::Database::give_up_own_entries).
     pub misses_own_entries: bool,
     /// Indexers that were found to have forked their logs, ascending: what they have confirmed may be confirmed otherwise
     /// elsewhere. An alarm, which stays after their votes have been taken from them.

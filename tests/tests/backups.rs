@@ -118,5 +118,6 @@ async fn a_restored_backup_is_told_of_before_it_writes_and_goes_on_with_a_new_ke
     assert_eq!(rotation.from, status.database.unwrap().writer_key);
     assert!(!calls.status("t").await.unwrap().misses_own_entries);
     assert!(!peer.command(&["status"]).contains("WARNING"));
+    assert_eq!(peer.command(&["writers", "give-up"]).trim(), "given up", "also where nothing is missed");
     calls.insert("t", "notes", &[r#"{"_id": 3}"#]).await.unwrap();
 }

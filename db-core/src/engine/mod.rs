@@ -85,7 +85,7 @@ pub(crate) struct EngineStatus {
     /// How many times an operation was applied since the database was opened, and how many entries were undone.
     pub(crate) applied: u64,
     pub(crate) undone: u64,
-    /// Whether a peer has shown that our own log goes further than what is here.
+    /// Whether a peer has shown that a log of our own goes further than what is here, whose key is the present one or has to vote.
     pub(crate) misses_own_entries: bool,
     /// The key of the log that calls are appended to.
     pub(crate) writer: WriterKey,

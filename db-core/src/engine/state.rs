@@ -236,7 +236,7 @@ impl State {
             forked: self.forked.iter().copied().collect(),
             applied: self.applied_count,
             undone: self.undone_count,
-            misses_own_entries: self.missing_ends.of(&self.keys.writer()).is_some(),
+            misses_own_entries: self.misses_own_entries(),
             writer: self.keys.writer(),
             alarms: self
                 .alarms
@@ -247,6 +247,14 @@ impl State {
                 .into_iter()
                 .collect(),
         }
+    }
+
+    /// Whether a key that this device has to sign with may not: the present one, or one that was replaced and is to vote until the
+    /// change of indexers is confirmed.
+    fn misses_own_entries(&self) -> bool {
+        let is_needed =
+            |key: &WriterKey| *key == self.keys.writer() || self.linearizer.indexers().contains(key);
+        self.keys.writers().any(|key| is_needed(&key) && self.missing_ends.of(&key).is_some())
     }
 
     /// Which of this device's keys would help by an ack to confirm what is not confirmed: mostly the present one; one that was

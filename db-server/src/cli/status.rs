@@ -73,7 +73,10 @@ fn print(output: &mut Output, status: DatabaseStatusResponse) -> Result<(), CliE
     }
     if status.misses_own_entries {
         output.line("WARNING    peers hold entries of this peer's own log that its store does not: it was restored from a backup or")?;
-        output.line("           copied. It writes nothing until they are fetched, or it goes on with a new key: `combdb writers rotate`")?;
+        output.line("           copied. It signs nothing with that log's key until they are fetched; `combdb writers rotate` goes on")?;
+        output.line(
+            "           with a new key, `combdb writers give-up` without them if they are lost for good",
+        )?;
     }
     for indexer in &status.alarms {
         let name = status.writers.iter().find(|writer| writer.key == *indexer).map(name_of);

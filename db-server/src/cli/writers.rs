@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use clap::{Subcommand, ValueEnum};
 use proto::v1::{
-    AddWriterRequest, ListWritersRequest, RemoveWriterRequest, ReplaceWriterRequest, Role, RotateRequest,
-    SetIndexersRequest, SetNameRequest, Writer, WriterState,
+    AddWriterRequest, GiveUpOwnEntriesRequest, ListWritersRequest, RemoveWriterRequest, ReplaceWriterRequest,
+    Role, RotateRequest, SetIndexersRequest, SetNameRequest, Writer, WriterState,
 };
 
 use super::Common;
@@ -48,6 +48,14 @@ pub(crate) enum Writers {
 its own log goes on so without forking that."
     )]
     Rotate,
+    /// Goes on without entries of this peer's own that are lost for good
+    #[command(
+        after_help = "After the restore of a backup other peers may hold entries that this peer has written since: they are \
+fetched when it meets them. If nobody has them any more, this lets the peer go on; if somebody has them all the same, the peer's log is \
+forked from then on, and its rights are lost. `combdb writers rotate` forks nothing: prefer it, but where the old key is an indexer \
+whose vote everything waits for."
+    )]
+    GiveUp,
     /// Lets a writer go on for one whose key is lost or revoked; this peer must be an admin
     Replace {
         /// The key that is lost or revoked
@@ -123,6 +131,10 @@ impl Writers {
                         rotation.from, rotation.to
                     ))?;
                 }
+            }
+            Self::GiveUp => {
+                writers.give_up_own_entries(GiveUpOwnEntriesRequest { database }).await?;
+                output.line("given up")?;
             }
             Self::Replace { from, to, roles } => {
                 let roles = roles.iter().map(|role| role.proto().into()).collect();

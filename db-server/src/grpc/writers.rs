@@ -3,9 +3,10 @@
 use db_core::{Database, WriterKey};
 use proto::v1::writers_server::Writers;
 use proto::v1::{
-    AddWriterRequest, AddWriterResponse, ListWritersRequest, ListWritersResponse, RemoveWriterRequest,
-    RemoveWriterResponse, ReplaceWriterRequest, ReplaceWriterResponse, Role, RotateRequest, RotateResponse,
-    SetIndexersRequest, SetIndexersResponse, SetNameRequest, SetNameResponse, Writer, WriterState,
+    AddWriterRequest, AddWriterResponse, GiveUpOwnEntriesRequest, GiveUpOwnEntriesResponse,
+    ListWritersRequest, ListWritersResponse, RemoveWriterRequest, RemoveWriterResponse, ReplaceWriterRequest,
+    ReplaceWriterResponse, Role, RotateRequest, RotateResponse, SetIndexersRequest, SetIndexersResponse,
+    SetNameRequest, SetNameResponse, Writer, WriterState,
 };
 use tonic::{Request, Response, Status};
 
@@ -76,6 +77,15 @@ impl Writers for Service {
             to: rotation.to.to_string(),
             linked: rotation.is_linked,
         }))
+    }
+
+    async fn give_up_own_entries(
+        &self,
+        request: Request<GiveUpOwnEntriesRequest>,
+    ) -> Result<Response<GiveUpOwnEntriesResponse>, Status> {
+        let database = self.0.database(request.into_inner().database).await?;
+        database.give_up_own_entries().await.map_err(from_engine)?;
+        Ok(Response::new(GiveUpOwnEntriesResponse {}))
     }
 
     async fn replace(

@@ -167,6 +167,27 @@ fn a_restored_backup_goes_on_with_a_new_key_and_forks_nothing() {
 }
 
 #[test]
+fn an_indexer_with_a_new_key_says_that_the_old_one_misses_entries_and_cannot_vote_until_they_are_given_up() {
+    let (mut a, mut b) = (peer(1, &closed(1)), peer(2, &closed(1)));
+    a.set_roles(writer_key(2), Roles::INDEXER).unwrap();
+    confirm(&mut [&mut a, &mut b]);
+    let mut backup = peer(2, &closed(1));
+    backup.receive(&b.runs());
+    b.insert(rawdoc! { "_id": "lost" }).unwrap();
+    let runs = b.runs();
+    let end = runs.last().unwrap().entries().last().unwrap();
+    backup.shown(&writer_key(2), end.header.seq + 1, end.hash);
+    backup.rotate(1).unwrap();
+    confirm(&mut [&mut a, &mut backup]);
+    assert!(a.engine.has_unconfirmed_writes() && backup.engine.status().unwrap().misses_own_entries);
+    backup.call(Request::GiveUpOwnEntries).unwrap();
+    confirm(&mut [&mut a, &mut backup]);
+    assert!(!a.engine.has_unconfirmed_writes() && !backup.engine.status().unwrap().misses_own_entries);
+    assert!(a.engine.status().unwrap().forked.is_empty());
+    assert_eq!((a.digest(), a.order()), (backup.digest(), backup.order()));
+}
+
+#[test]
 fn links_that_are_forged_or_to_keys_in_use_are_void() {
     let mut a = peer(1, &closed(1));
     for number in [2, 3] {
