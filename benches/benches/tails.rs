@@ -131,8 +131,14 @@ fn reads(films: &Collection<RawDocumentBuf>, tail: usize) -> Vec<String> {
         let find = films.find(filter).sort(doc! { "_id": -1 }).read_concern(concern);
         find.run_raw().expect("a read").count()
     };
+    // The first one passes all that the tail has inserted, and leaves for the others where that ends.
+    let newest = |concern: ReadConcern, _: i32| {
+        let find = films.find(doc! {}).sort(doc! { "_id": -1 }).limit(10).read_concern(concern);
+        find.run_raw().expect("a read").count()
+    };
     vec![
         compare(tail, "get by _id", ROUNDS, get),
+        compare(tail, "the newest ten by _id", ROUNDS / 10, newest),
         compare(tail, "find 100 by index", ROUNDS / 10, shelf),
         compare(tail, "scan of what is confirmed, with a filter", SCANS, scan),
         compare(tail, "the same backwards", SCANS, backwards),

@@ -25,7 +25,7 @@ mod tail_reader;
 mod tests;
 mod trial;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ed25519_dalek::SigningKey;
 use redb::{Database, ReadableDatabase, WriteTransaction};
@@ -44,7 +44,8 @@ use crate::entry::founder_secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::faults::{Fault, is_planted};
 use crate::ids::{DatabaseId, WriterKey};
-use crate::storage::{Identity, LogPlace, Tables, view_snapshot};
+use crate::storage::{Identity, LogPlace, Tables, view_snapshot_with};
+use crate::view::gaps::Gaps;
 use crate::view::history::Stamp;
 use crate::view::journal::ViewWriter;
 use crate::view::{ViewSnapshot, members};
@@ -61,6 +62,8 @@ pub(crate) struct Engine {
     /// The key of the log that calls are appended to, as of the last commit.
     writer: WriterKey,
     observer: Arc<dyn Observer>,
+    /// What readers have found of what is confirmed, and how many entries were confirmed then.
+    gaps: Mutex<(u64, Arc<Gaps>)>,
     /// None after a failed transaction: memory may be ahead of the disk, so everything is refused until reopened.
     state: Option<State>,
 }
@@ -100,7 +103,8 @@ impl Engine {
     pub(crate) fn open(database: Arc<Database>, identity: Identity, secret: SigningKey) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
         let writer = WriterKey::from_bytes(secret.verifying_key().to_bytes());
-        let mut engine = Self { database, identity, id, secret, writer, observer: Arc::new(()), state: None };
+        let (observer, gaps) = (Arc::new(()), Mutex::default());
+        let mut engine = Self { database, identity, id, secret, writer, observer, gaps, state: None };
         let transaction = engine.begin()?;
         let state = {
             let mut tables = Tables::open(&transaction)?;
@@ -177,8 +181,18 @@ impl Engine {
 
     /// A snapshot of the view as it was last committed.
     pub(crate) fn view(&self) -> Result<ViewSnapshot> {
-        let view = view_snapshot(&self.database.begin_read()?)?;
+        let view = view_snapshot_with(&self.database.begin_read()?, self.gaps())?;
         view.ok_or_else(|| Error::data("the database has no view"))
+    }
+
+    /// What readers have found of what is confirmed now: it holds until more is.
+    fn gaps(&self) -> Arc<Gaps> {
+        let Some(state) = &self.state else { return Arc::default() };
+        let mut known = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != state.base {
+            *known = (state.base, Arc::default());
+        }
+        Arc::clone(&known.1)
     }
 
     /// How many entries are stored: everything below this number may be sent.

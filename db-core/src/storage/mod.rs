@@ -12,7 +12,9 @@ mod tables;
 pub(crate) use changes::{ChangesKept, ChangesSnapshot, read_row as read_changes};
 pub(crate) use clocks::{ClocksSnapshot, LogPlace};
 pub(crate) use logs::{AscendingRecords, EntryRecord, LogSnapshot};
-pub(crate) use tables::{OrderSnapshot, Tables, engine_state_snapshot, order_snapshot, view_snapshot};
+pub(crate) use tables::{
+    OrderSnapshot, Tables, engine_state_snapshot, order_snapshot, view_snapshot, view_snapshot_with,
+};
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 

@@ -17,6 +17,8 @@
 //! changes    position, part           -> what a confirmed entry changed (see `changes`)
 //! ```
 
+use std::sync::Arc;
+
 use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError,
     WriteTransaction,
@@ -31,6 +33,7 @@ use crate::ids::{EntryHash, WriterKey};
 use crate::linearizer::{EntryNumber, NumberSet};
 use crate::log_reader::Tip;
 use crate::view::confirmed::{OVERWRITTEN, Overwritten};
+use crate::view::gaps::Gaps;
 use crate::view::journal::UndoTable;
 use crate::view::undo::Undo;
 use crate::view::{BytesTable, ViewSnapshot};
@@ -300,8 +303,16 @@ impl<'txn> Tables<'txn> {
 
 /// The view as a read transaction sees it; none in a file that has just been made.
 pub(crate) fn view_snapshot(transaction: &ReadTransaction) -> Result<Option<ViewSnapshot>> {
+    view_snapshot_with(transaction, Arc::default())
+}
+
+/// The same, and its readers share what others find of this state of what is confirmed.
+pub(crate) fn view_snapshot_with(
+    transaction: &ReadTransaction,
+    gaps: Arc<Gaps>,
+) -> Result<Option<ViewSnapshot>> {
     match transaction.open_table(VIEW) {
-        Ok(view) => Ok(Some(ViewSnapshot::new(view, transaction.open_table(OVERWRITTEN)?))),
+        Ok(view) => Ok(Some(ViewSnapshot::new(view, transaction.open_table(OVERWRITTEN)?, gaps))),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -14,14 +14,9 @@
 //! Of an index that an entry of the tail has built there are no rows but for what was changed later: the catalog as it was
 //! confirmed does not know the index, so nobody comes to read its entries.
 
-use std::cmp::Ordering;
+use redb::{ReadOnlyTable, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
 
-use redb::{
-    Range, ReadOnlyTable, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
-};
-
-use super::keyspace::KeyBounds;
-use super::stored::{Item, Page, Stored};
+use super::stored::Stored;
 use super::undo::Undo;
 use crate::error::{Error, Result};
 
@@ -187,86 +182,6 @@ pub(super) fn before(table: &OverwrittenSnapshot, key: &[u8]) -> Result<Before> 
     }
 }
 
-/// A range of keys of the view before the tail; read from one end or from the other, not from both.
-pub(crate) struct ConfirmedRange<'a> {
-    latest: Pages<'a>,
-    rows: Pages<'a>,
-    /// The next of each, once it is known.
-    latest_head: Option<(Page<'a>, Page<'a>)>,
-    row_head: Option<(Page<'a>, Page<'a>)>,
-}
-
-type Pages<'a> = Range<'a, &'static [u8], &'static [u8]>;
-
-/// From which end.
-#[derive(Clone, Copy)]
-enum End {
-    Front,
-    Back,
-}
-
-impl<'a> ConfirmedRange<'a> {
-    pub(super) fn new(
-        latest: Pages<'a>,
-        overwritten: &OverwrittenSnapshot,
-        (low, high): &KeyBounds,
-    ) -> Result<Self> {
-        let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
-        let rows = overwritten.range::<&[u8]>(bounds)?;
-        Ok(Self { latest, rows, latest_head: None, row_head: None })
-    }
-
-    pub(super) fn next(&mut self) -> Result<Option<Item<'a>>> {
-        self.step(End::Front)
-    }
-
-    pub(super) fn next_back(&mut self) -> Result<Option<Item<'a>>> {
-        self.step(End::Back)
-    }
-
-    fn step(&mut self, end: End) -> Result<Option<Item<'a>>> {
-        loop {
-            if self.latest_head.is_none() {
-                self.latest_head = end.read(&mut self.latest)?;
-            }
-            if self.row_head.is_none() {
-                self.row_head = end.read(&mut self.rows)?;
-            }
-            let order = match (&self.latest_head, &self.row_head) {
-                (None, None) => return Ok(None),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((key, _)), Some((changed, _))) => match end {
-                    End::Front => key.value().cmp(changed.value()),
-                    End::Back => changed.value().cmp(key.value()),
-                },
-            };
-            if order == Ordering::Less {
-                let unchanged = self.latest_head.take();
-                return Ok(unchanged.map(|(key, value)| (Stored::Page(key), Stored::Page(value))));
-            }
-            if order == Ordering::Equal {
-                self.latest_head = None;
-            }
-            if let Some((key, row)) = self.row_head.take()
-                && is_present(row.value())?
-            {
-                return Ok(Some((Stored::Page(key), Stored::Row(row))));
-            }
-        }
-    }
-}
-
-impl End {
-    fn read<'a>(self, range: &mut Pages<'a>) -> Result<Option<(Page<'a>, Page<'a>)>> {
-        let read = match self {
-            Self::Front => range.next(),
-            Self::Back => range.next_back(),
-        };
-        Ok(read.transpose()?)
-    }
-}
-
 /// The position in a row of `overwritten`, and what follows it.
 fn split_row(row: &[u8]) -> Result<(u64, &[u8])> {
     let (position, before) = row.split_first_chunk().ok_or_else(damaged)?;
@@ -274,7 +189,7 @@ fn split_row(row: &[u8]) -> Result<(u64, &[u8])> {
 }
 
 /// Whether a row says that something stood there before.
-fn is_present(row: &[u8]) -> Result<bool> {
+pub(super) fn is_present(row: &[u8]) -> Result<bool> {
     match split_row(row)?.1.first() {
         None => Ok(false),
         Some(&PRESENT) => Ok(true),

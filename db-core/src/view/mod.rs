@@ -3,9 +3,11 @@
 
 pub(crate) mod catalog;
 pub(crate) mod confirmed;
+mod confirmed_range;
 pub(crate) mod digest;
 pub(crate) mod documents;
 mod duplicate;
+pub(crate) mod gaps;
 pub(crate) mod history;
 pub(crate) mod identities;
 pub(crate) mod journal;
@@ -29,7 +31,9 @@ use redb::{ReadOnlyTable, ReadableTableMetadata};
 
 use crate::error::Result;
 use catalog::CollectionMeta;
-use confirmed::{Before, ConfirmedRange, OverwrittenSnapshot};
+use confirmed::{Before, OverwrittenSnapshot};
+use confirmed_range::ConfirmedRange;
+use gaps::Gaps;
 use keyspace::KeyBounds;
 use overlay::Changes;
 use shared_catalog::SharedCatalog;
@@ -65,15 +69,18 @@ struct Snapshot {
 struct SnapshotTables {
     view: ReadOnlyTable<&'static [u8], &'static [u8]>,
     overwritten: OverwrittenSnapshot,
+    /// Where nothing is confirmed, as far as readers have found.
+    gaps: Arc<Gaps>,
 }
 
 impl ViewSnapshot {
-    /// The view as it is, with what the tail has overwritten of it.
+    /// The view as it is, with what the tail has overwritten of it, and what is known of this state of what is confirmed.
     pub(crate) fn new(
         view: ReadOnlyTable<&'static [u8], &'static [u8]>,
         overwritten: OverwrittenSnapshot,
+        gaps: Arc<Gaps>,
     ) -> Self {
-        Self::of(Arc::new(SnapshotTables { view, overwritten }), false)
+        Self::of(Arc::new(SnapshotTables { view, overwritten, gaps }), false)
     }
 
     fn of(tables: Arc<SnapshotTables>, is_confirmed: bool) -> Self {
@@ -133,16 +140,13 @@ impl ViewSnapshot {
 
     /// The keys between the bounds without what was put on top.
     fn keys_below(&self, bounds: &KeyBounds) -> Result<KeyRange<'static>> {
-        let (low, high) = bounds;
         let tables = &self.0.tables;
-        let latest = tables
-            .view
-            .range::<&[u8]>((low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice)))?;
-        if !self.0.is_confirmed {
-            return Ok(KeyRange::Latest(latest));
+        if self.0.is_confirmed {
+            return Ok(KeyRange::Confirmed(Box::new(ConfirmedRange::new(tables, bounds)?)));
         }
-        let range = ConfirmedRange::new(latest, &tables.overwritten, bounds)?;
-        Ok(KeyRange::Confirmed(Box::new(range)))
+        let (low, high) = bounds;
+        let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+        Ok(KeyRange::Latest(tables.view.range::<&[u8]>(bounds)?))
     }
 
     /// The collection called `name`, if it exists, from what `shared` knows of earlier snapshots.

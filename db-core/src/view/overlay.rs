@@ -359,7 +359,7 @@ mod tests {
         transaction.commit().unwrap();
         let transaction = database.begin_read().unwrap();
         let overwritten = transaction.open_table(crate::view::confirmed::OVERWRITTEN).unwrap();
-        let view = ViewSnapshot::new(transaction.open_table(TABLE).unwrap(), overwritten);
+        let view = ViewSnapshot::new(transaction.open_table(TABLE).unwrap(), overwritten, Arc::default());
         view.holding(Arc::new(database))
     }
 

@@ -2,7 +2,8 @@
 
 use redb::{AccessGuard, Range};
 
-use super::confirmed::{ConfirmedRange, ROW_PREFIX_BYTES};
+use super::confirmed::ROW_PREFIX_BYTES;
+use super::confirmed_range::ConfirmedRange;
 use super::overlay::ChangedRange;
 use crate::error::Result;
 
@@ -36,7 +37,7 @@ pub(crate) enum KeyRange<'a> {
     /// Of the view as it is.
     Latest(Range<'a, &'static [u8], &'static [u8]>),
     /// Of the view before the tail.
-    Confirmed(Box<ConfirmedRange<'a>>),
+    Confirmed(Box<ConfirmedRange>),
     /// Of a view with changes on top.
     Changed(Box<ChangedRange<'a>>),
 }

@@ -323,7 +323,7 @@ fn states_are_made_one_at_a_time_and_whoever_waits_can_give_up() {
     let is_made = std::sync::atomic::AtomicBool::new(false);
     let (begun, has_begun) = std::sync::mpsc::channel();
     let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
-    let (begun, may_go_on) = (std::sync::Mutex::new(begun), std::sync::Mutex::new(may_go_on));
+    let (begun, may_go_on) = (Mutex::new(begun), Mutex::new(may_go_on));
     std::thread::scope(|scope| {
         let mut stop = Stop::default();
         stop.when(move || {
