@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_a_reader_has_passed_the_next_one_leaps() {
-        let confirmed = Keys::from_iter((0..20).map(|number| (key(number), 1)));
+        let confirmed: Keys = (0..20).map(|number| (key(number), 1)).collect();
         let mut latest = confirmed.clone();
         latest.extend((20..1_020).map(|number| (key(number), 2)));
         let gaps = Arc::default();

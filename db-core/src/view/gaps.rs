@@ -103,8 +103,8 @@ mod tests {
 
     use super::*;
 
-    fn gap(near: &[u8], far: &[u8]) -> Option<Gap> {
-        Some(Gap { near: near.to_vec(), far: far.to_vec() })
+    fn gap(near: &[u8], far: &[u8]) -> Gap {
+        Gap { near: near.to_vec(), far: far.to_vec() }
     }
 
     #[test]
@@ -112,13 +112,13 @@ mod tests {
         let gaps = Gaps::default();
         gaps.note(b"c", b"f");
         gaps.note(b"p", b"m");
-        assert_eq!(gaps.ahead(b"a", End::Front), gap(b"c", b"f"));
-        assert_eq!(gaps.ahead(b"d", End::Front), gap(b"c", b"f"));
-        assert_eq!(gaps.ahead(b"g", End::Front), gap(b"m", b"p"));
+        assert_eq!(gaps.ahead(b"a", End::Front), Some(gap(b"c", b"f")));
+        assert_eq!(gaps.ahead(b"d", End::Front), Some(gap(b"c", b"f")));
+        assert_eq!(gaps.ahead(b"g", End::Front), Some(gap(b"m", b"p")));
         assert_eq!(gaps.ahead(b"q", End::Front), None);
-        assert_eq!(gaps.ahead(b"z", End::Back), gap(b"p", b"m"));
-        assert_eq!(gaps.ahead(b"n", End::Back), gap(b"p", b"m"));
-        assert_eq!(gaps.ahead(b"g", End::Back), gap(b"f", b"c"));
+        assert_eq!(gaps.ahead(b"z", End::Back), Some(gap(b"p", b"m")));
+        assert_eq!(gaps.ahead(b"n", End::Back), Some(gap(b"p", b"m")));
+        assert_eq!(gaps.ahead(b"g", End::Back), Some(gap(b"f", b"c")));
         assert_eq!(gaps.ahead(b"b", End::Back), None);
     }
 
