@@ -1,7 +1,8 @@
 //! Appending to this device's log: an operation that was tried, or an ack.
 //!
 //! All entries of one batch are one run and share a signature, on the last of them. A run ends where the epoch does: what
-//! comes after it is judged by the new epoch's rules, which hold only once the run before is counted.
+//! comes after it is judged by the new epoch's rules, which hold only once the run before is counted. It also ends with every
+//! vote while a change of members is not confirmed, since others may know only by that vote whether the epoch ends.
 
 use std::collections::BTreeSet;
 
@@ -235,6 +236,9 @@ impl Batch<'_, '_> {
             header,
         };
         self.store(&node, &record, &payload.bytes, payload.touches_membership)?;
+        if standing.votes() && !self.state.membership.is_empty() {
+            self.sign_run()?;
+        }
         Ok(Written { node, standing, names_all_heads })
     }
 

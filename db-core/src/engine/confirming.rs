@@ -40,6 +40,11 @@ impl Confirming {
         self.waiting.is_empty() && self.members.is_empty()
     }
 
+    /// Whether nothing has to be applied before it is known who votes.
+    pub(super) fn is_decided(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// How many of the first of `applied` are the first that wait.
     pub(super) fn in_place(&self, applied: &VecDeque<EntryNumber>) -> usize {
         self.waiting.iter().zip(applied).take_while(|(waiting, applied)| waiting == applied).count()
@@ -226,7 +231,7 @@ impl Batch<'_, '_> {
 
     /// Whether an entry with these parents can be judged, whatever the part in hand turns out to change.
     pub(super) fn is_decided(&self, heads: &NumberSet) -> Result<bool> {
-        if self.state.confirming.members.is_empty() {
+        if self.state.confirming.is_decided() {
             return Ok(true);
         }
         let past = StoredPast::new(&self.tables);

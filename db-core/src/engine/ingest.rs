@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::Batch;
-use super::state::{StoredPast, new_node};
+use super::state::{State, StoredPast, new_node};
 use crate::apply::{EntryToApply, read_operations, read_with_size};
 use crate::entry::{Admission, Entry, VerifiedRun, link_holds, verifying_key};
 use crate::error::{Error as StoreError, Result};
@@ -38,6 +38,9 @@ pub(crate) enum IngestError {
         /// The entry.
         entry: EntryHash,
     },
+    /// What follows a vote in its run can be judged only once that is counted, which takes its own signature.
+    #[error("the run goes on after a vote that may change who votes: entry={}", .0.short())]
+    RunGoesOn(EntryHash),
     /// The writer is nobody that this database knows.
     #[error("the writer is not admitted: writer={}", .0.short())]
     Denied(WriterKey),
@@ -225,7 +228,7 @@ impl Batch<'_, '_> {
                 Ok(node) => node,
                 Err(refused) => return Ok(Err(refused)),
             };
-            let checked_by_rules = self.state.linearizer.check(&node, &past);
+            let checked_by_rules = self.state.linearizer.check_in_run(&node, forks_in(&checked), &past);
             let standing = match past.stored.checked(checked_by_rules)? {
                 Ok(standing) => standing,
                 Err(reason) => return Ok(Err(IngestError::Illegal { reason, entry: entry.hash })),
@@ -245,6 +248,13 @@ impl Batch<'_, '_> {
             let operations = (held_bytes <= HELD_BYTES_MAX).then_some(operations);
             past.of_run.borrow_mut().insert(node.number, (standing.clone(), node.parents.clone()));
             checked.push(Checked { entry, node, standing, touches_membership, operations });
+        }
+        let deciding = self.state.deciding_vote(&checked, &past);
+        if let Some(entry) = past.stored.checked(deciding)? {
+            // It may be decided already, by what is in hand.
+            let is_decided = self.state.confirming.is_decided();
+            let waits = IngestError::Illegal { reason: IllegalEntry::PartInHand, entry };
+            return Ok(Err(if is_decided { IngestError::RunGoesOn(entry) } else { waits }));
         }
         self.state.at_hand.plain_bytes = held_bytes;
         Ok(Ok(checked))
@@ -301,6 +311,45 @@ impl Batch<'_, '_> {
         let number = EntryNumber(self.state.next_number + before.len() as u64);
         Ok(Ok(new_node(number, entry.hash, header, parents, is_fork)))
     }
+}
+
+impl State {
+    /// A vote in a run, and not the last entry of it, that may change who votes once it is counted: then what follows was not judged
+    /// as those judge it who had the vote before. In the past of such a vote is a change of members that is not confirmed, or the
+    /// end of its epoch. No honest author goes on in the same run: see [`Batch::write_entry`].
+    ///
+    /// Whoever has stored such a run had what decides it before. It comes first to those who are sent both.
+    fn deciding_vote(&mut self, run: &[Checked<'_>], past: &RunPast<'_, '_>) -> Option<EntryHash> {
+        let (_, followed) = run.split_last()?;
+        let last = followed.iter().rposition(|one| one.standing.votes())?;
+        let until = followed.get(..=last)?;
+        let last = until.last()?.entry.hash;
+        if until.iter().any(|one| one.touches_membership) {
+            return Some(last);
+        }
+        if !self.membership.is_empty() {
+            let parents: Vec<_> = until.iter().flat_map(|one| one.node.parents.iter().copied()).collect();
+            if self.linearizer.may_hold_change(&parents, self.membership.numbers(), past) {
+                return Some(last);
+            }
+        }
+        // What a vote has in its past those after it have too, as long as the epoch is the same.
+        let mut looked_at = None;
+        for (at, one) in until.iter().enumerate().rev().filter(|(_, one)| one.standing.votes()) {
+            let (epoch, forks) = (one.standing.epoch(), forks_in(run.get(..at)?));
+            if looked_at.replace(epoch) != Some(epoch)
+                && self.linearizer.sees_end(&one.standing, &one.node.parents, forks, past)
+            {
+                return Some(one.entry.hash);
+            }
+        }
+        None
+    }
+}
+
+/// The author of these entries of a run, which follow one another, if the first of them is a fork.
+fn forks_in<'a>(run: &'a [Checked<'_>]) -> Option<&'a WriterKey> {
+    run.first().filter(|first| first.node.is_fork).map(|first| &first.node.writer)
 }
 
 /// Whether a payload is that of a founding entry which holds wherever it stands: one that does not would take the place of

@@ -13,6 +13,8 @@ use super::standing::{Past, Seen};
 pub(super) struct Ancestry<'a> {
     /// The writers of whom two entries with one `seq` were added.
     pub(super) forked: &'a BTreeSet<WriterKey>,
+    /// The writer of whom a second one is about to be added.
+    pub(super) forks: Option<&'a WriterKey>,
     pub(super) past: &'a dyn Past,
 }
 
@@ -26,7 +28,8 @@ impl Ancestry<'_> {
         seq: u64,
         target: EntryNumber,
     ) -> bool {
-        seen.next > seq && (!self.forked.contains(writer) || self.reaches(heads, target))
+        let is_forked = self.forked.contains(writer) || self.forks == Some(writer);
+        seen.next > seq && (!is_forked || self.reaches(heads, target))
     }
 
     /// Searches backwards; nothing numbered below `target` can have it in its past.

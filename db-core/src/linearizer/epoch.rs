@@ -141,6 +141,23 @@ impl Epoch {
         })
     }
 
+    /// Whether a past that sees `seen`, its newest entries being `parents`, holds this proposal, which is still known.
+    pub(super) fn is_seen(
+        &self,
+        (wave, hash): ProposalKey,
+        seen: &[Seen],
+        parents: &[EntryNumber],
+        ancestry: &Ancestry<'_>,
+    ) -> bool {
+        let (Some(leader), Some(proposal)) = (self.leader(wave), self.proposals.get(&(wave, hash))) else {
+            return false;
+        };
+        let (seen, writer) = (seen.get(leader), self.indexers.get(leader));
+        seen.zip(writer).is_some_and(|(seen, writer)| {
+            ancestry.holds(parents, *seen, writer, proposal.seq, proposal.number)
+        })
+    }
+
     /// Whether the walk back from this proposal comes by an anchor. Without forked indexers it always does from a confirmed one.
     pub(super) fn passes(&self, anchor: Option<ProposalKey>, from: ProposalKey) -> bool {
         let Some(anchor) = anchor else { return true };

@@ -40,6 +40,10 @@
 //! [`Linearizer::next_part`], apply, [`Linearizer::finish_part`]. When the entries at hand are added: [`Linearizer::tail`]. After a restart:
 //! [`Linearizer::restore`] from the last [`Linearizer::snapshot`], which changes only when a part is finished.
 //!
+//! Entries that were signed together are judged before any of them is added ([`Linearizer::check_in_run`]). That gives what it would
+//! give if those before were added, unless one of them is a vote that may change who votes. Nothing may follow such a one in its
+//! run ([`Linearizer::may_hold_change`], [`Linearizer::sees_end`]).
+//!
 //! A part may stay in hand for as long as it takes to apply it: entries are added meanwhile, and checked as long as it makes no
 //! difference to them whether that part ends the epoch ([`IllegalEntry::PartInHand`]). One that changes no members may be finished
 //! before it is applied.
@@ -172,14 +176,54 @@ impl Linearizer {
     /// # Errors
     /// If the entry breaks a rule, `past` does not know a parent, or the part in hand has to be finished first.
     pub fn check(&self, node: &Node, past: &dyn Past) -> Result<Standing, IllegalEntry> {
-        let (epoch_number, seen) = self.before(&node.parents, past)?;
+        self.check_in_run(node, None, past)
+    }
+
+    /// The same, of an entry that follows others of its log that are judged and not added. `past` knows them, and `forks` is their
+    /// author if the first of them is a fork.
+    ///
+    /// # Errors
+    /// As [`Linearizer::check`].
+    pub fn check_in_run(
+        &self,
+        node: &Node,
+        forks: Option<&WriterKey>,
+        past: &dyn Past,
+    ) -> Result<Standing, IllegalEntry> {
+        let (epoch_number, seen) = self.before(&node.parents, forks, past)?;
         let epoch = self.epoch_at(epoch_number);
         epoch.judge(epoch_number, seen, node)
     }
 
+    /// Whether one of `changes` that is in no part yet is among these entries or in their pasts. A vote with none in its past
+    /// cannot end the epoch.
+    pub(crate) fn may_hold_change(
+        &mut self,
+        entries: &[EntryNumber],
+        changes: &NumberSet,
+        past: &dyn Past,
+    ) -> bool {
+        self.tail.holds_any(entries, changes, past)
+    }
+
+    /// Whether an entry with this standing and these parents has in its past the anchor that has ended its epoch, or whose part is in
+    /// hand. Only such a vote can help to certify that.
+    pub fn sees_end(
+        &self,
+        standing: &Standing,
+        parents: &[EntryNumber],
+        forks: Option<&WriterKey>,
+        past: &dyn Past,
+    ) -> bool {
+        let epoch = self.epoch_at(standing.epoch);
+        let end = if standing.epoch < self.epoch() { epoch.anchor } else { self.in_hand };
+        let ancestry = Ancestry { forked: &self.forked, forks, past };
+        end.is_some_and(|end| epoch.is_seen(end, &standing.seen, parents, &ancestry))
+    }
+
     /// Whether an entry with these parents, which have all been added, could be judged now: [`IllegalEntry::PartInHand`].
     pub fn is_decided(&self, parents: &[EntryNumber], past: &dyn Past) -> bool {
-        !matches!(self.before(parents, past), Err(IllegalEntry::PartInHand))
+        !matches!(self.before(parents, None, past), Err(IllegalEntry::PartInHand))
     }
 
     /// Adds an entry that [`Linearizer::check`] has judged.
@@ -292,7 +336,12 @@ impl Linearizer {
     }
 
     /// The epoch that the past of an entry with these parents knows, and what it sees of that epoch's indexers.
-    fn before(&self, parents: &[EntryNumber], past: &dyn Past) -> Result<(u64, Vec<Seen>), IllegalEntry> {
+    fn before(
+        &self,
+        parents: &[EntryNumber],
+        forks: Option<&WriterKey>,
+        past: &dyn Past,
+    ) -> Result<(u64, Vec<Seen>), IllegalEntry> {
         let (mut epoch, mut seen) = (0, Vec::new());
         for parent in parents {
             let looked_up;
@@ -309,7 +358,7 @@ impl Linearizer {
                 merge_seen(&mut seen, &standing.seen);
             }
         }
-        let ancestry = Ancestry { forked: &self.forked, past };
+        let ancestry = Ancestry { forked: &self.forked, forks, past };
         let is_certified = |anchor| self.epoch_at(epoch).is_certified(anchor, &seen, parents, &ancestry);
         // The next epoch's entries have its beginning in their past: unseen, it cannot have ended as well.
         if epoch < self.epoch() && is_certified(self.epoch_at(epoch).anchor) {
@@ -331,7 +380,7 @@ impl Linearizer {
             return Ok(());
         };
         let top = epoch.top;
-        epoch.count(node, standing, &Ancestry { forked: &self.forked, past });
+        epoch.count(node, standing, &Ancestry { forked: &self.forked, forks: None, past });
         let Some(new_top) = epoch.top.filter(|_| epoch.top != top) else { return Ok(()) };
         let in_hand = self.in_hand.filter(|_| standing.epoch.saturating_add(1) == epochs);
         if !epoch.passes(in_hand.or(epoch.anchor), new_top) {

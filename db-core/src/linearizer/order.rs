@@ -92,6 +92,23 @@ impl TailOrder {
         found
     }
 
+    /// Whether one of `sought` that is in the tail is among these entries or in their pasts.
+    pub(super) fn holds_any(&mut self, heads: &[EntryNumber], sought: &NumberSet, past: &dyn Past) -> bool {
+        let Some(first) = sought.iter().next() else { return false };
+        let (mut found, mut open) = (NumberSet::default(), heads.to_vec());
+        while let Some(at) = open.pop() {
+            // Nothing numbered below an entry has it in its past, and nothing outside the tail has one of the tail.
+            if at < first || !self.contains(at) || !found.insert(at) {
+                continue;
+            }
+            if sought.contains(at) {
+                return true;
+            }
+            open.extend(self.forest.entries.parents(at, past));
+        }
+        false
+    }
+
     /// Takes out a causally closed part, given in order, and shows each of its entries before it goes. Gives how many of them the
     /// caller's order begins with.
     pub(super) fn take(

@@ -51,6 +51,11 @@ impl Standing {
         self.epoch
     }
 
+    /// Whether the entry votes, in some wave.
+    pub const fn votes(&self) -> bool {
+        self.rise > 0
+    }
+
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(3 + 4 * self.seen.len());

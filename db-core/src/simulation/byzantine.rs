@@ -1,12 +1,13 @@
 //! Members without manners: they know the key and sign, and what they hand over is not in order.
 
-use super::node::{document, forge, writer};
+use super::node::{document, forge, secret, writer};
 use super::world::World;
 use crate::engine::IngestError;
-use crate::entry::VerifiedRun;
+use crate::entry::{Entry, Header, VerifiedRun};
 use crate::ids::EntryHash;
 use crate::linearizer::IllegalEntry;
 use crate::log_reader::LogReader;
+use crate::operation::{Operation, Roles};
 
 /// The number of the peer whose log is forked where an indexer's is.
 pub(super) const INDEXER: usize = 1;
@@ -43,13 +44,46 @@ fn false_wave(world: &mut World, at: usize) {
     let Some(author) = (0..count).find(|one| *one != at && indexers.contains(&writer(*one))) else {
         return;
     };
+    let epoch = engine.status().unwrap().epoch;
+    run_that_goes_on(world, at, author, epoch);
     if indexers.len() < 2 {
         return; // a lone indexer is its own majority
     }
-    let epoch = engine.status().unwrap().epoch;
     let run = forge(&world.nodes[at], author, &document(1), world.now_ms, |header| {
         (header.epoch, header.wave) = (epoch, 1_000_000);
     });
+    must_be_refused(world, at, &run);
+}
+
+/// An indexer's vote that may change who votes, and another entry under the same signature: whoever has had the vote before would
+/// judge that one otherwise.
+fn run_that_goes_on(world: &mut World, at: usize, author: usize, epoch: u64) {
+    let log = world.nodes[at].log();
+    let prev = log.tips().unwrap().into_iter().filter(|tip| tip.writer == writer(author));
+    let prev = prev.max_by_key(|tip| tip.length).and_then(|tip| log.number_of(&tip.head).unwrap());
+    let prev = prev.map(|number| log.record(number).unwrap().unwrap().header);
+    let wave = prev.filter(|prev| prev.epoch == epoch).map_or(0, |prev| prev.wave) + 1;
+    let change = Operation::SetRoles { writer: writer(OUTLAW), roles: Roles::WRITER };
+    let change = crate::payload::pack(&crate::operation::encode(&[change]));
+    let id = world.nodes[at].engine.as_ref().unwrap().id();
+    let follows = |before: Option<&Entry>, header: Header, payload: Vec<u8>| {
+        let header = Header {
+            seq: before.map_or(header.seq, |before| before.header.seq + 1),
+            prev: before.map_or(header.prev, |before| Some(before.hash)),
+            parents: if before.is_some() { Vec::new() } else { header.parents },
+            payload_length: payload.len() as u32,
+            payload_hash: *blake3::hash(&payload).as_bytes(),
+            ..header
+        };
+        Entry { hash: header.hash(&id), header, payload }
+    };
+    let forged = forge(&world.nodes[at], author, &document(4), world.now_ms, |header| {
+        (header.epoch, header.wave) = (epoch, wave);
+    });
+    let header = &forged.entries()[0].header;
+    let vote = follows(None, header.clone(), change);
+    let next = follows(Some(&vote), header.clone(), Vec::new());
+    let run = VerifiedRun::sign(vec![vote, next], &secret(author)).unwrap();
     must_be_refused(world, at, &run);
 }
 

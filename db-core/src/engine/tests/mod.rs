@@ -13,6 +13,7 @@ mod membership;
 mod past;
 mod power_cuts;
 mod replayed;
+mod runs;
 mod steps;
 mod tails;
 mod transactions;
