@@ -169,3 +169,49 @@ fn what_an_ack_confirms_where_it_stands_is_counted_in_steps_and_readers_see_it_a
     confirm(&mut [&mut a, &mut b]);
     assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
 }
+
+#[test]
+fn an_order_built_anew_is_what_the_store_goes_back_to_also_where_more_is_confirmed_at_once() {
+    let identity = closed(1);
+    let mut one = peer(1, &identity);
+    one.call(Request::SetRoles { writer: writer_key(2), roles: Roles::WRITER }).unwrap();
+    // The founder's device is copied, and confirms two orders of which one is the longer.
+    let mut other = peer(1, &identity);
+    other.receive(&one.runs());
+    for n in 0..20 {
+        one.insert(rawdoc! { "_id": n }).unwrap();
+    }
+    for n in 0..60 {
+        other.insert(rawdoc! { "_id": 100 + n, "s": "x".repeat(300) }).unwrap();
+    }
+    for steps in [0, 1, 4] {
+        let mut writer = peer(2, &identity);
+        writer.receive(&one.runs());
+        for n in 0..30 {
+            writer.insert(rawdoc! { "_id": 1_000 + n, "s": "y".repeat(300) }).unwrap();
+        }
+        let (entries, before) = (writer.engine.end(), writer.counts());
+        assert!(before.0 > 20, "the shorter one is confirmed here");
+        let runs = other.runs();
+        let is_done = writer.engine.run(|batch| {
+            for run in &runs {
+                batch.ingest(run)?.unwrap();
+            }
+            batch.confirm_until(STEP_BYTES, &mut || false)
+        });
+        assert!(!is_done.unwrap(), "much is confirmed after it was built anew");
+        for _ in 0..steps {
+            assert!(!writer.confirm_some());
+        }
+        let confirmed = writer.counts().0;
+        let mut writer = writer.restart();
+        assert_eq!((writer.counts().0, writer.engine.end()), (confirmed, entries + 60));
+        writer.settle();
+        writer.insert(rawdoc! { "_id": 3_000 }).unwrap();
+        let mut fresh = peer(9, &identity);
+        fresh.receive(&writer.runs());
+        assert_eq!((writer.digest(), writer.order()), (fresh.digest(), fresh.order()), "after {steps}");
+        assert_eq!(writer.engine.status().unwrap().alarms, vec![writer_key(1)]);
+        writer.check_statistics();
+    }
+}
