@@ -216,7 +216,12 @@ impl Node {
         present.chain(self.lost_ends.iter().copied()).collect()
     }
 
-    /// Whether it was told that there is more of its own log than what it has.
+    /// Whether it was told that there is more of the log that it writes than what it has.
+    pub(super) fn misses_end_of_log(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.missing_end(&engine.writer()).is_some())
+    }
+
+    /// Whether it says that it misses entries of its own: of that log, or of one whose key it has replaced and is to vote.
     pub(super) fn misses_own(&self) -> bool {
         self.engine.as_ref().is_some_and(|engine| engine.status().unwrap().misses_own_entries)
     }

@@ -13,7 +13,7 @@ impl World {
         let moment = self.nodes[at].moment(self.now_ms, self.gone(at));
         // Who knows that its log goes further takes another key, or gives the rest up, or waits.
         let is_way_out = matches!(request, Request::RotateKey { .. } | Request::GiveUpOwnEntries);
-        let must_wait = !is_way_out && self.nodes[at].misses_own() && !self.nodes[at].has_own_logs();
+        let must_wait = !is_way_out && self.nodes[at].misses_end_of_log() && !self.nodes[at].has_own_logs();
         if let Some(reply) = self.nodes[at].call(request, &moment) {
             let is_refused = reply.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
             assert!(is_refused || !must_wait, "peer {at} writes although its log is known to go further");
