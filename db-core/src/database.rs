@@ -285,6 +285,16 @@ impl Database {
         let _ = self.shared.commands.try_send(Command::Wake);
     }
 
+    /// How long this peer, as an indexer, waits for the word of another one that is away or says nothing while something is to be
+    /// confirmed; ten seconds unless said otherwise. After that it goes on with a majority of the others. Nothing depends on it but
+    /// how soon writes are confirmed, and by how many acks.
+    pub fn set_indexer_patience(&self, patience: Duration) {
+        let millis = patience.as_millis().try_into().unwrap_or(u64::MAX);
+        self.shared.published.patience_ms.store(millis, Ordering::Relaxed);
+        // Where the queue is full the thread is awake, and plans anew when it is done.
+        let _ = self.shared.commands.try_send(Command::Wake);
+    }
+
     /// Whose turn it is among transactions that have met conflicts again and again: whoever holds this.
     pub(crate) fn turn(&self) -> &Arc<tokio::sync::Mutex<()>> {
         &self.shared.turn

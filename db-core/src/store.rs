@@ -14,12 +14,14 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use redb::backends::{FileBackend, InMemoryBackend};
 use zeroize::Zeroizing;
 
 use crate::database::Database;
+use crate::driver::patience::PATIENCE;
 use crate::engine::Engine;
 use crate::entry::{Admission, Genesis};
 use crate::error::{Error, ErrorKind, Result};
@@ -54,6 +56,8 @@ struct Shared {
     open: Mutex<BTreeMap<String, Database>>,
     /// How many bytes of confirmed changes databases keep that are opened from now on.
     change_history: AtomicU64,
+    /// How long databases that are opened from now on wait for indexers that say nothing, in milliseconds.
+    patience_ms: AtomicU64,
 }
 
 impl Store {
@@ -82,7 +86,16 @@ impl Store {
 
     fn with(directory: Option<PathBuf>, secret: Zeroizing<[u8; 32]>) -> Self {
         let change_history = AtomicU64::new(limits::CHANGES_BYTES);
-        Self { shared: Arc::new(Shared { directory, secret, open: Mutex::default(), change_history }) }
+        let patience_ms = AtomicU64::new(PATIENCE.as_millis() as u64);
+        let open = Mutex::default();
+        Self { shared: Arc::new(Shared { directory, secret, open, change_history, patience_ms }) }
+    }
+
+    /// How long databases that are opened from now on wait for indexers that say nothing: see
+    /// [`Database::set_indexer_patience`], which says it of one that is open.
+    pub fn set_indexer_patience(&self, patience: Duration) {
+        let millis = patience.as_millis().try_into().unwrap_or(u64::MAX);
+        self.shared.patience_ms.store(millis, Ordering::Relaxed);
     }
 
     /// How many bytes of what confirmed entries have changed a database keeps that is opened from now on: see
@@ -228,7 +241,10 @@ impl Store {
         let engine = Engine::open(Arc::clone(&file), identity.clone(), secret)?;
         let directory = self.shared.directory.as_ref().map(|directory| directory.join(DATABASES));
         let change_history = self.shared.change_history.load(Ordering::Relaxed);
-        Database::start(name, file, identity, engine, directory, change_history)
+        let database = Database::start(name, file, identity, engine, directory, change_history)?;
+        let patience_ms = self.shared.patience_ms.load(Ordering::Relaxed);
+        database.set_indexer_patience(Duration::from_millis(patience_ms));
+        Ok(database)
     }
 
     /// The secret of this device's log in the database with this key.

@@ -193,3 +193,39 @@ async fn garbage_from_a_peer_ends_its_session_and_disturbs_nothing_else() {
     }
     assert_eq!(a.status().entries, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_of_three_indexers_go_on_confirming_when_the_third_has_just_left_whichever_it_is() {
+    for leaving in 0..3 {
+        let peers: Vec<_> =
+            (0..3).map(|_| Store::in_memory().unwrap().open_topic("three").unwrap()).collect();
+        for peer in &peers {
+            // Nothing but the end of its patience wakes it up.
+            peer.set_expiry_interval(Duration::from_hours(1));
+            peer.set_indexer_patience(Duration::from_millis(300));
+        }
+        peers[0].set_indexers(peers.iter().map(Database::writer).collect()).await.unwrap();
+        let mut links = Vec::new();
+        for (a, b) in [(0, 1), (1, 2), (0, 2)] {
+            links.push(((a, b), connect(&peers[a], &peers[b]).await));
+        }
+        let majority = async |peer: &Database, id: i32| {
+            let note = doc! { "_id": id };
+            let written =
+                peer.collection::<Document>("notes").insert_one(note).majority(Some(PATIENCE)).await;
+            assert!(written.unwrap().confirmed, "the write {id}, indexer {leaving} leaving");
+        };
+        for id in 0..4 {
+            majority(&peers[id as usize % 3], id).await;
+        }
+        for ((a, b), link) in &links {
+            if [*a, *b].contains(&leaving) {
+                link.abort();
+            }
+        }
+        // It leads one of any three waves.
+        for id in 4..10 {
+            majority(&peers[(leaving + 1 + id as usize % 2) % 3], id).await;
+        }
+    }
+}

@@ -56,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) address_file: Option<PathBuf>,
     /// How many bytes of confirmed changes each database keeps.
     pub(crate) change_history_bytes: u64,
+    /// How long an indexer that says nothing is waited for.
+    pub(crate) indexer_patience: Duration,
 }
 
 /// Runs a peer until it is told to stop, and closes it.
@@ -120,6 +122,7 @@ async fn start(options: &Options) -> Result<Node, CliError> {
     let folder = options.data.clone();
     let store = blocking(move || Store::open(&folder)).await?;
     store.set_change_history(options.change_history_bytes);
+    store.set_indexer_patience(options.indexer_patience);
     let peering = Peering::listen(*store.endpoint_secret(), options.swarm_listen).await?;
     let node = Node::new(store, peering);
     for topic in options.topics.clone() {

@@ -8,6 +8,7 @@ pub(crate) mod feed;
 mod link;
 mod monitor;
 mod ordering;
+pub(crate) mod patience;
 mod peers;
 mod preamble;
 mod proving;

@@ -1,11 +1,13 @@
 //! What the thread of a database lets others see.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::feed::Feed;
+use super::patience::PATIENCE;
 use super::peers::PeerStatus;
 use crate::apply::{IndexBuild, Observer};
 use crate::database::closed;
@@ -36,6 +38,8 @@ pub(crate) struct Published {
     pub(crate) index_build: watch::Sender<Option<IndexBuild>>,
     /// How often to look for what has expired; others may change it.
     pub(crate) expiry_interval_ms: AtomicU64,
+    /// How long an indexer that says nothing is waited for; others may change it.
+    pub(crate) patience_ms: AtomicU64,
 }
 
 /// What readers see of the view.
@@ -68,7 +72,13 @@ impl Published {
             peers: Mutex::default(),
             index_build: watch::Sender::new(None),
             expiry_interval_ms: AtomicU64::new(EXPIRY_INTERVAL_MS),
+            patience_ms: AtomicU64::new(PATIENCE.as_millis() as u64),
         })
+    }
+
+    /// How long an indexer that says nothing is waited for.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms.load(Ordering::Relaxed))
     }
 
     /// Whether readers have been shown something.

@@ -12,6 +12,7 @@ use super::acking::Acking;
 use super::committing::Committed;
 use super::link::{PeerInput, PeerOutput};
 use super::ordering::LongOrdering;
+use super::patience::Patience;
 use super::peers::{PeerId, Peers};
 use super::proving::Proving;
 use super::published::Published;
@@ -22,9 +23,6 @@ use crate::entry::{Entry, VerifiedRun};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::WriterKey;
 use crate::limits;
-
-/// How long an indexer that is not connected is waited for after its last entry.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// What the thread is asked to do.
 pub(crate) enum Command {
@@ -78,8 +76,7 @@ pub(super) struct Worker {
     rest: Vec<(PeerId, Vec<VerifiedRun>)>,
     pub(super) peers: Peers,
     pub(super) published: Arc<Published>,
-    /// When an entry of a writer last came in.
-    heard: std::collections::BTreeMap<WriterKey, Instant>,
+    patience: Patience,
     pub(super) settling: Settling,
     pub(super) acking: Acking,
     proving: Proving,
@@ -117,7 +114,7 @@ impl Worker {
             rest: Vec::new(),
             peers,
             published,
-            heard: std::collections::BTreeMap::new(),
+            patience: Patience::default(),
             settling: Settling::default(),
             acking: Acking::default(),
             proving: Proving::default(),
@@ -222,7 +219,10 @@ impl Worker {
         let expiry = self.expires_in(now);
         let proof = self.proving.at().map(|at| at.saturating_duration_since(now));
         let behind = self.engine.is_behind().then_some(Duration::ZERO);
-        [ack, order, flush, expiry, proof, behind].into_iter().flatten().min()
+        // Whether an ack helps is looked at anew when an indexer is not waited for any more.
+        let gone = self.patience.next(now, &self.peers.writers(), self.published.patience());
+        let gone = gone.map(|at| at.saturating_duration_since(now));
+        [ack, order, flush, expiry, proof, behind, gone].into_iter().flatten().min()
     }
 
     /// Takes a command into the round; gives how many bytes it brings.
@@ -291,7 +291,7 @@ impl Worker {
             let heard = ingests.iter().flat_map(|(_, runs)| runs).flat_map(VerifiedRun::entries);
             let heard: BTreeSet<WriterKey> = heard.map(|entry| entry.header.writer).collect();
             for indexer in self.engine.indexers().iter().filter(|indexer| heard.contains(indexer)) {
-                self.heard.insert(*indexer, now);
+                self.patience.heard(*indexer, now);
             }
             let mut done = self.commit_or_part(requests, &ingests, &own_heads, &moment, ack);
             if expires && let Ok(Committed { replies, .. }) = &done {
@@ -364,6 +364,8 @@ impl Worker {
         if self.proving.at().is_none() && self.wants_fork_proof() {
             self.proving.plan(now, random);
         }
+        let is_waiting = self.engine.has_unconfirmed_writes();
+        self.patience.note(now, &self.other_indexers(), is_waiting, self.published.patience());
         if self.acking.at().is_none() && self.engine.wants_ack(&self.gone(now)) {
             self.acking.plan(now, self.engine.indexers().len(), random);
         }
@@ -420,15 +422,13 @@ impl Worker {
         Some(if are_there { Source::Authors } else { Source::Others })
     }
 
-    /// The indexers that are not connected and have not been heard of for a while.
+    /// The indexers that are not waited for.
     pub(super) fn gone(&self, now: Instant) -> BTreeSet<WriterKey> {
-        let connected = self.peers.writers();
-        let is_there = |writer: &WriterKey| {
-            self.engine.is_own(writer)
-                || connected.contains(writer)
-                || self.heard.get(writer).is_some_and(|at| now < *at + SILENCE)
-        };
-        self.engine.indexers().iter().filter(|writer| !is_there(writer)).copied().collect()
+        self.patience.gone(now, &self.other_indexers(), &self.peers.writers(), self.published.patience())
+    }
+
+    fn other_indexers(&self) -> Vec<WriterKey> {
+        self.engine.indexers().iter().filter(|indexer| !self.engine.is_own(indexer)).copied().collect()
     }
 }
 

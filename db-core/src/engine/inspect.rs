@@ -52,11 +52,6 @@ impl Engine {
         let meanwhile = self.state.as_ref()?.meanwhile.as_ref()?;
         Some(meanwhile.contains(EntryNumber(number)))
     }
-
-    /// Whether anything but acks is not confirmed.
-    pub(crate) fn has_unconfirmed_writes(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.linearizer.has_unconfirmed_writes())
-    }
 }
 
 impl Batch<'_, '_> {

@@ -231,6 +231,11 @@ impl Engine {
         self.state.as_ref().is_some_and(|state| state.acking_key(gone).is_some())
     }
 
+    /// Whether anything but acks is not confirmed.
+    pub(crate) fn has_unconfirmed_writes(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.linearizer.has_unconfirmed_writes())
+    }
+
     /// The keys of this device's logs before the present one, the latest first.
     pub(crate) fn replaced_keys(&self) -> Vec<WriterKey> {
         self.state.as_ref().map_or_else(Vec::new, |state| state.keys.writers().skip(1).collect())

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -48,6 +49,10 @@ pub(crate) struct Serve {
     /// (`--at`). 0 keeps nothing, so that no such stream gets far; what has been forgotten does not come back
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     change_history: Size,
+    /// How long this peer, where it is an indexer, waits for another one that is away or says nothing while something is to be
+    /// confirmed; then it goes on with a majority of the others
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    indexer_patience: u64,
 }
 
 // By hand, since a peer may be given as a ticket, which is a secret.
@@ -85,6 +90,7 @@ impl Serve {
             swarm_listen: self.swarm_listen,
             address_file: self.address_file,
             change_history_bytes: self.change_history.0,
+            indexer_patience: Duration::from_secs(self.indexer_patience),
         };
         serve::run(options).await
     }
