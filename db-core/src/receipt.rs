@@ -19,7 +19,7 @@ use crate::storage::{self, LogSnapshot, OrderSnapshot};
 use crate::view::settled::{self, Settled};
 
 /// MongoDB's `Unauthorized`.
-const UNAUTHORIZED: i32 = 13;
+pub(crate) const UNAUTHORIZED: i32 = 13;
 
 /// How far a write has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum Outcome {
     Rejected(Vec<RejectedOperation>),
 }
 
-/// The result of a write with the concern `majority`.
+/// The result of a write with the concern `majority` that was not confirmed as rejected.
 #[derive(Debug, Clone)]
 pub struct Acknowledged<T> {
     /// What the write did when it was made.

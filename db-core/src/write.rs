@@ -11,10 +11,11 @@ use tokio::sync::oneshot;
 use crate::collection::here_and_now;
 use crate::database::{Database, closed};
 use crate::driver::worker::Command;
-use crate::engine::{DeleteRequest, Reply, Request, UpdateRequest};
-use crate::error::{Error, Result};
+use crate::engine::{DeleteRequest, Reply, Request, UpdateRequest, write_conflict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::RejectedOperation;
 use crate::query::{self, Explanation, FindOptions, Purpose};
-use crate::receipt::{Acknowledged, Receipt};
+use crate::receipt::{Acknowledged, Outcome, Receipt, UNAUTHORIZED};
 use crate::transaction::Transaction;
 
 /// A write that does nothing until it is awaited, or run with [`Write::run`]. When either returns, the write is durable on
@@ -72,7 +73,8 @@ impl<T> Write<T> {
 
     /// The same write with MongoDB's write concern `majority`: it is durable on this device as ever, and then waited for
     /// until a majority of the indexers has confirmed its place, but no longer than `timeout` if there is one. That it was
-    /// not confirmed in time is no error: the write stands, and is confirmed when indexers are met.
+    /// not confirmed in time is no error: the write stands, and is confirmed when indexers are met. That it does not hold at its
+    /// place, in whole or in part, is one, with the code of the reason; a transaction then is to be made again.
     ///
     /// A write made in a transaction has no concern of its own: it fails with `InvalidOptions` (72).
     pub fn majority(mut self, timeout: Option<Duration>) -> MajorityWrite<T>
@@ -83,7 +85,8 @@ impl<T> Write<T> {
             let message = "a write concern is for the whole transaction";
             self.request = Err(Error::invalid(message).with_code(72));
         }
-        MajorityWrite { write: self.with_receipt(), timeout }
+        let is_transaction = matches!(self.request, Ok(Request::Transaction { .. }));
+        MajorityWrite { write: self.with_receipt(), timeout, is_transaction }
     }
 
     /// Blocks until the write is durable.
@@ -188,20 +191,50 @@ fn finding(request: Request, of_collection: Option<&RawDocument>) -> Result<(Fin
 pub struct MajorityWrite<T> {
     write: Write<(T, Receipt)>,
     timeout: Option<Duration>,
+    /// Whether it commits a transaction, which is to be made again if it does not hold.
+    is_transaction: bool,
 }
 
 impl<T> MajorityWrite<T> {
     /// Blocks until the write is confirmed, or the time is over.
     ///
     /// # Errors
-    /// Those of the call; `Unavailable` if the storage fails or the database is closed.
+    /// Those of the call; that of the write's place, if it was confirmed that it does not hold there; `Unavailable` if the
+    /// storage fails or the database is closed.
     ///
     /// # Panics
     /// Within async code: await the write there.
     pub fn run(self) -> Result<Acknowledged<T>> {
         let (result, receipt) = self.write.run()?;
-        let confirmed = receipt.wait_confirmed_blocking(self.timeout)?.is_some();
-        Ok(Acknowledged { result, receipt, confirmed })
+        let outcome = receipt.wait_confirmed_blocking(self.timeout)?;
+        acknowledged(result, receipt, outcome, self.is_transaction)
+    }
+}
+
+/// What the caller of a write is told that was waited for.
+fn acknowledged<T>(
+    result: T,
+    receipt: Receipt,
+    outcome: Option<Outcome>,
+    is_transaction: bool,
+) -> Result<Acknowledged<T>> {
+    match outcome {
+        Some(Outcome::Rejected(_)) if is_transaction => {
+            Err(write_conflict("the transaction was rejected at its place in the order"))
+        }
+        Some(Outcome::Rejected(operations)) => Err(rejected(&receipt, &operations)),
+        outcome => Ok(Acknowledged { result, receipt, confirmed: outcome.is_some() }),
+    }
+}
+
+fn rejected(receipt: &Receipt, operations: &[RejectedOperation]) -> Error {
+    let parts: u64 = operations.iter().map(|operation| operation.count).sum();
+    let code = operations.iter().flat_map(|operation| &operation.parts).map(|(_, code)| *code).next();
+    let entry = receipt.entry().map(|entry| entry.to_string()).unwrap_or_default();
+    let message = format!("rejected at its place in the order: parts={parts} entry={entry}");
+    match code {
+        Some(UNAUTHORIZED) | None => Error::denied(message),
+        Some(code) => Error::new(ErrorKind::Conflict, message).with_code(code),
     }
 }
 
@@ -212,8 +245,8 @@ impl<T: Send + 'static> IntoFuture for MajorityWrite<T> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let (result, receipt) = self.write.await?;
-            let confirmed = receipt.wait_confirmed(self.timeout).await?.is_some();
-            Ok(Acknowledged { result, receipt, confirmed })
+            let outcome = receipt.wait_confirmed(self.timeout).await?;
+            acknowledged(result, receipt, outcome, self.is_transaction)
         })
     }
 }

@@ -5,9 +5,12 @@ mod common;
 
 use std::time::Duration;
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use common::connect;
-use db_core::{Database, Outcome, ReadConcern, ReceiptState, Role, Store};
+use db_core::{
+    Database, ErrorKind, Outcome, ReadConcern, ReceiptState, Role, Store, TRANSIENT_TRANSACTION_ERROR,
+    TransactionOptions,
+};
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -72,6 +75,49 @@ async fn what_does_not_hold_where_it_is_ordered_is_rejected_with_its_code() {
         panic!("the indexer's own insert was confirmed before")
     };
     assert_eq!(operations[0].parts, [(0, 11_000)]);
+    session.abort();
+}
+
+#[tokio::test]
+async fn what_is_confirmed_as_rejected_fails_where_it_is_waited_for() {
+    let (a, b) = pair().await;
+    let unique = db_core::IndexModel::new(doc! { "n": 1 }).unique(true);
+    let (of_a, of_b) = (a.collection::<Document>("notes"), b.collection::<Document>("notes"));
+    of_a.create_index(unique).await.unwrap();
+    of_a.insert_one(doc! { "_id": 0, "n": 0 }).await.unwrap();
+    let session = connect(&a, &b);
+    b.wait_for(|status| status.confirmed > 2).await.unwrap();
+    session.abort();
+    session.await.unwrap_err();
+
+    of_a.insert_one(doc! { "_id": "a", "n": 1 }).await.unwrap();
+    of_a.update_one(doc! { "_id": 0 }, doc! { "$set": { "n": 5 } }).await.unwrap();
+    let entries = b.status().entries;
+    let insert = of_b.insert_one(doc! { "_id": "b", "n": 1 }).majority(Some(LONG));
+    let transaction = b.begin_transaction(TransactionOptions::default()).unwrap();
+    let inside = transaction.collection::<Document>("notes");
+    assert!(inside.find_one(doc! { "_id": 0, "n": 0 }).run().unwrap().is_some());
+    inside.insert_one(doc! { "_id": "c", "n": 2 }).run().unwrap();
+    let commit = transaction.commit().majority(Some(LONG));
+    let mixed = of_b.insert_many([doc! { "_id": "d", "n": 3 }, doc! { "_id": "a", "n": 4 }]).ordered(false);
+    let meeting = async {
+        b.wait_for(|status| status.entries == entries + 3).await.unwrap();
+        [connect(&a, &b)]
+    };
+    let (insert, commit, mixed, [session]) = tokio::join!(
+        insert.into_future(),
+        commit.into_future(),
+        mixed.majority(Some(LONG)).into_future(),
+        meeting
+    );
+    let insert = insert.unwrap_err();
+    assert_eq!((insert.kind(), insert.code()), (ErrorKind::Conflict, Some(11_000)));
+    assert!(insert.message().starts_with("rejected at its place in the order: parts=1 entry="), "{insert}");
+    let commit = commit.unwrap_err();
+    assert!(commit.contains_label(TRANSIENT_TRANSACTION_ERROR) && commit.code() == Some(112), "{commit:?}");
+    assert_eq!(mixed.unwrap_err().code(), Some(11_000), "also where only some of it does not hold");
+    let ids = of_b.distinct("_id", doc! {}).run().unwrap();
+    assert_eq!(ids, [Bson::from(0), "a".into(), "d".into()]);
     session.abort();
 }
 
