@@ -219,6 +219,13 @@ impl Database {
         self.shared.published.status.borrow().writer
     }
 
+    /// All keys under which this device has written here, the present one first. It has several after
+    /// [`rotate_key`](Database::rotate_key).
+    pub fn own_keys(&self) -> Vec<WriterKey> {
+        let status = self.shared.published.status.borrow();
+        std::iter::once(&status.writer).chain(&status.replaced_keys).copied().collect()
+    }
+
     /// A ticket that lets its holder read and replicate, with peers to begin with.
     pub fn ticket(&self, addresses: Vec<PeerAddress>) -> Ticket {
         Ticket {

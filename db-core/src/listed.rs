@@ -10,6 +10,8 @@ use db_index::Filter;
 use crate::database::{Database, closed};
 use crate::driver::feed::Follower;
 use crate::error::{Error, Result};
+use crate::ids::WriterKey;
+use crate::view::catalog::REJECTED;
 use crate::view::documents::id_key;
 use crate::view::touched::TouchedKeys;
 use crate::view::{ReadView, ViewSnapshot, catalog, keyspace};
@@ -19,6 +21,8 @@ pub(crate) struct NewlyListed {
     database: Database,
     list: &'static str,
     filter: Filter,
+    /// Where the filter is for what is this device's: the key that it wrote with when that was made.
+    own_key: Option<WriterKey>,
     follower: Follower,
     /// The number of the list's collection, if there is one.
     collection_id: Option<u32>,
@@ -35,13 +39,31 @@ impl NewlyListed {
     /// # Errors
     /// If the storage fails.
     pub(crate) fn open(database: &Database, list: &'static str, filter: &Document) -> Result<Self> {
-        let wrong = |error| Error::invalid("no filter of a list").with_source(error);
-        let filter = Filter::parse(&RawDocumentBuf::try_from(filter).map_err(wrong)?)?;
+        Self::begin(database, list, filter, None)
+    }
+
+    /// The rejections of this device's writes, the ones that are listed by now first.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub(crate) fn open_own_rejections(database: &Database) -> Result<Self> {
+        let own_key = Some(database.writer());
+        Self::begin(database, REJECTED, &database.own_rejections(), own_key)
+    }
+
+    fn begin(
+        database: &Database,
+        list: &'static str,
+        filter: &Document,
+        own_key: Option<WriterKey>,
+    ) -> Result<Self> {
+        let filter = parse(filter)?;
         let follower = Follower::new(Arc::clone(database.published()));
         let mut listed = Self {
             database: database.clone(),
             list,
             filter,
+            own_key,
             follower,
             collection_id: None,
             known: BTreeSet::new(),
@@ -95,7 +117,13 @@ impl NewlyListed {
 
     /// Looks at what has changed since it last looked.
     fn look(&mut self) -> Result<()> {
-        let (view, touched) = self.follower.latest()?;
+        let (view, mut touched) = self.follower.latest()?;
+        let key = self.database.writer();
+        if self.own_key.is_some_and(|own| own != key) {
+            // What is under the new key is this device's too.
+            self.filter = parse(&self.database.own_rejections())?;
+            (self.own_key, touched) = (Some(key), None);
+        }
         let Some(touched) = touched else {
             self.collection_id = self.collection_in(&view)?;
             return self.look_at_all(&view);
@@ -160,6 +188,11 @@ impl NewlyListed {
     }
 }
 
+fn parse(filter: &Document) -> Result<Filter> {
+    let wrong = |error| Error::invalid("no filter of a list").with_source(error);
+    Ok(Filter::parse(&RawDocumentBuf::try_from(filter).map_err(wrong)?)?)
+}
+
 fn read(stored: &[u8]) -> Result<&RawDocument> {
     RawDocument::from_bytes(stored).map_err(|_| Error::data("a stored document is damaged"))
 }
@@ -171,7 +204,6 @@ mod tests {
     use super::*;
     use crate::driver::{ConnectionMonitor, ConnectionOptions, run_connection};
     use crate::store::Store;
-    use crate::view::catalog::REJECTED;
 
     async fn carry_session(a: Database, b: Database) {
         let (left, right) = tokio::io::duplex(1 << 16);

@@ -172,13 +172,13 @@ impl Database {
         Receipt::new(self.clone(), Some(entry))
     }
 
-    /// This device's own writes with their places and what did not hold of them, in the shape of [`Database::log`], acks
-    /// among them; the last ones if `from` is none.
+    /// This device's own writes, under [whichever of its keys](Database::own_keys), with their places and what did not hold of
+    /// them, in the shape of [`Database::log`], acks among them; the last ones if `from` is none.
     ///
     /// # Errors
     /// If the storage fails.
     pub fn receipts(&self, from: Option<u64>, limit: usize) -> Result<LogPage> {
-        self.log(&LogRange { from, limit, writer: Some(self.writer()) })
+        self.log_of(&LogRange { from, limit, writer: None }, &self.own_keys())
     }
 }
 

@@ -146,13 +146,20 @@ impl Database {
         self.write(id_document(id).map(|id| Request::Discard { id }), |_| Ok(()))
     }
 
-    /// Tells of the rejections of this device's own writes: those that are listed, and then those that come up.
+    /// Tells of the rejections of this device's own writes, under [whichever of its keys](Database::own_keys): those that are
+    /// listed, and then those that come up.
     ///
     /// # Errors
     /// If the storage fails.
     pub fn watch_rejections(&self) -> Result<RejectionStream> {
-        let writer = Binary { subtype: BinarySubtype::Generic, bytes: self.writer().as_bytes().to_vec() };
-        Ok(RejectionStream { listed: NewlyListed::open(self, REJECTED, &doc! { "writer": writer })? })
+        Ok(RejectionStream { listed: NewlyListed::open_own_rejections(self)? })
+    }
+
+    /// What the rejections of this device's own writes match.
+    pub fn own_rejections(&self) -> Document {
+        let binary =
+            |key: &WriterKey| Binary { subtype: BinarySubtype::Generic, bytes: key.as_bytes().to_vec() };
+        doc! { "writer": { "$in": self.own_keys().iter().map(binary).collect::<Vec<_>>() } }
     }
 
     /// What of a listed operation did not hold, and whether that is all of it.

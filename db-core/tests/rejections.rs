@@ -114,6 +114,35 @@ async fn what_is_given_up_leaves_the_list_on_all_peers_and_whoever_starts_late_i
 }
 
 #[tokio::test]
+async fn an_author_is_told_under_whichever_key_it_has_written_and_has_all_its_receipts() {
+    let (a, b) = parted().await;
+    let told = b.watch_rejections().unwrap();
+    let (of_a, of_b) = (a.collection::<Document>("notes"), b.collection::<Document>("notes"));
+    let insert = |id: &str, n: i32| of_b.insert_one(doc! { "_id": id, "n": n }).with_receipt();
+    let (_, before) = insert("x", 7).await.unwrap();
+    let rotation = b.rotate_key().await.unwrap();
+    assert_eq!(b.own_keys(), [rotation.to, rotation.from]);
+    let (_, after) = insert("y", 8).await.unwrap();
+    of_a.insert_many([doc! { "_id": "p", "n": 7 }, doc! { "_id": "q", "n": 8 }]).await.unwrap();
+    meet(&a, &b).await;
+    for receipt in [&before, &after] {
+        assert!(matches!(outcome(receipt).await, Outcome::Rejected(_)), "those numbers are taken");
+    }
+    let expected = [before, after].map(|receipt| receipt.entry().unwrap());
+    for mut stream in [told, b.watch_rejections().unwrap()] {
+        let mut entries = [stream.next().await.unwrap(), stream.next().await.unwrap()]
+            .map(|rejection| rejection.id().unwrap().entry);
+        entries.sort_by_key(|entry| *entry != expected[0]);
+        assert_eq!(entries, expected);
+    }
+    assert_eq!(b.rejections().count_documents(b.own_rejections()).run().unwrap(), 2);
+    assert_eq!(a.rejections().count_documents(a.own_rejections()).run().unwrap(), 0);
+    let mine = b.receipts(None, 100).unwrap().entries;
+    assert!(expected.iter().all(|entry| mine.iter().any(|mine| mine.hash == *entry)));
+    assert!(mine.iter().all(|mine| b.own_keys().contains(&mine.writer)));
+}
+
+#[tokio::test]
 async fn what_two_peers_do_again_apart_is_done_once_and_what_one_gives_up_is_not() {
     let (a, b) = parted().await;
     let (of_a, of_b) = (a.collection::<Document>("notes"), b.collection::<Document>("notes"));

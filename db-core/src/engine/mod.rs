@@ -92,6 +92,8 @@ pub(crate) struct EngineStatus {
     pub(crate) misses_own_entries: bool,
     /// The key of the log that calls are appended to.
     pub(crate) writer: WriterKey,
+    /// The keys of this device's logs before that one, the latest first.
+    pub(crate) replaced_keys: Vec<WriterKey>,
     /// Indexers that were found to have forked their logs, ascending.
     pub(crate) alarms: Vec<WriterKey>,
 }

@@ -238,6 +238,7 @@ impl State {
             undone: self.undone_count,
             misses_own_entries: self.misses_own_entries(),
             writer: self.keys.writer(),
+            replaced_keys: self.keys.writers().skip(1).collect(),
             alarms: self
                 .alarms
                 .iter()

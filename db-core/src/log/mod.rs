@@ -140,6 +140,14 @@ impl Database {
     /// # Errors
     /// If the storage fails.
     pub fn log(&self, range: &LogRange) -> Result<LogPage> {
-        read::page(self, range)
+        read::page(self, range, range.writer.as_slice())
+    }
+
+    /// The same of the entries under any of these keys, whatever the range says of writers.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub(crate) fn log_of(&self, range: &LogRange, keys: &[WriterKey]) -> Result<LogPage> {
+        read::page(self, range, keys)
     }
 }

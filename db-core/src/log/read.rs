@@ -10,6 +10,7 @@ use crate::database::{Database, no_view};
 use crate::engine::read_confirmed;
 use crate::entry::Header;
 use crate::error::{Error, Result};
+use crate::ids::WriterKey;
 use crate::limits;
 use crate::linearizer::{Ballot, Standing, Voter};
 use crate::storage::{self, EntryRecord, LogSnapshot, OrderSnapshot};
@@ -18,7 +19,8 @@ use crate::view::settled;
 /// How many entries behind the page are read for the votes that tell its anchors.
 const LOOKAHEAD_ENTRIES: usize = 256;
 
-pub(super) fn page(database: &Database, range: &LogRange) -> Result<LogPage> {
+/// A page of the entries under these keys; where there are none, of everybody's.
+pub(super) fn page(database: &Database, range: &LogRange, keys: &[WriterKey]) -> Result<LogPage> {
     let transaction = database.begin_read()?;
     let order = OrderSnapshot::open(&transaction)?;
     let (state, snapshot) = storage::engine_state_snapshot(&transaction)?.ok_or_else(no_view)?;
@@ -26,7 +28,7 @@ pub(super) fn page(database: &Database, range: &LogRange) -> Result<LogPage> {
     let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
     let log = LogSnapshot::open(&transaction, database.id())?;
 
-    let mut scan = Scan::new(range, &order)?;
+    let mut scan = Scan::new(range, keys, &order)?;
     let first = scan.next;
     let numbers = order.numbers(first, scan.places_max.saturating_add(LOOKAHEAD_ENTRIES))?;
     let mut voters = Vec::new();
@@ -89,6 +91,8 @@ struct Found {
 /// The way through the order: what was found, and when it is enough.
 struct Scan<'a> {
     range: &'a LogRange,
+    /// Under which keys the entries are that are asked for; none: under any.
+    keys: &'a [WriterKey],
     limit: usize,
     /// How many places are looked at.
     places_max: usize,
@@ -100,18 +104,18 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(range: &'a LogRange, order: &OrderSnapshot) -> Result<Self> {
+    fn new(range: &'a LogRange, keys: &'a [WriterKey], order: &OrderSnapshot) -> Result<Self> {
         let limit = range.limit.clamp(1, limits::LOG_PAGE_ENTRIES_MAX);
-        let places_max = if range.writer.is_some() { limits::LOG_SCAN_ENTRIES_MAX } else { limit };
+        let places_max = if keys.is_empty() { limit } else { limits::LOG_SCAN_ENTRIES_MAX };
         let last = order.entries()?.saturating_sub(places_max as u64);
         let next = range.from.unwrap_or(last);
-        Ok(Self { range, limit, places_max, next, found: VecDeque::new(), weight: 0, is_done: false })
+        Ok(Self { range, keys, limit, places_max, next, found: VecDeque::new(), weight: 0, is_done: false })
     }
 
     /// Looks at the next entry. Of the last ones those before have to go where the first ones asked for end the page.
     fn take(&mut self, found: Found) {
         let header = &found.record.header;
-        if self.range.writer.is_none_or(|writer| writer == header.writer) {
+        if self.keys.is_empty() || self.keys.contains(&header.writer) {
             let weight = weight(header);
             let is_last_wanted = self.range.from.is_none();
             while !self.found.is_empty()

@@ -1,9 +1,7 @@
 //! `combdb receipts`: what has become of this peer's own writes.
 
 use clap::Args;
-use proto::v1::{
-    DatabaseStatusRequest, LogEntry, LogState, Receipt, ReceiptState, ShowLogRequest, WatchReceiptRequest,
-};
+use proto::v1::{LogEntry, LogState, Receipt, ReceiptState, ShowLogRequest, WatchReceiptRequest};
 
 use super::Common;
 use super::client::Client;
@@ -69,10 +67,7 @@ fn line(receipt: &Receipt) -> String {
 }
 
 async fn list(client: &Client, database: String, limit: u32, only_rejected: bool) -> Result<(), CliError> {
-    let status = DatabaseStatusRequest { database: database.clone(), with_digest: false };
-    let status = client.databases().status(status).await?.into_inner();
-    let writer = status.database.map(|database| database.writer_key).unwrap_or_default();
-    let request = ShowLogRequest { database, from: None, limit, writer };
+    let request = ShowLogRequest { database, limit, own: true, ..ShowLogRequest::default() };
     let page = client.log().show(request).await?.into_inner();
     let rows: Vec<_> = page
         .entries

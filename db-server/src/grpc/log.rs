@@ -1,7 +1,7 @@
 //! `combdb.v1.Log`.
 
 use db_core::linearizer::Ballot;
-use db_core::{LogPage, LogRange, LoggedEntry, Place, Settled};
+use db_core::{Database, LogPage, LogRange, LoggedEntry, Place, Settled};
 use proto::v1::log_server::Log;
 use proto::v1::{
     EntryOutcome, LogBallot, LogEntry, LogOperation, LogState, RejectedOperation, RejectedPart,
@@ -10,6 +10,7 @@ use proto::v1::{
 use tonic::{Request, Response, Status};
 
 use super::writers::read_key;
+use crate::error::invalid;
 use crate::node::Node;
 
 /// The log of a peer's databases.
@@ -18,15 +19,21 @@ pub(super) struct Service(pub(super) Node);
 #[tonic::async_trait]
 impl Log for Service {
     async fn show(&self, request: Request<ShowLogRequest>) -> Result<Response<ShowLogResponse>, Status> {
-        let ShowLogRequest { database, from, limit, writer } = request.into_inner();
+        let ShowLogRequest { database, from, limit, writer, own } = request.into_inner();
         let mut range = LogRange { from, ..LogRange::default() };
         if limit > 0 {
             range.limit = limit as usize;
         }
+        if own && !writer.is_empty() {
+            return Err(invalid("writer and own say two different things", Some(72)));
+        }
         if !writer.is_empty() {
             range.writer = Some(read_key(&writer)?);
         }
-        let page = self.0.read(database, move |database| database.log(&range)).await?;
+        let read = move |database: &Database| {
+            if own { database.receipts(range.from, range.limit) } else { database.log(&range) }
+        };
+        let page = self.0.read(database, read).await?;
         Ok(Response::new(describe(page)))
     }
 }

@@ -2,8 +2,7 @@
 
 use std::pin::Pin;
 
-use bson::spec::BinarySubtype;
-use bson::{Binary, doc};
+use bson::Document;
 use db_core::{Database, RejectionId};
 use proto::v1::rejections_server::Rejections;
 use proto::v1::{
@@ -114,12 +113,7 @@ fn each_listed(
     own: bool,
     mut take: impl FnMut(db_core::Rejection) -> bool,
 ) -> db_core::Result<()> {
-    let me = Binary { subtype: BinarySubtype::Generic, bytes: database.writer().as_bytes().to_vec() };
-    let filter = if own {
-        doc! { "writer": me }
-    } else {
-        doc! {}
-    };
+    let filter = if own { database.own_rejections() } else { Document::new() };
     for rejection in database.rejections().find(filter).run()? {
         if !take(rejection?) {
             return Ok(());

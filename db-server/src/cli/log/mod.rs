@@ -63,7 +63,7 @@ impl Pages {
             Some(begin) => find_writer(&client, &database, &begin).await?,
             None => String::new(),
         };
-        let mut request = ShowLogRequest { database, from, limit: 0, writer };
+        let mut request = ShowLogRequest { database, from, writer, ..ShowLogRequest::default() };
         if from.is_none() && request.writer.is_empty() && limit > PAGE_ENTRIES_MAX {
             let look = ShowLogRequest { limit: 1, ..request.clone() };
             let stored = client.log().show(look).await?.into_inner().stored;
