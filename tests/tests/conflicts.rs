@@ -92,8 +92,10 @@ async fn the_policy_of_a_collection_is_changed_or_refused() {
         delete: "update-wins".into(),
         paths: [("rating".to_owned(), "max".to_owned())].into(),
     };
+    let before = calls.status("t").await.unwrap().entries;
     conflicts.set_policy(policy.clone()).await.unwrap();
     let entries = calls.status("t").await.unwrap().entries;
+    assert_eq!(entries, before + 1, "a policy is logged");
     conflicts.set_policy(policy.clone()).await.unwrap();
     assert_eq!(calls.status("t").await.unwrap().entries, entries, "what is like that already is not logged");
     let nowhere = SetConflictPolicyRequest { collection: "nowhere".into(), ..policy.clone() };

@@ -1,8 +1,8 @@
 //! A server that is killed again and again while it is written to, in transactions too, and while it builds indexes: it opens at
 //! once, has all that was acknowledged and nothing by halves, and agrees with a peer that lived on.
 //!
-//! Here that goes on for a hundred times or until the time is up. `COMBDB_KILLS=100 cargo test -p combdb-tests --test crash` kills
-//! so many times, however long it takes; `COMBDB_KILLS_SEED=N` draws other moments.
+//! Here that goes on for a hundred times. `COMBDB_KILLS=1000 cargo test -p combdb-tests --test crash` kills so many times;
+//! `COMBDB_KILLS_SEED=N` draws other moments.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test's helpers too
 
 use std::sync::Arc;
@@ -14,9 +14,8 @@ use proto::v1::{DropIndexRequest, SetIndexersRequest};
 
 const COMBDB: &str = env!("CARGO_BIN_EXE_combdb-under-test");
 
-/// How often the server is killed where nobody says how often, and for how long then.
+/// How often the server is killed where nobody says how often.
 const KILLS: u64 = 100;
-const TIME_MAX: Duration = Duration::from_secs(75);
 
 /// The longest that the server is let live, once it serves; and after its start, where it is killed before it serves.
 const LIFE_MS_MAX: u64 = 500;
@@ -94,8 +93,7 @@ fn restart(peer: &mut Peer, options: &PeerOptions) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_a_hundred_times_loses_nothing_and_agrees() {
     let seed = number("COMBDB_KILLS_SEED").unwrap_or(1);
-    let kills = number("COMBDB_KILLS");
-    let begin = Instant::now();
+    let kills = number("COMBDB_KILLS").unwrap_or(KILLS);
     println!("moments drawn from COMBDB_KILLS_SEED={seed}");
     let mut chance = Chance(seed);
 
@@ -122,7 +120,7 @@ async fn a_server_that_is_killed_a_hundred_times_loses_nothing_and_agrees() {
     drop(calls);
 
     let (mut done, mut after_kill, mut after_stop) = (0, Vec::new(), Vec::new());
-    while kills.map_or(done < KILLS && begin.elapsed() < TIME_MAX, |kills| done < kills) {
+    while done < kills {
         let calls = peer.calls().await;
         let stop = Arc::new(AtomicBool::new(false));
         let writing: Vec<_> =

@@ -85,10 +85,21 @@ async fn the_graph_is_drawn_and_nothing_that_others_named_gets_into_its_language
     for n in 1..10 {
         peer.command(&["insert", "c", &format!("{{\"_id\": {n}}}")]);
     }
+    // Nobody has been named indexer: all of it is tail, with nothing before it.
+    let of_tail = peer.command(&["log", "graph"]);
+    assert_eq!(of_tail.matches("<circle class=\"entry tail\"").count(), 10 + 1, "{of_tail}"); // one in the legend
+    assert_eq!(of_tail.matches("<line class=\"edge\"").count(), 1, "where the tail begins: {of_tail}");
+    assert!(!of_tail.contains("<rect class=\"area\""), "{of_tail}");
     peer.command(&["writers", "set-indexers", &own_key(&peer)]);
     peer.command(&["insert", "c", "{\"_id\": 11}"]);
 
     let svg = peer.command(&["log", "graph"]);
+    // The founding and what came after it are anchors, each with the epoch and the wave that it votes in.
+    assert_eq!(svg.matches("<circle class=\"ring anchor\"").count(), 2 + 1, "{svg}");
+    assert_eq!(svg.matches("<line class=\"anchorline\"").count(), 2, "{svg}");
+    assert!([">0.1</text>", ">1.1</text>"].iter().all(|wave| svg.matches(wave).count() == 1), "{svg}");
+    assert_eq!(svg.matches("<rect class=\"area\"").count(), 1, "what is confirmed: {svg}");
+    assert_eq!(svg.matches("<line class=\"edge\"").count(), 0, "there is no tail: {svg}");
     assert_eq!(svg.matches("<circle class=\"entry confirmed\"").count(), 12 + 2, "{svg}"); // two in the legend
     assert_eq!(svg.matches("<path class=\"prev\"").count(), 10, "{svg}");
     assert_eq!(svg.matches("<path class=\"parent\"").count(), 2, "{svg}");
@@ -103,6 +114,8 @@ async fn the_graph_is_drawn_and_nothing_that_others_named_gets_into_its_language
     let dot = std::fs::read_to_string(file).unwrap();
     assert_eq!(dot.matches(" -> ").count(), 12, "{dot}");
     assert_eq!(dot.matches("label=").count(), 12 + 2, "{dot}"); // and those of two writers
+    assert!([r"\ne0 w1", r"\ne1 w1"].iter().all(|wave| dot.matches(wave).count() == 1), "{dot}");
+    assert_eq!(dot.matches("penwidth=3").count(), 2, "anchors: {dot}");
     assert!(dot.contains("a<script>&\\\"];\u{FFFD}[2J"), "{dot}");
     let shown = peer.command(&["log", "show"]);
     assert!(!shown.contains('\u{1b}'), "{shown}");
@@ -120,7 +133,7 @@ async fn pages_of_two_writers_are_the_same_on_both_and_bounded() {
     }
     let (mut of_a, mut of_b) =
         (LogClient::new(calls.channel.clone()), LogClient::new(b.calls().await.channel));
-    let ask = |from, limit| ShowLogRequest { database: "t".into(), from, limit, writer: String::new() };
+    let ask = |from, limit| ShowLogRequest { database: "t".into(), from, limit, ..Default::default() };
     eventually("both have everything", || async {
         let at_a = of_a.clone().show(ask(Some(0), 100)).await.unwrap().into_inner();
         let at_b = of_b.clone().show(ask(Some(0), 100)).await.unwrap().into_inner();

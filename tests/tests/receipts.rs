@@ -3,7 +3,7 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
-use combdb_tests::{Peer, PeerOptions, eventually, json};
+use combdb_tests::{Peer, PeerOptions, code_of, eventually, json};
 use proto::v1::receipts_client::ReceiptsClient;
 use proto::v1::{
     Acknowledgement, AddPeerRequest, CountRequest, DeleteRequest, EntryOutcome, InsertRequest, QueryOptions,
@@ -103,7 +103,7 @@ async fn a_write_is_followed_until_it_is_confirmed() {
 
 #[test]
 fn the_command_line_waits_for_writes_and_lists_what_became_of_them() {
-    let peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    let mut peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
     let shown = peer.command(&["insert", "notes", r#"{"_id": 1}"#, "--majority", "--timeout", "1"]);
     let mut lines = shown.lines();
     assert_eq!(lines.next(), Some("1"));
@@ -124,6 +124,40 @@ fn the_command_line_waits_for_writes_and_lists_what_became_of_them() {
     assert!(lines[1..].iter().all(|line| line.contains("confirmed") && line.contains("applied")), "{list}");
     assert_eq!(peer.command(&["receipts", "--rejected"]).lines().count(), 1);
     assert_eq!(peer.try_command(&["receipts", "none"]).status.code(), Some(1));
+
+    // Receipts outlive the process, and a change of the key that it writes with.
+    peer.stop();
+    peer.restart(&PeerOptions::topic("t"));
+    assert_eq!(peer.command(&["receipts"]), list);
+    peer.command(&["writers", "rotate"]);
+    peer.command(&["insert", "notes", r#"{"_id": 2}"#]);
+    let after = peer.command(&["receipts"]);
+    assert!(after.contains(entry) && after.lines().count() > list.lines().count(), "{after}");
+    assert!(after.lines().last().unwrap().ends_with("insert notes"), "{after}");
+    peer.kill();
+    peer.restart(&PeerOptions::topic("t"));
+    assert_eq!(peer.command(&["receipts"]), after);
+    assert_eq!(peer.command(&["receipts", entry]).trim(), "confirmed: applied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_majority_write_that_does_not_hold_at_its_place_fails_with_the_reason() {
+    let topic = PeerOptions::topic("t");
+    let (first, second) = (Peer::start(COMBDB, &topic), Peer::start(COMBDB, &topic));
+    first.command(&["writers", "set-indexers", &own_key(&first)]);
+    first.command(&["insert", "notes", r#"{"_id": 1, "by": "first"}"#]);
+    let (a, b) = (first.calls().await, second.calls().await);
+    let waiting = {
+        let mut documents = b.documents.clone();
+        tokio::spawn(async move { documents.insert(insert(r#"{"_id": 1}"#, majority(0))).await })
+    };
+    eventually("it is written", || async { b.count("t", "notes", "{}").await.unwrap() == 1 }).await;
+    let address = a.own_address().await;
+    b.peers.clone().add(AddPeerRequest { address }).await.unwrap();
+    let refused = waiting.await.unwrap().unwrap_err();
+    assert_eq!((refused.code(), code_of(&refused)), (Code::AlreadyExists, 11_000));
+    assert!(refused.message().starts_with("rejected at its place in the order"), "{refused}");
+    assert_eq!(b.count("t", "notes", r#"{"by": "first"}"#).await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,4 +204,7 @@ async fn a_write_of_who_has_lost_its_rights_meanwhile_is_told_as_rejected_with_t
     assert_eq!(b.count("t", "notes", "{}").await.unwrap(), 0);
     let list = second.command(&["receipts", "--rejected"]);
     assert!(list.lines().count() == 2 && list.contains(&entry[..8]), "{list}");
+    second.stop();
+    second.restart(&topic);
+    assert_eq!(second.command(&["receipts", "--rejected"]), list, "also after a restart");
 }

@@ -78,20 +78,37 @@ async fn what_does_not_hold_is_told_to_its_author_and_done_again_or_given_up() {
 }
 
 #[test]
-fn the_command_line_lists_and_discards() {
+fn the_command_line_lists_does_again_and_discards() {
     let topic = PeerOptions::topic("t");
     let peers = [Peer::start(COMBDB, &topic), Peer::start(COMBDB, &topic)];
     for peer in &peers {
         peer.command(&["insert", "notes", r#"{"_id": 1}"#]);
     }
+    let insert =
+        |peer: &Peer, by: &str| peer.command(&["insert", "notes", &format!(r#"{{"_id": 2, "by": "{by}"}}"#)]);
+    insert(&peers[0], "0");
+    insert(&peers[1], "1");
     let addresses = peers[0].command(&["peers", "list"]);
     let address = addresses.lines().find_map(|line| line.strip_prefix("own address")).unwrap().trim();
     peers[1].command(&["peers", "add", address]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(eventually("it is listed", || async {
-        peers.iter().all(|peer| peer.command(&["rejections", "list"]).lines().count() == 1)
+        peers.iter().all(|peer| peer.command(&["rejections", "list"]).lines().count() == 2)
     }));
+    // Done again once what was in its way is gone.
     let list = peers[0].command(&["rejections", "list"]);
+    let again = list.lines().find(|line| line.contains(r#""_id":2"#)).unwrap();
+    let lost = if again.contains(r#""by":"0""#) { "0" } else { "1" };
+    let name = again.split_whitespace().next().unwrap();
+    peers[0].command(&["delete", "notes", r#"{"_id": 2}"#]);
+    let done = peers[0].command(&["rejections", "resubmit", name]);
+    assert!(done.starts_with("done again in entry "), "{done}");
+    assert_eq!(
+        peers[0].command(&["count", "notes", &format!(r#"{{"_id": 2, "by": "{lost}"}}"#)]).trim(),
+        "1"
+    );
+    let list = peers[0].command(&["rejections", "list"]);
+    assert_eq!(list.lines().count(), 1, "{list}");
     assert!(list.contains("1 rejected (code 11000) of "), "{list}");
     assert!(list.contains(r#"{"insert":"notes","documents":[{"_id":1}]}"#), "{list}");
     let name = list.split_whitespace().next().unwrap();

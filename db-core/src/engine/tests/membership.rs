@@ -255,6 +255,48 @@ fn an_admin_lets_another_key_go_on_for_a_lost_one() {
 }
 
 #[test]
+fn of_two_admins_that_remove_each_other_apart_the_first_in_the_order_holds_wherever_it_comes_first() {
+    let identity = closed(1);
+    let mut founder = peer(1, &identity);
+    for number in [2, 3] {
+        founder.set_roles(writer_key(number), Roles::ADMIN).unwrap();
+    }
+    let [mut a, mut b, mut c, mut d] = [2, 3, 4, 5].map(|number| peer(number, &identity));
+    for admin in [&mut a, &mut b] {
+        admin.receive(&founder.runs());
+    }
+    // The one whose clock is behind stands first; what the other says comes to nothing.
+    (a.now_ms, b.now_ms) = (2_000_000, 1_000_000);
+    a.call(Request::RemoveWriter { writer: writer_key(3) }).unwrap();
+    a.insert(rawdoc! { "_id": "a" }).unwrap();
+    b.call(Request::RemoveWriter { writer: writer_key(2) }).unwrap();
+    b.insert(rawdoc! { "_id": "b" }).unwrap();
+    let (of_a, of_b) = (a.runs(), b.runs());
+    for (peer, runs) in [(&mut c, [&of_a, &of_b]), (&mut d, [&of_b, &of_a])] {
+        for runs in runs {
+            peer.receive(runs);
+        }
+    }
+    a.receive(&of_b);
+    b.receive(&of_a);
+    founder.now_ms = 3_000_000;
+    founder.receive(&of_a);
+    founder.receive(&of_b);
+    founder.insert(rawdoc! { "_id": "confirms it all" }).unwrap();
+    for peer in [&mut a, &mut b, &mut c, &mut d] {
+        assert_eq!(
+            (peer.roles_of(&writer_key(2)), peer.roles_of(&writer_key(3))),
+            (Roles::NONE, Roles::ADMIN)
+        );
+        peer.receive(&founder.runs());
+        assert_eq!((peer.digest(), peer.order()), (founder.digest(), founder.order()));
+    }
+    let ids: Vec<String> =
+        founder.documents().iter().map(|found| found.get_str("_id").unwrap().to_owned()).collect();
+    assert_eq!(ids, ["b", "confirms it all"]);
+}
+
+#[test]
 fn what_a_removed_writer_writes_on_stops_spreading_and_comes_when_it_counts_again() {
     let (mut a, mut b) = (peer(1, &closed(1)), peer(2, &closed(1)));
     a.set_roles(writer_key(2), Roles::WRITER).unwrap();
