@@ -12,8 +12,8 @@ use db_core::simulation::Crowd;
 use tokio::runtime::Runtime;
 
 /// Writers, and how many entries each of them has.
-const FORKS: [(usize, usize); 8] =
-    [(2, 100), (2, 1_000), (2, 10_000), (2, 100_000), (8, 100), (8, 1_000), (64, 10), (64, 100)];
+const FORKS: [(usize, usize); 9] =
+    [(2, 100), (2, 1_000), (2, 10_000), (2, 100_000), (8, 100), (8, 1_000), (8, 10_000), (64, 10), (64, 100)];
 
 /// How many entries each of two has that meet while one of them goes on writing.
 const TAILS: [usize; 3] = [1_000, 10_000, 100_000];
