@@ -178,7 +178,13 @@ fn an_order_built_anew_is_what_the_store_goes_back_to_also_where_more_is_confirm
     // The founder's device is copied, and confirms two orders of which one is the longer.
     let mut other = peer(1, &identity);
     other.receive(&one.runs());
-    for n in 0..20 {
+    let mut early = peer(2, &identity);
+    early.receive(&one.runs());
+    for n in 0..50 {
+        early.insert(rawdoc! { "_id": 500 + n }).unwrap();
+    }
+    one.receive(&early.runs());
+    for n in 0..5 {
         one.insert(rawdoc! { "_id": n }).unwrap();
     }
     for n in 0..60 {
@@ -191,7 +197,7 @@ fn an_order_built_anew_is_what_the_store_goes_back_to_also_where_more_is_confirm
             writer.insert(rawdoc! { "_id": 1_000 + n, "s": "y".repeat(300) }).unwrap();
         }
         let (entries, before) = (writer.engine.end(), writer.counts());
-        assert!(before.0 > 20, "the shorter one is confirmed here");
+        assert!(before.0 > 50, "the shorter one is confirmed here, and much with it");
         let runs = other.runs();
         let is_done = writer.engine.run(|batch| {
             for run in &runs {
@@ -204,6 +210,7 @@ fn an_order_built_anew_is_what_the_store_goes_back_to_also_where_more_is_confirm
             assert!(!writer.confirm_some());
         }
         let confirmed = writer.counts().0;
+        assert!(confirmed < before.0, "less is confirmed than what the store last noted");
         let mut writer = writer.restart();
         assert_eq!((writer.counts().0, writer.engine.end()), (confirmed, entries + 60));
         writer.settle();
