@@ -16,14 +16,17 @@ pub(super) struct Committed {
     pub(super) replies: Vec<Result<Reply>>,
     /// Of the first of them; the others are to be taken in later, since that takes long already.
     pub(super) stored: Vec<Result<(), String>>,
-    /// The calls, if they are not run yet because the view is not to be shown and ordering takes long.
-    pub(super) waiting: Option<Vec<Request>>,
+    /// The last calls, if they are not run yet because something is to be ordered before them and that takes long.
+    pub(super) waiting: Vec<Request>,
 }
 
 /// What a round's transaction has come to.
 struct Done {
     stored: Vec<Result<(), String>>,
     replies: Vec<Result<Reply>>,
+    waiting: Vec<Request>,
+    /// Whether calls could be run.
+    is_ready: bool,
     /// What ordering all would have cost before.
     backlog: Backlog,
     /// Whether everything was to be ordered.
@@ -46,9 +49,9 @@ impl Worker {
         let peers_are_sending = self.peers.are_sending();
         let wants_ack = ack && self.engine.wants_ack(&moment.gone);
         let begun = instant();
-        let mut waiting = Some(requests);
+        let mut waiting = requests;
         let settling = &self.settling;
-        let has_calls = waiting.as_ref().is_some_and(|requests| !requests.is_empty());
+        let has_calls = !waiting.is_empty();
         let done = self.engine.run(|batch| {
             for head in own_heads {
                 batch.note_own_head(head)?;
@@ -60,7 +63,10 @@ impl Worker {
             let is_confirmed = batch.confirm_until(limits::SETTLE_BYTES_MAX, &mut is_time)?;
             let backlog = batch.backlog()?;
             // Calls are tried on what is applied, unless what was confirmed has undone some of that.
-            let is_held_up = has_calls && !batch.may_call()?;
+            let is_held_up = match waiting.first() {
+                Some(first) => !batch.may_call(first)?,
+                None => false,
+            };
             let is_due = backlog.unordered == 0
                 || settling.is_due(begun, peers_are_sending, &backlog)
                 || (is_held_up && backlog.unordered <= limits::ORDERED_AT_ONCE);
@@ -71,9 +77,9 @@ impl Worker {
                 !is_held_up
             };
             let mut replies = Vec::new();
-            if let Some(requests) = waiting.take_if(|_| is_ready) {
-                replies = serve(batch, requests, moment)?;
-                if wants_ack && settles && batch.may_call()? {
+            if is_ready {
+                (replies, waiting) = serve(batch, waiting, moment)?;
+                if wants_ack && settles && waiting.is_empty() && batch.may_ack()? {
                     batch.append_ack(moment)?;
                 }
             }
@@ -82,15 +88,15 @@ impl Worker {
             } else {
                 Some(if is_due { Goal::All } else { Goal::Confirmed })
             };
-            Ok(Done { stored, replies, backlog, settles, unfinished })
+            Ok(Done { stored, replies, waiting, is_ready, backlog, settles, unfinished })
         })?;
-        let Done { stored, replies, backlog, settles, unfinished } = done;
+        let Done { stored, replies, waiting, is_ready, backlog, settles, unfinished } = done;
         let took = instant().saturating_duration_since(begun);
         if let Some(goal) = unfinished {
             // A long backlog is ordered in several transactions; readers see nothing of it before the last.
             self.ordering = Some(LongOrdering::new(goal, begun, took, peers_are_sending, backlog));
         }
-        if waiting.is_none() {
+        if is_ready {
             if ack && settles {
                 self.acking.done(instant(), wants_ack);
             }
@@ -161,25 +167,31 @@ impl Worker {
         }
         self.show(true)?;
         let again = || Error::new(failed.kind(), failed.message().to_owned());
-        Ok(Committed { replies: (0..calls).map(|_| Err(again())).collect(), stored, waiting: None })
+        Ok(Committed { replies: (0..calls).map(|_| Err(again())).collect(), stored, waiting: Vec::new() })
     }
 }
 
-/// Runs calls.
+/// Runs calls, the first of them in any case. Gives their replies, and back the calls that are not run: what one of them has
+/// confirmed may be much to order before the next.
 pub(super) fn serve(
     batch: &mut Batch<'_, '_>,
     requests: Vec<Request>,
     moment: &Moment,
-) -> Result<Vec<Result<Reply>>> {
+) -> Result<(Vec<Result<Reply>>, Vec<Request>)> {
     let mut replies = Vec::with_capacity(requests.len());
-    for request in requests {
+    let mut requests = requests.into_iter();
+    while let Some(request) = requests.as_slice().first() {
+        if !replies.is_empty() && !batch.may_call(request)? {
+            break;
+        }
+        let Some(request) = requests.next() else { break };
         replies.push(batch.execute(request, moment)?);
     }
     // What calls have confirmed is ordered later, if it is much. But readers are shown what calls have done.
     if !replies.is_empty() && !batch.is_presentable() {
         batch.settle()?;
     }
-    Ok(replies)
+    Ok((replies, requests.collect()))
 }
 
 /// Takes in what peers have sent until `is_time` says so, or something has to be ordered before more can be judged. Gives the first

@@ -85,6 +85,9 @@ impl Worker {
     /// Runs these calls on what readers see, while the view is not to be shown. If some have to wait everything is ordered now,
     /// whether that is due or not.
     pub(super) fn serve_or_order(&mut self, calls: Vec<(Request, Caller)>) {
+        if calls.is_empty() {
+            return;
+        }
         if self.ordering.is_none() {
             let begun = instant();
             let calls = self.serve_meanwhile(calls);
@@ -128,7 +131,7 @@ impl Worker {
         let served = self.engine.run(|batch| {
             let mut replies = Vec::with_capacity(calls.len());
             for (request, _) in &calls {
-                let reply = if batch.may_call()? {
+                let reply = if batch.may_call(request)? {
                     batch.execute(request.clone(), &moment)?
                 } else {
                     let Some(reply) = batch.execute_meanwhile(request, &moment)? else { break };
@@ -200,20 +203,22 @@ impl Worker {
             self.settling.ordered(begun, took, peers_were_sending, &backlog);
         }
         let moment = self.moment();
-        let (requests, callers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+        let (requests, mut callers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
         let served = if requests.is_empty() {
-            Ok(Vec::new())
+            Ok((Vec::new(), Vec::new()))
         } else {
             self.engine.run(|batch| serve(batch, requests, &moment))
         };
-        let served = served.and_then(|replies| {
-            self.show(true)?;
-            Ok(Committed { replies, stored: Vec::new(), waiting: None })
-        });
+        let served = served.and_then(|served| self.show(true).map(|()| served));
         self.publish_status();
         match served {
             Err(error) => self.give_up(&error, callers),
-            served => self.answer(served, callers, Vec::new()),
+            Ok((replies, requests)) => {
+                let later = callers.split_off(replies.len());
+                let done = Committed { replies, stored: Vec::new(), waiting: Vec::new() };
+                self.answer(Ok(done), callers, Vec::new());
+                self.serve_or_order(requests.into_iter().zip(later).collect());
+            }
         }
         self.after_commit(instant());
     }

@@ -1,5 +1,6 @@
 //! A database against a member without manners: it knows the key and signs, but what it sends is not in order.
 
+mod calls;
 mod members;
 mod opening;
 mod rounds;

@@ -269,7 +269,7 @@ impl Worker {
         let now = instant();
         let moment = Moment { now_ms: now_ms(), gone: self.gone(now) };
         let Round { writes, ingests } = round;
-        let (mut requests, replies): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
+        let (mut requests, mut replies): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
         if self.proving.is_due(now) && self.wants_fork_proof() {
             requests.push(Request::ProveForks); // it has no caller
         }
@@ -294,22 +294,24 @@ impl Worker {
                 self.patience.heard(*indexer, now);
             }
             let mut done = self.commit_or_part(requests, &ingests, &own_heads, &moment, ack);
-            if expires && let Ok(Committed { replies, .. }) = &done {
+            let waiting = done.as_mut().map_or_else(|_| Vec::new(), |done| std::mem::take(&mut done.waiting));
+            let is_to_wait = expires && !waiting.is_empty();
+            if expires
+                && !is_to_wait
+                && let Ok(Committed { replies, .. }) = &done
+            {
                 let deleted = replies.last().and_then(|reply| Some(reply.as_ref().ok()?.outcome.deleted));
                 self.expires_more = deleted.is_some_and(|deleted| deleted > 0);
             }
             self.published.index_build.send_if_modified(|build| build.take().is_some());
             // Who has its answer finds the status at least as new.
             self.publish_status();
-            let waiting = done.as_mut().ok().and_then(|done| done.waiting.take());
-            if let Some(requests) = waiting {
-                // What has no caller is looked for again when all is ordered.
-                self.expires_more |= expires && self.ordering.is_some();
-                self.answer(done, Vec::new(), ingests);
-                self.serve_or_order(requests.into_iter().zip(replies).collect());
-            } else {
-                self.answer(done, replies, ingests);
-            }
+            let served = done.as_ref().map_or(replies.len(), |done| done.replies.len());
+            let later = replies.split_off(served.min(replies.len()));
+            self.answer(done, replies, ingests);
+            self.serve_or_order(waiting.into_iter().zip(later).collect());
+            // What has no caller is looked for again when all is ordered.
+            self.expires_more |= is_to_wait && self.ordering.is_some();
         }
         let now = instant();
         if let Some(source) = source {

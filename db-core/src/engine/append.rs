@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Batch;
+use super::request::Request;
 use super::state::{OpenRun, StoredPast};
 use crate::entry::Header;
 use crate::error::{Error, ErrorKind, Result};
@@ -104,9 +105,16 @@ impl Batch<'_, '_> {
     }
 
     /// Whether a call can be tried on the view without much being ordered before.
-    pub(crate) fn may_call(&mut self) -> Result<bool> {
+    pub(crate) fn may_call(&mut self, request: &Request) -> Result<bool> {
         let me = self.writer();
-        Ok(self.is_presentable() && (self.may_append_to_applied(&me)? || self.is_little_left()?))
+        let is_tried_on_all = matches!(request, Request::ProveForks | Request::RotateKey { .. });
+        let may_append = !is_tried_on_all && self.may_append_to_applied(&me)?;
+        Ok(self.is_presentable() && (may_append || self.is_little_left()?))
+    }
+
+    /// Whether an ack can be appended without much being ordered before.
+    pub(crate) fn may_ack(&mut self) -> Result<bool> {
+        Ok(self.is_presentable() && self.is_little_left()?)
     }
 
     /// Whether `author`'s next entry can have just what is applied in its past, so that what else is stored need not be ordered

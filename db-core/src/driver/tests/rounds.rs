@@ -25,32 +25,32 @@ use crate::storage::{self, Identity, LogSnapshot, Tables};
 use crate::view::statistics::Statistics;
 use crate::view::{catalog, keyspace};
 
-fn identity() -> Identity {
+pub(super) fn identity() -> Identity {
     let key = DatabaseKey::of_open_topic("rounds");
     Identity { genesis: Genesis::open(&key), key }
 }
 
-fn create() -> Arc<redb::Database> {
+pub(super) fn create() -> Arc<redb::Database> {
     Arc::new(storage::create(InMemoryBackend::new(), &identity(), 1 << 20).unwrap())
 }
 
-fn open(file: &Arc<redb::Database>, secret: u8) -> Engine {
+pub(super) fn open(file: &Arc<redb::Database>, secret: u8) -> Engine {
     Engine::open(Arc::clone(file), identity(), SigningKey::from_bytes(&[secret; 32])).unwrap()
 }
 
-fn moment(now_ms: u64) -> Moment {
+pub(super) fn moment(now_ms: u64) -> Moment {
     Moment { now_ms, ..Moment::default() }
 }
 
 /// Writes documents with these `_id`s, one entry each, at that time.
-fn write(engine: &mut Engine, ids: std::ops::Range<i32>, now_ms: u64) {
+pub(super) fn write(engine: &mut Engine, ids: std::ops::Range<i32>, now_ms: u64) {
     for id in ids {
         let insert = requests::insert("c", vec![rawdoc! { "_id": id }]);
         engine.run(|batch| batch.execute(insert, &moment(now_ms))).unwrap().unwrap();
     }
 }
 
-fn runs(file: &Arc<redb::Database>, engine: &Engine) -> Vec<VerifiedRun> {
+pub(super) fn runs(file: &Arc<redb::Database>, engine: &Engine) -> Vec<VerifiedRun> {
     let log = LogSnapshot::open(&file.begin_read().unwrap(), engine.id()).unwrap();
     let (mut runs, mut next) = (Vec::new(), 0);
     while let Some(stored) = log.run_at(next).unwrap() {
@@ -70,7 +70,7 @@ fn damage(file: &Arc<redb::Database>) {
     transaction.commit().unwrap();
 }
 
-fn worker(file: &Arc<redb::Database>, engine: Engine, published: Arc<Published>) -> Worker {
+pub(super) fn worker(file: &Arc<redb::Database>, engine: Engine, published: Arc<Published>) -> Worker {
     let (writer, id) = (engine.writer(), engine.id());
     let peers = Peers::new(Arc::clone(file), id, identity().key, writer, Vec::new());
     let (_, inbox) = mpsc::channel(limits::COMMAND_QUEUE_MAX);
