@@ -60,11 +60,12 @@ impl Linearizer {
         Self::restore(snapshot, [], &[], &Nothing)
     }
 
-    /// What each of `entries`, a stretch of the order, did for confirmation.
+    /// What each of `entries`, a stretch of the order, did for confirmation; the first so many of them are confirmed, which may be
+    /// more than this linearizer knows of its last epoch.
     ///
     /// An anchor is told by the votes for it or for a later one that it is in the past of; the last ones of a stretch that ends
     /// before those votes stay proposals. Where an indexer has forked its log this is a good guess.
-    pub fn ballots(&self, entries: &[Voter]) -> Vec<Ballot> {
+    pub fn ballots(&self, entries: &[Voter], confirmed: usize) -> Vec<Ballot> {
         let mut ballots = vec![Ballot::None; entries.len()];
         let mut by_epoch: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.standing.rise > 0) {
@@ -73,7 +74,8 @@ impl Linearizer {
         for (number, voters) in by_epoch {
             let epoch = usize::try_from(number).ok().and_then(|number| self.epochs.get(number));
             if let Some(epoch) = epoch {
-                epoch.tell_ballots(entries, &voters, &mut ballots);
+                let confirmed = if number == self.epoch() { confirmed } else { 0 };
+                epoch.tell_ballots(entries, confirmed, &voters, &mut ballots);
             }
         }
         ballots
@@ -81,7 +83,7 @@ impl Linearizer {
 }
 
 impl Epoch {
-    fn tell_ballots(&self, entries: &[Voter], voters: &[usize], ballots: &mut [Ballot]) {
+    fn tell_ballots(&self, entries: &[Voter], confirmed: usize, voters: &[usize], ballots: &mut [Ballot]) {
         let voters = || voters.iter().filter_map(|at| Some((*at, entries.get(*at)?)));
         let mut proposals: BTreeMap<ProposalKey, usize> = BTreeMap::new();
         for (at, entry) in voters() {
@@ -99,8 +101,10 @@ impl Epoch {
             let seen = self.index_of(&other.writer).and_then(|at| entry.standing.seen.get(at));
             entry.hash == other.hash || seen.is_some_and(|seen| seen.next > other.seq)
         };
-        // Nothing above the last anchor is confirmed, and nothing above the one that ended the epoch ever will be.
-        let Some(last) = self.anchor else { return };
+        // Nothing above the last anchor is confirmed, but for what is confirmed already and not counted here; and nothing above
+        // the one that ended the epoch ever will be.
+        let is_below =
+            |key: &ProposalKey, at: usize| self.anchor.is_some_and(|last| *key <= last) || at < confirmed;
         let mut supporters: BTreeMap<ProposalKey, Vec<WriterKey>> = BTreeMap::new();
         for (_, entry) in voters() {
             let from = entry.wave.saturating_sub(entry.standing.rise);
@@ -115,9 +119,11 @@ impl Epoch {
             }
         }
         let is_confirmed = |key: &ProposalKey| {
-            *key == last || supporters.get(key).is_some_and(|voters| voters.len() >= self.majority())
+            self.anchor == Some(*key)
+                || supporters.get(key).is_some_and(|voters| voters.len() >= self.majority())
         };
-        let mut at = proposals.range(..=last).rev().map(|(key, _)| *key).find(is_confirmed);
+        let mut below = proposals.iter().rev().filter(|(key, at)| is_below(key, **at)).map(|(key, _)| *key);
+        let mut at = below.find(is_confirmed);
         while let Some(anchor) = at.and_then(|key| Some((key, *proposals.get(&key)?))) {
             let ((wave, _), number) = anchor;
             if let Some(ballot) = ballots.get_mut(number) {

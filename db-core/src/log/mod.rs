@@ -1,6 +1,6 @@
 //! The log for people and tools: the entries of all writers in their order, and what became of them.
 
-mod read;
+pub(crate) mod read;
 pub(crate) mod rejections;
 mod summary;
 
@@ -140,7 +140,7 @@ impl Database {
     /// # Errors
     /// If the storage fails.
     pub fn log(&self, range: &LogRange) -> Result<LogPage> {
-        read::page(self, range, range.writer.as_slice())
+        self.log_of(range, range.writer.as_slice())
     }
 
     /// The same of the entries under any of these keys, whatever the range says of writers.
@@ -148,6 +148,6 @@ impl Database {
     /// # Errors
     /// If the storage fails.
     pub(crate) fn log_of(&self, range: &LogRange, keys: &[WriterKey]) -> Result<LogPage> {
-        read::page(self, range, keys)
+        read::page(&self.begin_read()?, self.id(), range, keys)
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 
+use redb::ReadTransaction;
+
 use super::rejections::Rejections;
 use super::summary::summary;
 use super::{LogPage, LogRange, LoggedEntry, Place, Settled};
 use crate::apply::read_operations;
-use crate::database::{Database, no_view};
+use crate::database::no_view;
 use crate::engine::read_confirmed;
 use crate::entry::Header;
 use crate::error::{Error, Result};
-use crate::ids::WriterKey;
+use crate::ids::{DatabaseId, WriterKey};
 use crate::limits;
 use crate::linearizer::{Ballot, Standing, Voter};
 use crate::storage::{self, EntryRecord, LogSnapshot, OrderSnapshot};
@@ -20,13 +22,17 @@ use crate::view::settled;
 const LOOKAHEAD_ENTRIES: usize = 256;
 
 /// A page of the entries under these keys; where there are none, of everybody's.
-pub(super) fn page(database: &Database, range: &LogRange, keys: &[WriterKey]) -> Result<LogPage> {
-    let transaction = database.begin_read()?;
-    let order = OrderSnapshot::open(&transaction)?;
-    let (state, snapshot) = storage::engine_state_snapshot(&transaction)?.ok_or_else(no_view)?;
+pub(crate) fn page(
+    transaction: &ReadTransaction,
+    id: DatabaseId,
+    range: &LogRange,
+    keys: &[WriterKey],
+) -> Result<LogPage> {
+    let order = OrderSnapshot::open(transaction)?;
+    let (state, snapshot) = storage::engine_state_snapshot(transaction)?.ok_or_else(no_view)?;
     let (confirmed, linearizer) = read_confirmed(&state, &snapshot)?;
-    let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
-    let log = LogSnapshot::open(&transaction, database.id())?;
+    let view = storage::view_snapshot(transaction)?.ok_or_else(no_view)?;
+    let log = LogSnapshot::open(transaction, id)?;
 
     let mut scan = Scan::new(range, keys, &order)?;
     let first = scan.next;
@@ -46,7 +52,8 @@ pub(super) fn page(database: &Database, range: &LogRange, keys: &[WriterKey]) ->
             scan.take(Found { at, number, record });
         }
     }
-    let ballots = linearizer.ballots(&voters);
+    let ballots =
+        linearizer.ballots(&voters, usize::try_from(confirmed.saturating_sub(first)).unwrap_or(usize::MAX));
     let rejections = Rejections::open(&view)?;
     let mut entries = Vec::with_capacity(scan.found.len());
     for found in scan.found {

@@ -4,6 +4,8 @@
 use bson::rawdoc;
 
 use super::*;
+use crate::linearizer::Ballot;
+use crate::log::LogRange;
 
 /// How much goes to its place at a time.
 const STEP_BYTES: usize = 4_000;
@@ -12,6 +14,14 @@ impl Peer {
     /// Puts some of what is confirmed at its place; whether all is there.
     fn confirm_some(&mut self) -> bool {
         self.engine.run(|batch| batch.confirm_until(STEP_BYTES, &mut || false)).unwrap()
+    }
+
+    /// What the first so many entries of the order did for confirmation, as it is shown.
+    fn ballots(&self, count: u64) -> Vec<Ballot> {
+        let range = LogRange { from: Some(0), limit: count as usize, writer: None };
+        let transaction = self.engine.database.begin_read().unwrap();
+        let page = crate::log::read::page(&transaction, self.engine.id(), &range, &[]).unwrap();
+        page.entries.into_iter().map(|entry| entry.ballot).collect()
     }
 
     /// How many entries are confirmed, and how many were undone.
@@ -66,6 +76,21 @@ fn what_is_confirmed_goes_before_a_tail_in_steps_and_calls_go_on_between_them() 
     assert_eq!(writer.documents().len(), 60 + own as usize);
     confirm(&mut [&mut founder, &mut writer]);
     assert_eq!((writer.digest(), writer.order()), (founder.digest(), founder.order()));
+}
+
+#[test]
+fn what_is_shown_of_the_log_between_two_steps_is_what_is_shown_of_it_in_the_end() {
+    let (founder, mut writer) = apart(60);
+    let whole = founder.ballots(founder.counts().0);
+    assert!(whole.iter().filter(|ballot| **ballot == Ballot::Anchor).count() > 50, "{whole:?}");
+    writer.take_in(&founder);
+    let mut steps = 0;
+    while !writer.confirm_some() {
+        let confirmed = writer.counts().0;
+        assert_eq!(writer.ballots(confirmed), whole[..confirmed as usize], "{confirmed} confirmed");
+        steps += 1;
+    }
+    assert!(steps > 10);
 }
 
 #[test]
