@@ -268,7 +268,7 @@ fn first_error(outcome: Outcome) -> Error {
     let failures = WriteFailure::of(&outcome.rejected);
     let error = match outcome.rejected.into_values().next() {
         Some(error) if error.code == ErrorCode::UNAUTHORIZED => Error::denied(format!(
-            "{}: ask an admin of the database to admit this device (add-writer)",
+            "{}: ask an admin of the database to admit this device (`combdb writers add`)",
             error.message
         )),
         Some(error) => error.into(),

@@ -121,14 +121,17 @@ impl Writers {
                 output.line("named")?;
             }
             Self::Rotate => {
-                let rotation = writers.rotate(RotateRequest { database }).await?.into_inner();
+                let rotation =
+                    writers.rotate(RotateRequest { database: database.clone() }).await?.into_inner();
                 output.line(format_args!("from       {}", rotation.from))?;
                 output.line(format_args!("to         {}", rotation.to))?;
                 if !rotation.linked {
-                    output.line("note       the old key had no rights that could pass to the new one: an admin may let it go on for it")?;
+                    let list = writers.list(ListWritersRequest { database }).await?.into_inner().writers;
+                    let from = goes_on_for(&list, &rotation.from);
+                    output.line("note       the old key had no rights that could pass to the new one: an admin may let it go on for")?;
                     output.line(format_args!(
-                        "           (`combdb writers replace {} {}`)",
-                        rotation.from, rotation.to
+                        "           the one that had them last (`combdb writers replace {from} {}`)",
+                        rotation.to
                     ))?;
                 }
             }
@@ -187,6 +190,16 @@ pub(crate) fn roles(writer: &Writer) -> String {
 /// A writer's name as it may be printed.
 pub(crate) fn name_of(writer: &Writer) -> String {
     writer.name.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// The last of the keys that have gone on for one another from this one on.
+fn goes_on_for<'a>(writers: &'a [Writer], key: &'a str) -> &'a str {
+    let mut last = key;
+    for _ in writers {
+        let next = writers.iter().find(|writer| writer.key == last).map(|writer| writer.replaced_by.as_str());
+        last = next.filter(|next| !next.is_empty()).unwrap_or(last);
+    }
+    last
 }
 
 /// Prints writers, one a line.

@@ -188,6 +188,54 @@ fn an_indexer_with_a_new_key_says_that_the_old_one_misses_entries_and_cannot_vot
 }
 
 #[test]
+fn a_key_that_is_lost_with_a_backup_votes_no_more_and_an_admin_lets_another_go_on_for_it() {
+    let identity = closed(1);
+    let (mut a, mut b, mut c) = (peer(1, &identity), peer(2, &identity), peer(3, &identity));
+    for number in [2, 3] {
+        a.set_roles(writer_key(number), Roles::WRITER).unwrap();
+    }
+    a.call(Request::SetIndexers { writers: [1, 2, 3].map(writer_key).to_vec() }).unwrap();
+    confirm(&mut [&mut a, &mut b, &mut c]);
+    let before = b.runs();
+    let lost = b.rotate(9).unwrap();
+    confirm(&mut [&mut a, &mut b, &mut c]);
+    assert!(b.roles_of(&lost).has(Roles::INDEXER));
+    drop(b);
+    let mut backup = peer(2, &identity);
+    backup.receive(&before);
+    backup.receive(&a.runs());
+    assert_eq!(backup.insert(rawdoc! { "_id": 1 }).unwrap_err().kind(), ErrorKind::Denied);
+    let new = backup.rotate(10).unwrap();
+    assert_eq!(backup.roles_of(&new), Roles::NONE, "the key that it holds had nothing to pass on");
+    // The others are a majority, and go on without it.
+    let gone = std::collections::BTreeSet::from([lost]);
+    let confirm_without = |peers: &mut [&mut Peer; 3]| {
+        for _ in 0..20 {
+            let runs: Vec<_> = peers.iter().map(|peer| peer.runs()).collect();
+            for peer in &mut *peers {
+                for runs in &runs {
+                    peer.receive(runs);
+                }
+                let moment = Moment { gone: gone.clone(), ..peer.moment() };
+                if peer.engine.wants_ack(&moment.gone) {
+                    peer.engine.run(|batch| batch.append_ack(&moment)).unwrap();
+                }
+            }
+        }
+    };
+    let refused = a.call(Request::Replace { from: writer_key(2), to: new, roles: None }).unwrap_err();
+    assert!(refused.message().contains("goes on for it"), "{refused}");
+    a.call(Request::Replace { from: lost, to: new, roles: None }).unwrap();
+    confirm_without(&mut [&mut a, &mut c, &mut backup]);
+    assert!(backup.roles_of(&new).has(Roles::INDEXER) && !backup.roles_of(&lost).has(Roles::INDEXER));
+    assert!(backup.engine.indexers().contains(&new) && !backup.engine.indexers().contains(&lost));
+    backup.insert(rawdoc! { "_id": 1 }).unwrap();
+    confirm(&mut [&mut a, &mut c, &mut backup]);
+    assert!(!a.engine.has_unconfirmed_writes());
+    assert_eq!((a.digest(), a.order()), (backup.digest(), backup.order()));
+}
+
+#[test]
 fn links_that_are_forged_or_to_keys_in_use_are_void() {
     let mut a = peer(1, &closed(1));
     for number in [2, 3] {
