@@ -26,7 +26,7 @@ pub(crate) struct History {
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     limit: usize,
     /// Where to go on, as the list before said
-    #[arg(long, value_name = "CURSOR", default_value = "")]
+    #[arg(long, value_name = "CURSOR", default_value = "", hide_default_value = true)]
     from: String,
     /// How many entries to look at, at the most
     #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]

@@ -174,8 +174,11 @@ pub(super) fn time(entry: &LogEntry) -> String {
 /// A clock's milliseconds since 1970 as RFC 3339; what is beyond every calendar as they are.
 pub(super) fn time_of(time_ms: u64) -> String {
     let text = i64::try_from(time_ms).ok().and_then(|ms| {
-        let time = bson::DateTime::from_millis(ms);
-        time.try_to_rfc3339_string().ok()
+        let text = bson::DateTime::from_millis(ms).try_to_rfc3339_string().ok()?;
+        // Always as many digits, so that times stand below one another.
+        let text = text.strip_suffix('Z')?;
+        let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+        Some(format!("{seconds}.{fraction:0<3}Z"))
     });
     text.unwrap_or_else(|| format!("{time_ms} ms"))
 }
@@ -205,7 +208,7 @@ mod tests {
         assert_eq!(words(&entry), "insert a\u{FFFD}[2J ×3, dropIndex b x_1, 2 more");
         entry.operations_count = 0;
         assert_eq!(words(&entry), "ack");
-        assert_eq!(time(&entry), "1970-01-01T00:00:00Z");
+        assert_eq!(time(&entry), "1970-01-01T00:00:00.000Z");
         entry.time_ms = u64::MAX;
         assert_eq!(time(&entry), format!("{} ms", u64::MAX));
     }

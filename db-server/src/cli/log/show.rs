@@ -48,13 +48,14 @@ impl Show {
         let mut state = String::new();
         while let Some(page) = pages.next().await? {
             state = format!(
-                "{} entries: {} confirmed, {} in the tail, {} not yet ordered; epoch {}, {} indexers",
+                "{} entries: {} confirmed, {} in the tail, {} not yet ordered; epoch {}, {} indexer{}",
                 thousands(page.stored),
                 thousands(page.confirmed),
                 thousands(page.ordered.saturating_sub(page.confirmed)),
                 thousands(page.stored.saturating_sub(page.ordered)),
                 page.epoch,
-                page.indexers.len()
+                page.indexers.len(),
+                if page.indexers.len() == 1 { "" } else { "s" }
             );
             for entry in &page.entries {
                 if self.json {
