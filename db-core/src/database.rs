@@ -21,6 +21,7 @@ use crate::ids::{DatabaseId, DatabaseKey, EntryHash, Topic, WriterKey};
 use crate::limits;
 use crate::past::Replays;
 use crate::peer_address::PeerAddress;
+use crate::query::Stop;
 use crate::storage::{self, Identity, LogSnapshot};
 use crate::ticket::Ticket;
 use crate::view::shared_catalog::SharedCatalog;
@@ -247,7 +248,7 @@ impl Database {
     /// # Errors
     /// If the storage fails.
     pub fn list_collection_names(&self) -> Result<Vec<String>> {
-        catalog::collection_names(&self.view()?)
+        catalog::collection_names(&self.view(&Stop::default())?)
     }
 
     /// Creates a collection; the first insert into one that does not exist does so too.
@@ -261,6 +262,17 @@ impl Database {
     /// How far the database has come on this peer.
     pub fn status(&self) -> Status {
         self.shared.published.status.borrow().clone().into()
+    }
+
+    /// Whether reads of the concern local need not wait. They do where the process has ended while a backlog was being ordered,
+    /// until all of that is ordered; those of the concern majority do not.
+    pub fn is_readable(&self) -> bool {
+        self.shared.published.has_begun()
+    }
+
+    /// Waits until [reads need not wait](Database::is_readable), or the database is closed.
+    pub async fn until_readable(&self) {
+        self.shared.published.begun().await;
     }
 
     /// Waits until the status satisfies `condition`, and gives it.
@@ -338,7 +350,7 @@ impl Database {
     /// # Errors
     /// If the storage fails.
     pub fn view_digest(&self) -> Result<[u8; 32]> {
-        digest::digest(&self.view()?)
+        digest::digest(&self.view(&Stop::default())?)
     }
 
     /// The hashes of the confirmed entries in their order, from position `from`, at most `limit`.
@@ -416,15 +428,16 @@ impl Database {
         &self.shared.commands
     }
 
-    /// The snapshot of the view that the last commit published: whoever reads it opens nothing.
-    pub(crate) fn view(&self) -> Result<ViewSnapshot> {
-        self.shared.published.view()
+    /// The snapshot of the view that the last commit published: whoever reads it opens nothing. Waits where there is none yet,
+    /// until `stop` says that it is enough.
+    pub(crate) fn view(&self, stop: &Stop) -> Result<ViewSnapshot> {
+        self.shared.published.view(stop)
     }
 
     /// The snapshot that a read of this concern sees.
-    pub(crate) fn view_at(&self, concern: ReadConcern) -> Result<ViewSnapshot> {
+    pub(crate) fn view_at(&self, concern: ReadConcern, stop: &Stop) -> Result<ViewSnapshot> {
         match concern {
-            ReadConcern::Local => self.view(),
+            ReadConcern::Local => self.view(stop),
             ReadConcern::Majority => self.shared.published.confirmed(),
         }
     }

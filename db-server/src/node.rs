@@ -7,6 +7,7 @@ use std::time::Duration;
 use bson::RawDocumentBuf;
 use db_core::{Collection, Database, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::error::{CliError, from_engine, status};
@@ -24,6 +25,15 @@ const WATCHERS_MAX: usize = 256;
 
 /// How long a call waits for its turn.
 const TURN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a read sees, and so whether it may have to wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sees {
+    /// What is there at all times: what is confirmed, the past, a transaction.
+    Settled,
+    /// What this peer holds, for which it waits until then at the most; none: for as long as it takes.
+    Present { until: Option<Instant> },
+}
 
 /// A running peer.
 #[derive(Clone)]
@@ -111,6 +121,35 @@ impl Node {
             store.database(&database).and_then(|database| work(&database)).map_err(from_engine)
         })
         .await
+    }
+
+    /// Reads what readers see of a database. Where they see nothing yet, since a backlog has to be put in order before, it waits
+    /// without taking the place of others that need not.
+    ///
+    /// # Errors
+    /// As [`Node::read`].
+    pub(crate) async fn read_view<T, W>(&self, database: String, sees: Sees, work: W) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Database) -> db_core::Result<T> + Send + 'static,
+    {
+        let read = self.run(move |store| {
+            let database = store.database(&database).map_err(from_engine)?;
+            Ok(match sees {
+                Sees::Present { until } if !database.is_readable() => Err((database, until, work)),
+                _ => Ok(work(&database).map_err(from_engine)?),
+            })
+        });
+        let (database, until, work) = match read.await? {
+            Ok(done) => return Ok(done),
+            Err(has_to_wait) => has_to_wait,
+        };
+        match until {
+            // Whoever waits no more is told so by its own time limit.
+            Some(until) => tokio::time::timeout_at(until, database.until_readable()).await.unwrap_or(()),
+            None => database.until_readable().await,
+        }
+        self.run(move |_| work(&database).map_err(from_engine)).await
     }
 
     /// Opens, creates or joins a database, and meets its peers from now on.

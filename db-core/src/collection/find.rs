@@ -184,7 +184,7 @@ impl<T> Find<T> {
         let mut find = self.asked?;
         let stop = self.options.stop();
         let collection = self.collection.at(self.options.position(), &stop)?;
-        let opened = collection.open_at(self.options.concern())?;
+        let opened = collection.open_at(self.options.concern(), &stop)?;
         let collation = opened.as_ref().and_then(|(_, meta)| meta.options.collation.as_deref());
         self.options.begin(&mut find, collation, stop)?;
         Ok((opened, find))

@@ -131,7 +131,7 @@ impl<T> Collection<T> {
 
     /// The latest snapshot, and the collection in it if it exists.
     pub(crate) fn open(&self) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
-        self.open_at(ReadConcern::Local)
+        self.open_at(ReadConcern::Local, &Stop::default())
     }
 
     /// A write that does nothing until it is awaited or run: here, or in the transaction.
@@ -144,13 +144,14 @@ impl<T> Collection<T> {
         self.database.write(request, finish).within(self.within.transaction().cloned())
     }
 
-    /// A snapshot, and the collection in it if it exists.
+    /// A snapshot, and the collection in it if it exists. Waits for it, if need be, until `stop` says that it is enough.
     pub(crate) fn open_at(
         &self,
         concern: ReadConcern,
+        stop: &Stop,
     ) -> Result<Option<(ViewSnapshot, Arc<CollectionMeta>)>> {
         catalog::check_name_to_read(&self.name)?;
-        let view = self.within.view_at(&self.database, concern)?;
+        let view = self.within.view_at(&self.database, concern, stop)?;
         Ok(view.collection(&self.name, self.database.catalog())?.map(|meta| (view, meta)))
     }
 }

@@ -45,10 +45,15 @@ impl Within {
         }
     }
 
-    /// What a read of this concern sees.
-    pub(crate) fn view_at(&self, database: &Database, concern: ReadConcern) -> Result<ViewSnapshot> {
+    /// What a read of this concern sees; waits for it, if need be, until `stop` says that it is enough.
+    pub(crate) fn view_at(
+        &self,
+        database: &Database,
+        concern: ReadConcern,
+        stop: &Stop,
+    ) -> Result<ViewSnapshot> {
         match self {
-            Self::Present => database.view_at(concern),
+            Self::Present => database.view_at(concern, stop),
             Self::Transaction(transaction) => transaction.view_at(concern),
             Self::Past(past) => past.view_at(concern),
         }

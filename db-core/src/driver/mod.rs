@@ -2,6 +2,7 @@
 //! clocks and tokio.
 
 mod acking;
+mod begun;
 mod committing;
 mod connection;
 pub(crate) mod feed;

@@ -1,11 +1,12 @@
 //! What the thread of a database lets others see.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::begun::Begun;
 use super::feed::Feed;
 use super::patience::PATIENCE;
 use super::peers::PeerStatus;
@@ -15,6 +16,7 @@ use crate::engine::{Engine, EngineStatus};
 use crate::error::{Error, ErrorKind, Result};
 use crate::faults::{Fault, is_planted};
 use crate::limits;
+use crate::query::Stop;
 use crate::view::ViewSnapshot;
 
 /// How often to look for what has expired, unless said otherwise.
@@ -26,7 +28,7 @@ pub(crate) struct Published {
     /// What readers see of the view; none before there is something for them to see, and once the database is closed.
     view: RwLock<Shown>,
     /// Set once there is something for readers to see, or the database is closed.
-    begun: OnceLock<()>,
+    begun: Begun,
     /// What readers see of what is confirmed, where more is by now than in that view.
     pub(crate) confirmed: RwLock<Option<ViewSnapshot>>,
     /// Where the published views differ, for those who watch.
@@ -55,9 +57,9 @@ impl Published {
     /// What an engine lets others see that was just opened.
     pub(crate) fn new(engine: &Engine) -> Result<Self> {
         let (status, view) = (engine.status()?, engine.view()?);
-        let begun = OnceLock::new();
+        let begun = Begun::default();
         let (shown, confirmed) = if engine.is_presentable() {
-            begun.get_or_init(|| ());
+            begun.tell();
             (Shown::View(view), None)
         } else {
             (Shown::NotYet, Some(view.confirmed()?))
@@ -83,20 +85,31 @@ impl Published {
 
     /// Whether readers have been shown something.
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun.get().is_some()
+        self.begun.has_begun()
     }
 
-    /// What readers see of the view. Waits where they see nothing yet.
+    /// Waits until readers see something of the view, or the database is closed.
+    pub(crate) async fn begun(&self) {
+        self.begun.told().await;
+    }
+
+    /// What readers see of the view. Waits where they see nothing yet, until `stop` says that it is enough.
     ///
     /// # Errors
-    /// `Unavailable` once the database is closed.
-    pub(crate) fn view(&self) -> Result<ViewSnapshot> {
-        self.with_view(|view| Ok(view?.clone()))
+    /// `Unavailable` once the database is closed; that of `stop`.
+    pub(crate) fn view(&self, stop: &Stop) -> Result<ViewSnapshot> {
+        self.with_view_until(stop, |view| Ok(view?.clone()))
     }
 
-    /// What is made of what readers see, or of why they see nothing, while that stays so.
+    /// What is made of what readers see, or of why they see nothing, while that stays so. Waits where they see nothing yet.
     pub(crate) fn with_view<T>(&self, make: impl FnOnce(Result<&ViewSnapshot>) -> T) -> T {
-        self.begun.wait();
+        self.with_view_until(&Stop::default(), make)
+    }
+
+    fn with_view_until<T>(&self, stop: &Stop, make: impl FnOnce(Result<&ViewSnapshot>) -> T) -> T {
+        if let Err(over) = self.begun.wait(|| stop.check()) {
+            return make(Err(over));
+        }
         match &*self.view.read().unwrap_or_else(PoisonError::into_inner) {
             Shown::View(view) => make(Ok(view)),
             Shown::Closed(Some((kind, message))) => make(Err(Error::new(*kind, message.clone()))),
@@ -121,7 +134,7 @@ impl Published {
         }
         drop(shown);
         self.confirmed.write().unwrap_or_else(PoisonError::into_inner).take();
-        self.begun.get_or_init(|| ());
+        self.begun.tell();
         self.feed.close();
     }
 
@@ -133,7 +146,7 @@ impl Published {
         if !matches!(*shown, Shown::Closed(_)) {
             *shown = Shown::View(view);
             *self.confirmed.write().unwrap_or_else(PoisonError::into_inner) = None;
-            self.begun.get_or_init(|| ());
+            self.begun.tell();
             self.feed.push(touched);
         }
         Ok(())

@@ -10,6 +10,7 @@ use super::watching::Built;
 use crate::collection::ReadConcern;
 use crate::database::Database;
 use crate::driver::feed::HISTORY_LOST;
+use crate::query::Stop;
 use crate::watch::{
     ChangeStream, ChangeStreamEvent, FullDocumentBeforeChangeType, FullDocumentType, ResumeToken, Watch,
 };
@@ -85,7 +86,7 @@ impl Client {
         let confirmed = database.status().confirmed;
         // Nobody forgets what has not happened; a peer that a client has gone to may be behind where it comes from.
         assert!(confirmed > 0, "a stream is lost where nothing is confirmed");
-        self.built = Built::of(&database.view_at(ReadConcern::Majority).unwrap());
+        self.built = Built::of(&database.view_at(ReadConcern::Majority, &Stop::default()).unwrap());
         self.after = stream.resume_token();
         self.lost += 1;
         stream
@@ -126,7 +127,7 @@ impl Client {
         }
         // It may have seen more than is confirmed here.
         if self.position().is_none_or(|position| position < database.status().confirmed) {
-            let found = Built::of(&database.view_at(ReadConcern::Majority).unwrap());
+            let found = Built::of(&database.view_at(ReadConcern::Majority, &Stop::default()).unwrap());
             assert!(
                 self.built == found,
                 "peer {number}: what confirmed events come to and what a find gives: {}",

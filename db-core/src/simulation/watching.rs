@@ -12,6 +12,7 @@ use crate::database::Database;
 use crate::driver::published::Published;
 use crate::engine::Engine;
 use crate::listed::NewlyListed;
+use crate::query::Stop;
 use crate::storage::Identity;
 use crate::view::{ReadView, ViewSnapshot, catalog, keyspace};
 use crate::watch::{ChangeStream, FullDocumentBeforeChangeType, FullDocumentType, LiveQuery, OperationType};
@@ -88,7 +89,7 @@ impl Readers {
 
     /// What readers see.
     pub(super) fn view(&self) -> ViewSnapshot {
-        self.database.view().unwrap()
+        self.database.view(&Stop::default()).unwrap()
     }
 
     /// Clients take all events there are: what they have built then is what a find gives.

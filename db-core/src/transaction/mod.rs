@@ -15,8 +15,8 @@ use crate::database::Database;
 use crate::driver::now_ms;
 use crate::engine::{Draft, Moment, Reply, Request};
 use crate::error::{Error, ErrorKind, Result};
-use crate::query::FindOptions;
 use crate::query::witness::Aspect;
+use crate::query::{FindOptions, Stop};
 use crate::view::ViewSnapshot;
 use crate::write::Write;
 
@@ -85,7 +85,7 @@ impl Database {
     /// # Errors
     /// `Unavailable` if the database is closed.
     pub fn begin_transaction(&self, options: TransactionOptions) -> Result<Transaction> {
-        let base = self.view_at(options.read_concern)?;
+        let base = self.view_at(options.read_concern, &Stop::default())?;
         let draft = Draft::new(base, self.genesis().clone(), self.writer());
         Ok(Transaction { open: Arc::new(Open { database: self.clone(), draft: Mutex::new(Some(draft)) }) })
     }

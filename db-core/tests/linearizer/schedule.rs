@@ -365,7 +365,7 @@ fn anchors_are_told_from_what_is_stored_of_the_order() {
                 })
                 .collect();
             let anchors = |from: usize, to: usize| {
-                let ballots = told.ballots(&voters[from..to]);
+                let ballots = told.ballots(&voters[from..to], peer.confirmed.len().saturating_sub(from));
                 let numbers = order[from..to].iter().zip(ballots);
                 numbers
                     .filter(|(_, ballot)| *ballot == Ballot::Anchor)

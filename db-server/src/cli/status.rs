@@ -52,10 +52,10 @@ fn print(output: &mut Output, status: DatabaseStatusResponse) -> Result<(), CliE
         status.epoch
     ))?;
     if status.waiting > 0 {
-        output.line(format_args!(
-            "waiting    {} entries, for others that they follow",
-            thousands(status.waiting)
-        ))?;
+        output.line(format_args!("waiting    {} entries, to be put in order", thousands(status.waiting)))?;
+    }
+    if status.reads_wait {
+        output.line("note       reads wait until all is in order, but for those of the concern majority")?;
     }
     output.line(format_args!(
         "work       {} applied, {} undone since the server started",
@@ -76,6 +76,15 @@ fn print(output: &mut Output, status: DatabaseStatusResponse) -> Result<(), CliE
         output.line("           copied. It signs nothing with that log's key until they are fetched; `combdb writers rotate` goes on")?;
         output.line(
             "           with a new key, `combdb writers give-up` without them if they are lost for good",
+        )?;
+    }
+    if let Some(own) = status.writers.iter().find(|writer| writer.local && !writer.replaced_by.is_empty()) {
+        output.line(format_args!(
+            "WARNING    another key, which this store does not hold, goes on for this peer's: {}",
+            own.replaced_by
+        ))?;
+        output.line(
+            "           To write again it takes a new one (`combdb writers rotate`), which an admin lets in",
         )?;
     }
     for indexer in &status.alarms {

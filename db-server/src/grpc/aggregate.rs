@@ -10,7 +10,7 @@ use super::stream::{Batches, Sending, stream};
 use super::transactions::Place;
 use crate::convert::{self, Form};
 use crate::error::invalid;
-use crate::node::Node;
+use crate::node::{Node, Sees};
 
 /// MongoDB's code for options that a call cannot have.
 const INVALID_OPTIONS: i32 = 72;
@@ -34,6 +34,11 @@ impl Aggregation {
             pipeline: convert::stages(request.pipeline)?,
             reading: Reading::read(request.hint, request.options)?,
         })
+    }
+
+    /// What it sees.
+    pub(super) fn sees(&self) -> Sees {
+        self.reading.sees()
     }
 
     /// The same, and an end to it as soon as the other half is dropped.
@@ -79,6 +84,8 @@ pub(super) async fn aggregate(
     }
     let database = request.database.clone();
     let (aggregation, waiting) = Aggregation::of(request)?.until_dropped();
+    let sees = place.sees(aggregation.sees());
     let begin = move |database: &Database| aggregation.of_collection(database, &place.on(database)).run_raw();
-    stream(node, database, sending, waiting, |documents| AggregateResponse { documents }, begin).await
+    let answer = |documents| AggregateResponse { documents };
+    stream(node, (database, sees), sending, waiting, answer, begin).await
 }

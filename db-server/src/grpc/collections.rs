@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::builds::{self, Builds};
-use super::options::until_dropped;
+use super::options::{present_unless, until_dropped};
 use crate::convert::{self, Form};
 use crate::error::{INDEX_NOT_FOUND, from_engine, invalid, status};
 use crate::node::Node;
@@ -73,7 +73,7 @@ impl Collections for Service {
             Some(position) => database.at_until(position, is_gone)?.list_collection_names(),
             None => database.list_collection_names(),
         };
-        let collections = self.0.read(database, list).await?;
+        let collections = self.0.read_view(database, present_unless(at_position), list).await?;
         Ok(Response::new(ListCollectionsResponse { collections }))
     }
 
@@ -101,7 +101,8 @@ impl Collections for Service {
             Some(_) if !name.is_empty() => return Err(invalid("give a name or keys, not both", None)),
             Some(keys) => {
                 let read = collection.clone();
-                let indexes = self.0.read(database, move |_| read.list_indexes()).await?;
+                let indexes =
+                    self.0.read_view(database, present_unless(None), move |_| read.list_indexes()).await?;
                 let same = indexes.into_iter().find(|index| index.keys == keys);
                 let name = same.and_then(|index| index.options.name);
                 let message = format!("can't find index with key: {keys}");
@@ -152,7 +153,7 @@ impl Collections for Service {
             let indexes = database.collection::<RawDocumentBuf>(&collection).list_indexes()?;
             Ok((build, indexes))
         };
-        let (build, models) = self.0.read(database, read).await?;
+        let (build, models) = self.0.read_view(database, present_unless(at_position), read).await?;
         let indexes: Vec<Index> =
             models.into_iter().map(|model| describe(model, form)).collect::<Result<_, _>>()?;
         let is_new = |build: &IndexBuild| !indexes.iter().any(|index| index.name == build.index);

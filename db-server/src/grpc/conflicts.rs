@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::options::present_unless;
 use crate::convert::{self, Form};
 use crate::error::{from_engine, invalid};
 use crate::node::Node;
@@ -56,7 +57,8 @@ impl Conflicts for Service {
         let WatchConflictsRequest { database, format } = request.into_inner();
         let form = Form::of(format, None)?;
         let permit = self.0.watcher_permit()?;
-        let mut conflicts = self.0.read(database, db_core::Database::watch_conflicts).await?;
+        let mut conflicts =
+            self.0.read_view(database, present_unless(None), db_core::Database::watch_conflicts).await?;
         let (sender, receiver) = mpsc::channel(AHEAD);
         tokio::spawn(async move {
             let _held = permit;

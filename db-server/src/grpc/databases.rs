@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::writers;
 use crate::error::invalid;
-use crate::node::Node;
+use crate::node::{Node, Sees};
 
 /// How many hashes of the order are read at once.
 const ORDER_STEP: u64 = 10_000;
@@ -71,7 +71,9 @@ impl Databases for Service {
         request: Request<DatabaseStatusRequest>,
     ) -> Result<Response<DatabaseStatusResponse>, Status> {
         let DatabaseStatusRequest { database, with_digest } = request.into_inner();
-        let status = self.0.read(database, move |database| status(database, with_digest)).await?;
+        // How a database stands is told at once also where its documents cannot be read yet.
+        let sees = if with_digest { Sees::Present { until: None } } else { Sees::Settled };
+        let status = self.0.read_view(database, sees, move |database| status(database, with_digest)).await?;
         Ok(Response::new(status))
     }
 }
@@ -83,7 +85,8 @@ fn status(database: &Database, with_digest: bool) -> db_core::Result<DatabaseSta
         (String::new(), String::new())
     };
     let status = database.status();
-    let names = database.list_collection_names()?.into_iter();
+    let is_readable = database.is_readable();
+    let names = if is_readable { database.list_collection_names()? } else { Vec::new() }.into_iter();
     Ok(DatabaseStatusResponse {
         database: Some(describe(database)),
         entries: status.entries,
@@ -102,6 +105,7 @@ fn status(database: &Database, with_digest: bool) -> db_core::Result<DatabaseSta
         undone: status.undone,
         alarms: status.alarms.iter().map(ToString::to_string).collect(),
         misses_own_entries: status.misses_own_entries,
+        reads_wait: !is_readable,
     })
 }
 

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::changes::{Delete, Update};
 use super::find::Question;
-use super::options::until_dropped;
+use super::options::{present_unless, until_dropped};
 use super::receipts::Concern;
 use super::stream::{Batches, Sending, stream};
 use super::transactions::Place;
@@ -71,9 +71,10 @@ impl Documents for Service {
             Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let database = place.database.clone();
         let (question, waiting) = Question::of_find(request)?.until_dropped();
+        let sees = place.sees(question.sees());
         let begin = move |database: &Database| question.find(&place.on(database)).run_raw();
         let answer = |documents| FindResponse { documents };
-        stream(&self.0, database, sending, waiting, answer, begin).await.map(Response::new)
+        stream(&self.0, (database, sees), sending, waiting, answer, begin).await.map(Response::new)
     }
 
     async fn find_one(&self, request: Request<FindOneRequest>) -> Result<Response<FindOneResponse>, Status> {
@@ -83,8 +84,9 @@ impl Documents for Service {
             Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let database = place.database.clone();
         let (question, _waiting) = Question::of_find_one(request)?.until_dropped();
+        let sees = place.sees(question.sees());
         let find = move |database: &Database| question.find_one(&place.on(database)).run_raw();
-        found(self.0.read(database, find).await?, None, form)
+        found(self.0.read_view(database, sees, find).await?, None, form)
     }
 
     async fn count(&self, request: Request<CountRequest>) -> Result<Response<CountResponse>, Status> {
@@ -93,8 +95,9 @@ impl Documents for Service {
             Place::take(&self.0, &request.database, &request.collection, &mut request.options).await?;
         let database = place.database.clone();
         let (question, _waiting) = Question::of_count(request)?.until_dropped();
+        let sees = place.sees(question.sees());
         let count = move |database: &Database| question.count(&place.on(database)).run();
-        Ok(Response::new(CountResponse { count: self.0.read(database, count).await? }))
+        Ok(Response::new(CountResponse { count: self.0.read_view(database, sees, count).await? }))
     }
 
     async fn estimated_count(
@@ -107,6 +110,7 @@ impl Documents for Service {
             return Err(invalid("a transaction has no position", Some(INVALID_OPTIONS)));
         }
         let (is_gone, _waiting) = until_dropped();
+        let sees = place.sees(present_unless(at_position));
         let count = move |database: &Database| match at_position {
             Some(position) => {
                 let past = database.at_until(position, is_gone)?;
@@ -114,7 +118,7 @@ impl Documents for Service {
             }
             None => place.on(database).estimated_document_count(),
         };
-        let count = self.0.read(database, count).await?;
+        let count = self.0.read_view(database, sees, count).await?;
         Ok(Response::new(EstimatedCountResponse { count }))
     }
 
@@ -129,8 +133,9 @@ impl Documents for Service {
         let database = place.database.clone();
         let field = std::mem::take(&mut request.field);
         let (question, _waiting) = Question::of_distinct(request)?.until_dropped();
+        let sees = place.sees(question.sees());
         let values = move |database: &Database| question.distinct(&place.on(database), field).run();
-        let values = self.0.read(database, values).await?;
+        let values = self.0.read_view(database, sees, values).await?;
         let values = values.into_iter().map(|value| convert::value(value, form)).collect::<Result<_, _>>()?;
         Ok(Response::new(DistinctResponse { values }))
     }

@@ -8,9 +8,10 @@ use tonic::Status;
 use super::aggregate::Aggregation;
 use super::changes::{Delete, Update};
 use super::find::Question;
+use super::options::present_unless;
 use crate::convert::{self, Form};
 use crate::error::invalid;
-use crate::node::Node;
+use crate::node::{Node, Sees};
 
 /// Tells how a call would be carried out.
 ///
@@ -39,18 +40,20 @@ pub(super) async fn explain(node: &Node, request: ExplainRequest) -> Result<Expl
     };
     let form = Form::of(format, given.as_ref().or(first_stage))?;
     let (database, collection) = (database.clone(), collection.clone());
-    let explained = explanation(call, executes)?;
-    let plan = node.read(database, move |database| explained(database, &collection)).await?;
+    let (sees, explained) = explanation(call, executes)?;
+    let plan = node.read_view(database, sees, move |database| explained(database, &collection)).await?;
     Ok(ExplainResponse { plan: Some(convert::decoded(&plan, form)?) })
 }
 
 /// What remains to be done with the database and the collection's name.
 type Explained = Box<dyn FnOnce(&Database, &str) -> db_core::Result<Document> + Send>;
 
-fn explanation(call: Call, executes: bool) -> Result<Explained, Status> {
-    Ok(match call {
+fn explanation(call: Call, executes: bool) -> Result<(Sees, Explained), Status> {
+    let mut sees = present_unless(None);
+    let explained: Explained = match call {
         Call::Find(call) => {
             let question = Question::of_find(call)?;
+            sees = question.sees();
             Box::new(move |database, name| {
                 let find = question.find(&database.collection(name));
                 if executes { find.explain() } else { find.explain_plan() }
@@ -58,6 +61,7 @@ fn explanation(call: Call, executes: bool) -> Result<Explained, Status> {
         }
         Call::Count(call) => {
             let question = Question::of_count(call)?;
+            sees = question.sees();
             Box::new(move |database, name| {
                 let count = question.count(&database.collection(name));
                 if executes { count.explain() } else { count.explain_plan() }
@@ -66,6 +70,7 @@ fn explanation(call: Call, executes: bool) -> Result<Explained, Status> {
         Call::Distinct(mut call) => {
             let field = std::mem::take(&mut call.field);
             let question = Question::of_distinct(call)?;
+            sees = question.sees();
             Box::new(move |database, name| {
                 let distinct = question.distinct(&database.collection(name), field);
                 if executes { distinct.explain() } else { distinct.explain_plan() }
@@ -73,6 +78,7 @@ fn explanation(call: Call, executes: bool) -> Result<Explained, Status> {
         }
         Call::Aggregate(call) => {
             let aggregation = Aggregation::of(call)?;
+            sees = aggregation.sees();
             Box::new(move |database, _| {
                 let aggregate = aggregation.about(database);
                 if executes { aggregate.explain() } else { aggregate.explain_plan() }
@@ -82,7 +88,8 @@ fn explanation(call: Call, executes: bool) -> Result<Explained, Status> {
         Call::UpdateMany(call) => of_update(Update::of_request(call, true)?, executes),
         Call::DeleteOne(call) => of_delete(Delete::of_request(call, false)?, executes),
         Call::DeleteMany(call) => of_delete(Delete::of_request(call, true)?, executes),
-    })
+    };
+    Ok((sees, explained))
 }
 
 fn of_update(update: Update, executes: bool) -> Explained {

@@ -7,6 +7,7 @@ use tonic::Status;
 
 use super::options::{Reading, Waiting};
 use crate::convert;
+use crate::node::Sees;
 
 /// What a read asks for; every part has passed the guard.
 pub(super) struct Question {
@@ -83,6 +84,11 @@ impl Question {
     pub(super) fn until_dropped(self) -> (Self, Waiting) {
         let (reading, waiting) = self.reading.until_dropped();
         (Self { reading, ..self }, waiting)
+    }
+
+    /// What it sees.
+    pub(super) fn sees(&self) -> Sees {
+        self.reading.sees()
     }
 
     /// The find in a collection, not begun yet.

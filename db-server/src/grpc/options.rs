@@ -7,16 +7,21 @@ use std::time::Duration;
 use bson::RawDocumentBuf;
 use db_core::{Hint, ReadConcern, ReadOptions, WriteOptions};
 use proto::v1::{self, QueryOptions, hint};
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::convert;
 use crate::error::invalid;
+use crate::node::Sees;
 
 /// The longest remark that the log repeats, in bytes.
 const COMMENT_BYTES_MAX: usize = 1_024;
 
-/// The options of a read.
-pub(super) struct Reading(ReadOptions);
+/// The options of a read, and what it sees.
+pub(super) struct Reading {
+    options: ReadOptions,
+    sees: Sees,
+}
 
 impl Reading {
     /// Reads them.
@@ -43,22 +48,37 @@ impl Reading {
         if let Some(position) = of_reads.at_position {
             reading = reading.at_position(position);
         }
-        if of_reads.max_time_ms > 0 {
-            reading = reading.max_time(Duration::from_millis(of_reads.max_time_ms));
+        let until = Instant::now().checked_add(Duration::from_millis(of_reads.max_time_ms));
+        let until = until.filter(|_| of_reads.max_time_ms > 0);
+        if let Some(until) = until {
+            // Waiting counts: for a turn, and for something to be seen.
+            reading = reading.stop_when(move || Instant::now() >= until);
         }
-        Ok(Self(reading))
+        let is_settled = concern == v1::ReadConcern::Majority as i32 || of_reads.at_position.is_some();
+        let sees = if is_settled { Sees::Settled } else { Sees::Present { until } };
+        Ok(Self { options: reading, sees })
+    }
+
+    /// What it sees.
+    pub(super) fn sees(&self) -> Sees {
+        self.sees
     }
 
     /// The same, and an end to the read as soon as the other half is dropped: when nobody waits for the answer any more.
     pub(super) fn until_dropped(self) -> (Self, Waiting) {
         let (is_gone, waiting) = until_dropped();
-        (Self(self.0.stop_when(is_gone)), waiting)
+        (Self { options: self.options.stop_when(is_gone), ..self }, waiting)
     }
 
     /// What the engine takes.
     pub(super) fn into_options(self) -> ReadOptions {
-        self.0
+        self.options
     }
+}
+
+/// What a read sees that is of the present unless it names a position.
+pub(super) fn present_unless(at_position: Option<u64>) -> Sees {
+    if at_position.is_some() { Sees::Settled } else { Sees::Present { until: None } }
 }
 
 /// The question whether the other half was dropped: whether nobody waits for the answer any more.

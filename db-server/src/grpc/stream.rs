@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 use super::options::Waiting;
 use crate::convert::{self, Form};
 use crate::error::{from_engine, status};
-use crate::node::Node;
+use crate::node::{Node, Sees};
 
 /// The stream of a cursor's batches; after the last of them, the reason if the server gave up.
 pub(crate) struct Batches<R> {
@@ -78,7 +78,7 @@ impl Sending {
 /// If the engine refuses to begin, or too many cursors are streaming.
 pub(super) async fn stream<C, R>(
     node: &Node,
-    database: String,
+    (database, sees): (String, Sees),
     sending: Sending,
     waiting: Waiting,
     answer: fn(Vec<v1::Document>) -> R,
@@ -89,7 +89,7 @@ where
     R: Send + 'static,
 {
     let permit = node.cursor_permit()?;
-    let mut cursor = node.read(database, begin).await?;
+    let mut cursor = node.read_view(database, sees, begin).await?;
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let (node, gave_up) = (node.clone(), Arc::<Mutex<Option<Status>>>::default());
     let give_up = Arc::clone(&gave_up);

@@ -15,9 +15,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::find::Question;
+use super::options::present_unless;
 use crate::convert::{self, Form};
 use crate::error::{from_engine, invalid};
-use crate::node::Node;
+use crate::node::{Node, Sees};
 
 /// How many messages are made ahead of the client.
 const AHEAD: usize = 1;
@@ -63,9 +64,10 @@ impl Changes for Service {
         let permit = self.0.watcher_permit()?;
         let (database, collection) = (find.database.clone(), find.collection.clone());
         let question = Question::of_find(find)?;
+        let sees = question.sees();
         let begin =
             move |database: &db_core::Database| question.find(&database.collection(&collection)).watch();
-        let live = self.0.read(database, begin).await?;
+        let live = self.0.read_view(database, sees, begin).await?;
         let (sender, receiver) = mpsc::channel(AHEAD);
         let node = self.0.clone();
         tokio::spawn(async move {
@@ -114,7 +116,8 @@ async fn begin(node: &Node, request: WatchChangesRequest) -> Result<ChangeStream
         }
         watch.run()
     };
-    node.read(request.database, begin).await
+    let sees = if concern == ReadConcern::Majority { Sees::Settled } else { present_unless(None) };
+    node.read_view(request.database, sees, begin).await
 }
 
 type Sender<R> = mpsc::Sender<Result<R, Status>>;

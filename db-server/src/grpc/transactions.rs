@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::receipts::Concern;
 use crate::error::{LABELS, from_engine, invalid, status};
-use crate::node::Node;
+use crate::node::{Node, Sees};
 use crate::transactions::Turn;
 
 /// How long a transaction may be left alone unless its client says otherwise, and at the most.
@@ -75,6 +75,11 @@ impl Place {
         self.transaction.is_some()
     }
 
+    /// What a read sees here that would see this outside of a transaction.
+    pub(super) fn sees(&self, outside: Sees) -> Sees {
+        if self.is_transaction() { Sees::Settled } else { outside }
+    }
+
     /// The call's turn in the transaction, to be held until its work has ended.
     pub(super) fn turn(&self) -> Option<Arc<Turn>> {
         self.transaction.clone()
@@ -107,9 +112,9 @@ impl Transactions for Service {
         request: Request<BeginTransactionRequest>,
     ) -> Result<Response<BeginTransactionResponse>, Status> {
         let BeginTransactionRequest { database, read_concern, idle_timeout_ms } = request.into_inner();
-        let concern = match v1::ReadConcern::try_from(read_concern) {
-            Ok(v1::ReadConcern::Majority) => ReadConcern::Majority,
-            Ok(_) => ReadConcern::Local,
+        let (concern, sees) = match v1::ReadConcern::try_from(read_concern) {
+            Ok(v1::ReadConcern::Majority) => (ReadConcern::Majority, Sees::Settled),
+            Ok(_) => (ReadConcern::Local, Sees::Present { until: None }),
             Err(_) => return Err(invalid(format!("unknown read_concern {read_concern}"), None)),
         };
         let idle = match idle_timeout_ms {
@@ -117,7 +122,8 @@ impl Transactions for Service {
             millis => Duration::from_millis(millis).min(IDLE_MAX),
         };
         let options = TransactionOptions::default().read_concern(concern);
-        let begun = self.0.read(database, move |database| database.begin_transaction(options)).await?;
+        let begun =
+            self.0.read_view(database, sees, move |database| database.begin_transaction(options)).await?;
         let transaction = self.0.transactions().hold(begun, idle)?;
         Ok(Response::new(BeginTransactionResponse { transaction }))
     }

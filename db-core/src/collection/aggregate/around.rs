@@ -37,7 +37,7 @@ impl Snapshot {
         stop: Stop,
         collation: Option<Collation>,
     ) -> Result<Self> {
-        let view = Arc::new(within.view_at(&database, concern)?);
+        let view = Arc::new(within.view_at(&database, concern, &stop)?);
         Ok(Self { database, within, view, stop, collation })
     }
 

@@ -145,7 +145,7 @@ impl<T> Aggregate<T> {
         let mut stages = Vec::new();
         if let Some(leading) = begun.leading()? {
             let collection = collection(&begun.database, &begun.collection, &begun.within);
-            let opened = collection.open_at(begun.concern)?;
+            let opened = collection.open_at(begun.concern, &begun.stop)?;
             let explanation = Explanation { purpose: Purpose::Find, executes };
             let find = query::explain(&collection.namespace(), opened, &leading, explanation)?;
             if begun.pipeline.stage_names().is_empty() && begun.pipeline.target().is_none() {
@@ -164,7 +164,7 @@ impl<T> Aggregate<T> {
         let within = self.within.at(&self.database, self.options.position(), &stop)?;
         let opened = match self.collection.as_str() {
             "" => None,
-            name => collection(&self.database, name, &within).open_at(self.options.concern())?,
+            name => collection(&self.database, name, &within).open_at(self.options.concern(), &stop)?,
         };
         let meta = opened.as_ref().map(|(_, meta)| &**meta);
         let collation = meta.and_then(|meta| meta.options.collation.as_deref());

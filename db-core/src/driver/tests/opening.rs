@@ -1,6 +1,7 @@
 //! Opening a database whose process ended while a backlog waited, or in the middle of ordering it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bson::{Document, doc, rawdoc};
 use ed25519_dalek::SigningKey;
@@ -10,12 +11,14 @@ use tokio::time::timeout;
 use super::PATIENCE;
 use crate::collection::{Collection, ReadConcern};
 use crate::database::Database;
+use crate::driver::published::Published;
 use crate::engine::{Engine, EngineStatus, Moment};
 use crate::entry::{Genesis, VerifiedRun};
 use crate::error::ErrorKind;
 use crate::ids::DatabaseKey;
 use crate::limits;
 use crate::log_reader::LogReader;
+use crate::query::Stop;
 use crate::simulation::{SimDisk, requests};
 use crate::storage::{self, Identity, LogSnapshot, Tables};
 use crate::view::keyspace;
@@ -111,6 +114,8 @@ async fn who_ended_in_the_middle_of_ordering_shows_nothing_less_than_before_and_
     assert!(!engine.is_presentable());
     let (database, collection) = start(file, engine);
     let confirmed = collection.count_documents(doc! {}).read_concern(ReadConcern::Majority).run().unwrap();
+    database.until_readable().await;
+    assert!(database.is_readable());
     assert_eq!(confirmed, 0, "nobody confirms anything here");
     let writes = {
         let collection = collection.clone();
@@ -127,6 +132,32 @@ async fn who_ended_in_the_middle_of_ordering_shows_nothing_less_than_before_and_
         timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
     }
     assert_eq!(database.status().unordered, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_waits_no_longer_than_it_may_and_one_of_what_is_confirmed_not_at_all() {
+    let (_, mut engine) = open(&killed(|status| status.undone > EACH / 2), 1);
+    let published = Arc::new(Published::new(&engine).unwrap());
+    let impatient = {
+        let (published, mut stop, asked) = (Arc::clone(&published), Stop::default(), AtomicU32::new(0));
+        stop.when(move || asked.fetch_add(1, Ordering::Relaxed) >= 3);
+        tokio::task::spawn_blocking(move || published.view(&stop).err().unwrap())
+    };
+    assert_eq!(timeout(PATIENCE, impatient).await.unwrap().unwrap().code(), Some(50));
+    assert!(published.confirmed().is_ok() && !published.has_begun());
+    let patient = {
+        let published = Arc::clone(&published);
+        tokio::task::spawn_blocking(move || published.view(&Stop::default()).map(|_| ()))
+    };
+    let task = {
+        let published = Arc::clone(&published);
+        tokio::spawn(async move { published.begun().await })
+    };
+    assert!(!patient.is_finished() && !task.is_finished());
+    engine.run(|batch| batch.settle_within(usize::MAX)).unwrap();
+    published.show_view(&mut engine).unwrap();
+    timeout(PATIENCE, patient).await.unwrap().unwrap().unwrap();
+    timeout(PATIENCE, task).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,7 @@ use crate::error::ErrorKind;
 use crate::ids::{DatabaseKey, EntryHash};
 use crate::limits;
 use crate::log_reader::{LogReader, Tip};
+use crate::query::Stop;
 use crate::simulation::requests;
 use crate::storage::{self, Identity, LogSnapshot, Tables};
 use crate::view::statistics::Statistics;
@@ -126,7 +127,7 @@ fn a_round_that_fails_shows_nobody_a_view_that_holds_less_than_before() {
     let insert = requests::insert("d", vec![rawdoc! { "_id": 3 }]);
     let done = worker.commit_or_part(vec![insert], &[], &[], &moment(3_000), false).unwrap();
     assert_eq!(done.replies[0].as_ref().unwrap_err().kind(), ErrorKind::Data);
-    let seen = published.view().unwrap();
+    let seen = published.view(&Stop::default()).unwrap();
     let meta = catalog::collection(&seen, "c").unwrap().unwrap();
     assert_eq!(Statistics::of(&seen, meta.id).unwrap().documents.count, 10);
 }
