@@ -72,9 +72,10 @@ impl<T> Write<T> {
     }
 
     /// The same write with MongoDB's write concern `majority`: it is durable on this device as ever, and then waited for
-    /// until a majority of the indexers has confirmed its place, but no longer than `timeout` if there is one. That it was
-    /// not confirmed in time is no error: the write stands, and is confirmed when indexers are met. That it does not hold at its
-    /// place, in whole or in part, is one, with the code of the reason; a transaction then is to be made again.
+    /// until a majority of the indexers has confirmed its place, but no longer than `timeout` if there is one, or until the
+    /// database is closed. That it was not confirmed in time is no error: the write stands, and is confirmed when indexers are
+    /// met. That it does not hold at its place, in whole or in part, is one, with the code of the reason; a transaction then is to
+    /// be made again.
     ///
     /// A write made in a transaction has no concern of its own: it fails with `InvalidOptions` (72).
     pub fn majority(mut self, timeout: Option<Duration>) -> MajorityWrite<T>
@@ -86,7 +87,7 @@ impl<T> Write<T> {
             self.request = Err(Error::invalid(message).with_code(72));
         }
         let is_transaction = matches!(self.request, Ok(Request::Transaction { .. }));
-        MajorityWrite { write: self.with_receipt(), timeout, is_transaction }
+        MajorityWrite { write: self.with_receipt(), timeout, end: None, is_transaction }
     }
 
     /// Blocks until the write is durable.
@@ -186,27 +187,44 @@ fn finding(request: Request, of_collection: Option<&RawDocument>) -> Result<(Fin
     Ok((FindOptions { filter, sort, limit, hint, context, ..FindOptions::default() }, purpose))
 }
 
+/// What became of a write that was waited for, if that is known. That it is not waited for any more is no error: it is durable.
+fn known(waited: Result<Option<Outcome>>) -> Result<Option<Outcome>> {
+    match waited {
+        Err(error) if error.kind() == ErrorKind::Unavailable => Ok(None),
+        waited => waited,
+    }
+}
+
 /// A write that is waited for until it is confirmed: see [`Write::majority`]. It does nothing until it is awaited or run.
 #[must_use = "a write does nothing until it is awaited or run"]
 pub struct MajorityWrite<T> {
     write: Write<(T, Receipt)>,
     timeout: Option<Duration>,
+    /// What it is waited for at the most.
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Whether it commits a transaction, which is to be made again if it does not hold.
     is_transaction: bool,
 }
 
 impl<T> MajorityWrite<T> {
+    /// Awaits the confirmation no longer than until this has come, as if the time were over then. [`MajorityWrite::run`] does not
+    /// look at it.
+    pub fn until(mut self, end: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.end = Some(Box::pin(end));
+        self
+    }
+
     /// Blocks until the write is confirmed, or the time is over.
     ///
     /// # Errors
     /// Those of the call; that of the write's place, if it was confirmed that it does not hold there; `Unavailable` if the
-    /// storage fails or the database is closed.
+    /// storage fails or the database is closed before it is written.
     ///
     /// # Panics
     /// Within async code: await the write there.
     pub fn run(self) -> Result<Acknowledged<T>> {
         let (result, receipt) = self.write.run()?;
-        let outcome = receipt.wait_confirmed_blocking(self.timeout)?;
+        let outcome = known(receipt.wait_confirmed_blocking(self.timeout))?;
         acknowledged(result, receipt, outcome, self.is_transaction)
     }
 }
@@ -245,7 +263,15 @@ impl<T: Send + 'static> IntoFuture for MajorityWrite<T> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let (result, receipt) = self.write.await?;
-            let outcome = receipt.wait_confirmed(self.timeout).await?;
+            let waited = receipt.wait_confirmed(self.timeout);
+            let outcome = match self.end {
+                None => known(waited.await)?,
+                Some(end) => tokio::select! {
+                    biased;
+                    outcome = waited => known(outcome)?,
+                    () = end => None,
+                },
+            };
             acknowledged(result, receipt, outcome, self.is_transaction)
         })
     }

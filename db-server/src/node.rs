@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bson::RawDocumentBuf;
 use db_core::{Collection, Database, Store};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -44,6 +44,8 @@ pub(crate) struct Node {
     cursors: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     transactions: OpenTransactions,
+    /// Whether nobody is to wait for others any more.
+    stopping: watch::Sender<bool>,
 }
 
 impl Node {
@@ -57,6 +59,7 @@ impl Node {
             cursors: bound(CURSORS_MAX),
             watchers: bound(WATCHERS_MAX),
             transactions: OpenTransactions::default(),
+            stopping: watch::Sender::default(),
         }
     }
 
@@ -200,6 +203,18 @@ impl Node {
     /// The transactions that clients have open.
     pub(crate) fn transactions(&self) -> &OpenTransactions {
         &self.transactions
+    }
+
+    /// Lets no call wait any longer for what other peers do: the server stops.
+    pub(crate) fn end_waits(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until calls are not to wait for what other peers do.
+    pub(crate) async fn waits_end(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as this.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
     /// Leaves the peers and closes the store.

@@ -99,6 +99,7 @@ pub(crate) async fn run(options: Options) -> Result<(), CliError> {
         () = stop.requested() => {
             tracing::info!("stopping: running calls may end within {DRAIN_PATIENCE:?}; Ctrl-C again stops at once");
             running.end_streams();
+            node.end_waits();
             let _ = drain.send(());
             tokio::select! {
                 outcome = &mut serving => outcome,

@@ -39,7 +39,7 @@ pub(super) async fn write(node: &Node, request: BulkWriteRequest) -> Result<Bulk
         .collect::<Result<Vec<_>, _>>()?;
     let concern = Concern::of(write_concern).at(&place)?;
     let collection = place.collection(node).await?;
-    match concern.write(collection.bulk_write(models).ordered(!unordered)).await {
+    match concern.write(node, collection.bulk_write(models).ordered(!unordered)).await {
         Ok((result, acknowledgement)) => {
             let answer = describe(result, Vec::new(), form)?;
             Ok(BulkWriteResponse { acknowledgement: Some(acknowledgement), ..answer })

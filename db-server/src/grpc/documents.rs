@@ -58,7 +58,7 @@ impl Documents for Service {
             documents.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         let concern = Concern::of(write_concern).at(&place)?;
         let insert = place.collection(&self.0).await?.insert_many(documents).ordered(!unordered);
-        let outcome = concern.write(insert).await;
+        let outcome = concern.write(&self.0, insert).await;
         let mut answer = inserted(ids, outcome.as_ref().err(), unordered, form)?;
         answer.acknowledgement = outcome.ok().map(|(_, acknowledgement)| acknowledgement);
         Ok(Response::new(answer))
@@ -181,7 +181,7 @@ impl Documents for Service {
         let (change, given) = Update::of_find_and_update(request)?;
         let collection = place.collection(&self.0).await?;
         let change = change.find_and_modify(&collection, given);
-        let (document, acknowledgement) = concern.write(change).await.map_err(from_engine)?;
+        let (document, acknowledgement) = concern.write(&self.0, change).await.map_err(from_engine)?;
         found(document, Some(acknowledgement), form)
     }
 
@@ -197,7 +197,7 @@ impl Documents for Service {
         let (change, given) = Update::of_find_and_replace(request)?;
         let collection = place.collection(&self.0).await?;
         let change = change.find_and_modify(&collection, given);
-        let (document, acknowledgement) = concern.write(change).await.map_err(from_engine)?;
+        let (document, acknowledgement) = concern.write(&self.0, change).await.map_err(from_engine)?;
         found(document, Some(acknowledgement), form)
     }
 
@@ -213,7 +213,7 @@ impl Documents for Service {
         let (change, given) = Delete::of_find_and_delete(request)?;
         let collection = place.collection(&self.0).await?;
         let change = change.find_and_modify(&collection, given);
-        let (document, acknowledgement) = concern.write(change).await.map_err(from_engine)?;
+        let (document, acknowledgement) = concern.write(&self.0, change).await.map_err(from_engine)?;
         found(document, Some(acknowledgement), form)
     }
 
@@ -259,7 +259,7 @@ impl Service {
     ) -> Result<Response<UpdateResponse>, Status> {
         let collection = place.collection(&self.0).await?;
         let (result, acknowledgement) =
-            concern.write(update.write(&collection)).await.map_err(from_engine)?;
+            concern.write(&self.0, update.write(&collection)).await.map_err(from_engine)?;
         let upserted_id = result.upserted_id.map(|id| convert::value(id, form)).transpose()?;
         let (matched, modified) = (result.matched_count, result.modified_count);
         Ok(Response::new(UpdateResponse {
@@ -281,7 +281,7 @@ impl Service {
         let delete = Delete::of_request(request, many)?;
         let collection = place.collection(&self.0).await?;
         let (result, acknowledgement) =
-            concern.write(delete.write(&collection)).await.map_err(from_engine)?;
+            concern.write(&self.0, delete.write(&collection)).await.map_err(from_engine)?;
         Ok(Response::new(DeleteResponse {
             deleted: result.deleted_count,
             acknowledgement: Some(acknowledgement),

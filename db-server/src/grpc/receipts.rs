@@ -62,9 +62,10 @@ impl Concern {
     /// Carries out a write and waits as the concern says.
     ///
     /// # Errors
-    /// Those of the write; `Unavailable` if the database is closed meanwhile.
+    /// Those of the write.
     pub(super) async fn write<T: Send + 'static>(
         self,
+        node: &Node,
         write: Write<T>,
     ) -> db_core::Result<(T, Acknowledgement)> {
         let (result, receipt, confirmed) = match self {
@@ -84,12 +85,27 @@ impl Concern {
                 (result, receipt, false)
             }
             Self::Majority(timeout) => {
-                let written = write.majority(timeout).await?;
-                (written.result, written.receipt, written.confirmed)
+                let (result, receipt) = write.with_receipt().await?;
+                let confirmed = confirmed(node, &receipt, timeout).await?.is_some();
+                (result, receipt, confirmed)
             }
         };
         let entry = receipt.entry().map(|entry| entry.to_string()).unwrap_or_default();
         Ok((result, Acknowledgement { entry, confirmed }))
+    }
+}
+
+/// Waits until a write is confirmed, and tells what became of it; none if the time is over first, or the server stops: the write
+/// stands all the same.
+pub(super) async fn confirmed(
+    node: &Node,
+    receipt: &Receipt,
+    timeout: Option<Duration>,
+) -> db_core::Result<Option<Outcome>> {
+    tokio::select! {
+        biased;
+        outcome = receipt.wait_confirmed(timeout) => outcome,
+        () = node.waits_end() => Ok(None),
     }
 }
 

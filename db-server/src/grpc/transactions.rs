@@ -12,7 +12,7 @@ use proto::v1::{
 };
 use tonic::{Code, Request, Response, Status};
 
-use super::receipts::Concern;
+use super::receipts::{Concern, confirmed};
 use crate::error::{LABELS, from_engine, invalid, status};
 use crate::node::{Node, Sees};
 use crate::transactions::Turn;
@@ -135,15 +135,15 @@ impl Transactions for Service {
         let CommitTransactionRequest { transaction, write_concern } = request.into_inner();
         let turn = self.0.transactions().take(&transaction).await?;
         let ((), receipt) = turn.transaction().commit().with_receipt().await.map_err(from_engine)?;
-        let mut confirmed = false;
+        let mut is_confirmed = false;
         if let Concern::Majority(timeout) = Concern::of(write_concern) {
-            match receipt.wait_confirmed(timeout).await.map_err(from_engine)? {
+            match confirmed(&self.0, &receipt, timeout).await.map_err(from_engine)? {
                 Some(Outcome::Rejected(_)) => return Err(rejected()),
-                outcome => confirmed = outcome.is_some(),
+                outcome => is_confirmed = outcome.is_some(),
             }
         }
         let entry = receipt.entry().map(|entry| entry.to_string()).unwrap_or_default();
-        let acknowledgement = Some(Acknowledgement { entry, confirmed });
+        let acknowledgement = Some(Acknowledgement { entry, confirmed: is_confirmed });
         Ok(Response::new(CommitTransactionResponse { acknowledgement }))
     }
 
