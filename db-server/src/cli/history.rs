@@ -39,7 +39,9 @@ pub(crate) struct History {
 /// Which document's authors to tell.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  combdb blame films 7")]
+  combdb blame films 7
+
+It is read from the logs, from the newest entry backwards. An array counts as one field.")]
 pub(crate) struct Blame {
     /// The collection
     collection: String,
