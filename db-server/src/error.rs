@@ -161,8 +161,8 @@ fn with_source(error: &db_core::Error) -> String {
 
 /// A refusal in words for a person.
 fn describe(status: &Status) -> String {
-    if status.get_details_error_info().is_none() && matches!(status.code(), Code::Unknown | Code::Unavailable)
-    {
+    let is_none_of_ours = matches!(status.code(), Code::Unknown | Code::Unavailable | Code::Cancelled);
+    if status.get_details_error_info().is_none() && is_none_of_ours {
         // No answer of our server's: the connection broke.
         return format!("the server went away before it had answered: {}", status.message());
     }
@@ -191,6 +191,8 @@ mod tests {
     fn a_broken_connection_is_told_from_a_refusal() {
         let told = CliError::from(Status::unknown("transport error")).to_string();
         assert_eq!(told, "the server went away before it had answered: transport error");
+        let told = CliError::from(Status::cancelled("operation was canceled")).to_string();
+        assert_eq!(told, "the server went away before it had answered: operation was canceled");
         let refused = status(Code::Unavailable, "UNAVAILABLE", "the database is closed", None, &[]);
         assert_eq!(CliError::from(refused).to_string(), "the database is closed");
     }
