@@ -85,9 +85,10 @@ impl Concern {
                 (result, receipt, false)
             }
             Self::Majority(timeout) => {
-                let (result, receipt) = write.with_receipt().await?;
-                let confirmed = confirmed(node, &receipt, timeout).await?.is_some();
-                (result, receipt, confirmed)
+                let node = node.clone();
+                let stops = async move { node.waits_end().await };
+                let written = write.majority(timeout).until(stops).await?;
+                (written.result, written.receipt, written.confirmed)
             }
         };
         let entry = receipt.entry().map(|entry| entry.to_string()).unwrap_or_default();
