@@ -139,6 +139,7 @@ impl Calls {
             database: database.into(),
             collection: collection.into(),
             index: Some(Index { keys: Some(json(keys)), unique, ..Index::default() }),
+            write_concern: None,
         };
         Ok(self.collections.clone().create_index(request).await?.into_inner().name)
     }

@@ -113,7 +113,7 @@ async fn a_restored_backup_is_told_of_before_it_writes_and_goes_on_with_a_new_ke
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("combdb writers rotate"), "{said}");
 
-    let request = proto::v1::RotateRequest { database: "t".into() };
+    let request = proto::v1::RotateRequest { database: "t".into(), write_concern: None };
     let rotation = calls.writers.rotate(request).await.unwrap().into_inner();
     assert_eq!(rotation.from, status.database.unwrap().writer_key);
     assert!(!calls.status("t").await.unwrap().misses_own_entries);

@@ -215,8 +215,12 @@ async fn bad_names_are_refused() {
     for name in ["", "do$lar", "nul\0", "system.catalog", &long] {
         let status = calls.insert("t", name, &["{}"]).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{name:?}: {}", status.message());
-        let request =
-            CreateCollectionRequest { database: "t".into(), collection: name.to_owned(), collation: None };
+        let request = CreateCollectionRequest {
+            database: "t".into(),
+            collection: name.to_owned(),
+            collation: None,
+            write_concern: None,
+        };
         let status = calls.collections.clone().create(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{name:?}: {}", status.message());
     }
@@ -230,11 +234,16 @@ async fn bad_indexes_are_refused() {
         let status = calls.create_index("t", "c", keys, false).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{keys}: {}", status.message());
     }
-    let absent = CreateIndexRequest { database: "t".into(), collection: "c".into(), index: None };
+    let absent =
+        CreateIndexRequest { database: "t".into(), collection: "c".into(), index: None, write_concern: None };
     let status = calls.collections.clone().create_index(absent).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
-    let keyless =
-        CreateIndexRequest { database: "t".into(), collection: "c".into(), index: Some(Index::default()) };
+    let keyless = CreateIndexRequest {
+        database: "t".into(),
+        collection: "c".into(),
+        index: Some(Index::default()),
+        write_concern: None,
+    };
     let status = calls.collections.clone().create_index(keyless).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "keys is missing"));
     let drop = |name: &str| DropIndexRequest {
@@ -242,6 +251,7 @@ async fn bad_indexes_are_refused() {
         collection: "c".into(),
         name: name.to_owned(),
         keys: None,
+        write_concern: None,
     };
     let status = calls.collections.clone().drop_index(drop("none")).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound, "{}", status.message());
@@ -254,18 +264,29 @@ async fn bad_indexes_are_refused() {
 async fn keys_tickets_and_addresses_that_are_none_are_refused() {
     let (peer, calls) = server().await;
     for key in ["", "xyz", &"0".repeat(63), &"g".repeat(64)] {
-        let request =
-            AddWriterRequest { database: "t".into(), key: key.to_owned(), role: 0, more_roles: Vec::new() };
+        let request = AddWriterRequest {
+            database: "t".into(),
+            key: key.to_owned(),
+            role: 0,
+            more_roles: Vec::new(),
+            write_concern: None,
+        };
         let status = calls.writers.clone().add(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{key}: {}", status.message());
     }
     // A key of small order, under which anybody can sign.
     calls.databases.clone().create(CreateDatabaseRequest { name: "own".into() }).await.unwrap();
     let weak = format!("01{}", "0".repeat(62));
-    let request = AddWriterRequest { database: "own".into(), key: weak, role: 0, more_roles: Vec::new() };
+    let request = AddWriterRequest {
+        database: "own".into(),
+        key: weak,
+        role: 0,
+        more_roles: Vec::new(),
+        write_concern: None,
+    };
     let status = calls.writers.clone().add(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument, "{}", status.message());
-    let request = SetIndexersRequest { database: "t".into(), keys: vec![] };
+    let request = SetIndexersRequest { database: "t".into(), keys: vec![], write_concern: None };
     assert_eq!(calls.writers.clone().set_indexers(request).await.unwrap_err().code(), Code::InvalidArgument);
     let secret = "combdb-planted-secret";
     for ticket in ["", "nonsense", secret] {

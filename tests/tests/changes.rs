@@ -415,6 +415,7 @@ async fn an_index_takes_options_and_is_dropped_by_its_keys() {
         database: "t".into(),
         collection: "items".into(),
         index: Some(Index { keys: Some(json(keys)), options, ..Index::default() }),
+        write_concern: None,
     };
     let options = json(r#"{"sparse": true, "unique": true, "name": "rare"}"#);
     let name = collections.create_index(create(r#"{"rare": -1}"#, Some(options))).await.unwrap();
@@ -441,6 +442,7 @@ async fn an_index_takes_options_and_is_dropped_by_its_keys() {
         collection: "items".into(),
         name: name.into(),
         keys: keys.map(json),
+        write_concern: None,
     };
     let both = collections.drop_index(drop("rare", Some(r#"{"rare": -1}"#))).await.unwrap_err();
     assert_eq!(both.code(), Code::InvalidArgument);

@@ -63,6 +63,7 @@ async fn what_lost_is_told_of_listed_and_settled_on_all_peers() {
         id: Some(json(&of("title")["_id"].to_string())),
         resolution: ConflictResolution::TakeLoser.into(),
         value: None,
+        write_concern: None,
     };
     conflicts.resolve(resolve.clone()).await.unwrap();
     assert_eq!(all(&a, "films").await[0]["title"], loser);
@@ -91,6 +92,7 @@ async fn the_policy_of_a_collection_is_changed_or_refused() {
         collection: "films".into(),
         delete: "update-wins".into(),
         paths: [("rating".to_owned(), "max".to_owned())].into(),
+        write_concern: None,
     };
     let before = calls.status("t").await.unwrap().entries;
     conflicts.set_policy(policy.clone()).await.unwrap();

@@ -103,7 +103,7 @@ async fn a_server_that_is_killed_a_hundred_times_loses_nothing_and_agrees() {
     let mut peer = Peer::start(COMBDB, &options);
     let calls = peer.calls().await;
     let keys = vec![writer_key(&calls).await, writer_key(&at_survivor).await];
-    let request = SetIndexersRequest { database: "t".into(), keys };
+    let request = SetIndexersRequest { database: "t".into(), keys, write_concern: None };
     calls.writers.clone().set_indexers(request).await.unwrap();
 
     let mut ledgers: Vec<Ledger> = (0..CLIENTS).map(|number| Ledger::new(format!("c{number}"))).collect();

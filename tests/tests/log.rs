@@ -80,6 +80,7 @@ async fn the_graph_is_drawn_and_nothing_that_others_named_gets_into_its_language
             keys: Some(json(r#"{"n": 1}"#)),
             ..Index::default()
         }),
+        write_concern: None,
     };
     peer.calls().await.collections.create_index(request).await.unwrap();
     for n in 1..10 {

@@ -34,7 +34,12 @@ async fn writer(calls: &Calls, key: &str) -> Option<Writer> {
 
 async fn found(calls: &Calls, indexers: &[&str]) {
     let keys = indexers.iter().map(|key| (*key).to_owned()).collect();
-    calls.writers.clone().set_indexers(SetIndexersRequest { database: "t".into(), keys }).await.unwrap();
+    calls
+        .writers
+        .clone()
+        .set_indexers(SetIndexersRequest { database: "t".into(), keys, write_concern: None })
+        .await
+        .unwrap();
 }
 
 fn lines(text: &str) -> Vec<Value> {
@@ -135,13 +140,19 @@ async fn roles_and_names_are_an_admins_to_give() {
     .await;
     second.command(&["writers", "name", "boss", "--key", &admin]);
     eventually("the name is known", || async { writer(&a, &admin).await.unwrap().name == "boss" }).await;
-    let bad = SetNameRequest { database: "t".into(), key: String::new(), name: "a\u{1b}[2J".into() };
+    let bad = SetNameRequest {
+        database: "t".into(),
+        key: String::new(),
+        name: "a\u{1b}[2J".into(),
+        write_concern: None,
+    };
     assert_eq!(b.writers.clone().set_name(bad).await.unwrap_err().code(), Code::InvalidArgument);
     let bad = AddWriterRequest {
         database: "t".into(),
         key: guest.clone(),
         role: Role::Reader.into(),
         more_roles: vec![99],
+        write_concern: None,
     };
     assert_eq!(b.writers.clone().add(bad).await.unwrap_err().code(), Code::InvalidArgument);
     // A third key takes the guest's place; it is nobody's yet.
@@ -155,8 +166,13 @@ async fn roles_and_names_are_an_admins_to_give() {
     })
     .await;
     // It takes another key; nothing links that to what it was, and in an open database it may write.
-    let rotation =
-        b.writers.clone().rotate(RotateRequest { database: "t".into() }).await.unwrap().into_inner();
+    let rotation = b
+        .writers
+        .clone()
+        .rotate(RotateRequest { database: "t".into(), write_concern: None })
+        .await
+        .unwrap()
+        .into_inner();
     assert!(!rotation.linked && rotation.from == guest);
     first.command(&["writers", "replace", &guest, &rotation.to, "--role", "writer"]);
     eventually("the new key goes on for the old one", || async {

@@ -57,7 +57,7 @@ async fn two_peers_of_a_topic_write_apart_meet_and_agree() {
     let own = a.status("t").await.unwrap().database.unwrap().writer_key;
     a.writers
         .clone()
-        .set_indexers(SetIndexersRequest { database: "t".into(), keys: vec![own] })
+        .set_indexers(SetIndexersRequest { database: "t".into(), keys: vec![own], write_concern: None })
         .await
         .unwrap();
 
@@ -90,6 +90,7 @@ async fn a_guest_of_a_closed_database_reads_and_writes_only_once_admitted() {
         key: key.into(),
         role: Role::Writer.into(),
         more_roles: Vec::new(),
+        write_concern: None,
     };
     let refusal = guest.writers.clone().add(add("theirs", &database.writer_key)).await.unwrap_err();
     assert_eq!(refusal.code(), Code::PermissionDenied, "{}", refusal.message());
@@ -107,7 +108,11 @@ async fn a_guest_of_a_closed_database_reads_and_writes_only_once_admitted() {
     .await;
     eventually("the founder has it", || async { count(&founder, "notes").await == 2 }).await;
 
-    let remove = RemoveWriterRequest { database: "notes".into(), key: database.writer_key.clone() };
+    let remove = RemoveWriterRequest {
+        database: "notes".into(),
+        key: database.writer_key.clone(),
+        write_concern: None,
+    };
     founder.writers.clone().remove(remove).await.unwrap();
     eventually("the guest may write no more", || async {
         guest.insert("theirs", "c", &[]).await.is_err()

@@ -65,7 +65,8 @@ async fn a_write_is_followed_until_it_is_confirmed() {
     let watch = WatchReceiptRequest { database: "t".into(), entry: entry.clone() };
     let mut stream = receipts.watch(watch.clone()).await.unwrap().into_inner();
     assert_eq!(next(&mut stream).await, Some(ReceiptState::Ordered));
-    let indexers = SetIndexersRequest { database: "t".into(), keys: vec![own_key(&peer)] };
+    let indexers =
+        SetIndexersRequest { database: "t".into(), keys: vec![own_key(&peer)], write_concern: None };
     calls.writers.set_indexers(indexers).await.unwrap();
     assert_eq!(next(&mut stream).await, Some(ReceiptState::Confirmed));
     assert_eq!(next(&mut stream).await, None, "then it ends");

@@ -56,7 +56,7 @@ async fn what_does_not_hold_is_told_to_its_author_and_done_again_or_given_up() {
         r#"{"insert":"notes","documents":[{"_id":1,"n":1},{"_id":2,"n":2}]}"#
     );
 
-    let resubmit = ResubmitRequest { database: "t".into(), id: told.id.clone() };
+    let resubmit = ResubmitRequest { database: "t".into(), id: told.id.clone(), write_concern: None };
     let refused = rejections.resubmit(resubmit.clone()).await.unwrap_err();
     assert_eq!(code_of(&refused), 11_000, "the documents are still in the way");
     let everything = DeleteRequest {
@@ -67,13 +67,13 @@ async fn what_does_not_hold_is_told_to_its_author_and_done_again_or_given_up() {
     };
     calls[author].documents.clone().delete_many(everything).await.unwrap();
     let done = rejections.resubmit(resubmit.clone()).await.unwrap().into_inner();
-    assert_eq!(done.entry.len(), 64);
+    assert_eq!(done.acknowledgement.unwrap().entry.len(), 64);
     eventually("it is off the list everywhere", || async {
         listed(&calls[1 - author], false).await.is_empty()
     })
     .await;
     assert_eq!(code_of(&rejections.resubmit(resubmit).await.unwrap_err()), 47);
-    let nonsense = DiscardRequest { database: "t".into(), id: "this one".into() };
+    let nonsense = DiscardRequest { database: "t".into(), id: "this one".into(), write_concern: None };
     assert_eq!(rejections.discard(nonsense).await.unwrap_err().code(), Code::InvalidArgument);
 }
 

@@ -7,6 +7,7 @@ use proto::v1::{
 
 use super::Common;
 use super::client::{Client, json};
+use super::options::WriteArguments;
 use super::output::Output;
 use crate::error::CliError;
 
@@ -26,6 +27,8 @@ pub(crate) enum Collections {
         /// How its queries and indexes compare strings unless they say otherwise, such as '{"locale": "de", "strength": 1}'
         #[arg(long, value_name = "COLLATION")]
         collation: Option<String>,
+        #[command(flatten)]
+        write: WriteArguments,
     },
     /// Gives a collection another name
     Rename {
@@ -36,11 +39,15 @@ pub(crate) enum Collections {
         /// Drops a collection that has the new name already
         #[arg(long)]
         drop_target: bool,
+        #[command(flatten)]
+        write: WriteArguments,
     },
     /// Drops a collection with its documents and indexes
     Drop {
         /// The collection
         collection: String,
+        #[command(flatten)]
+        write: WriteArguments,
     },
 }
 
@@ -61,19 +68,26 @@ impl Collections {
                     output.line(name)?;
                 }
             }
-            Self::Create { collection, collation } => {
-                let collation = collation.map(json);
-                collections.create(CreateCollectionRequest { database, collection, collation }).await?;
+            Self::Create { collection, collation, write } => {
+                let (collation, write_concern) = (collation.map(json), write.concern());
+                let request = CreateCollectionRequest { database, collection, collation, write_concern };
+                let done = collections.create(request).await?.into_inner();
                 output.line("created")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
-            Self::Rename { collection, new_name, drop_target } => {
-                let request = RenameCollectionRequest { database, collection, new_name, drop_target };
-                collections.rename(request).await?;
+            Self::Rename { collection, new_name, drop_target, write } => {
+                let write_concern = write.concern();
+                let request =
+                    RenameCollectionRequest { database, collection, new_name, drop_target, write_concern };
+                let done = collections.rename(request).await?.into_inner();
                 output.line("renamed")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
-            Self::Drop { collection } => {
-                collections.drop(DropCollectionRequest { database, collection }).await?;
+            Self::Drop { collection, write } => {
+                let request = DropCollectionRequest { database, collection, write_concern: write.concern() };
+                let done = collections.drop(request).await?.into_inner();
                 output.line("dropped")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
         }
         output.flush()

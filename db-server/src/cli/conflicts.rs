@@ -13,6 +13,7 @@ use proto::v1::{
 
 use super::Common;
 use super::client::{Client, json, text};
+use super::options::WriteArguments;
 use super::output::Output;
 use super::writers::Names;
 use crate::error::CliError;
@@ -50,6 +51,8 @@ pub(crate) enum Conflicts {
         /// PATH=last, PATH=max, PATH=min or PATH=reject-concurrent
         #[arg(long = "path", value_name = "PATH=RULE", value_parser = path_rule)]
         paths: Vec<(String, String)>,
+        #[command(flatten)]
+        write: WriteArguments,
     },
 }
 
@@ -61,6 +64,8 @@ pub(crate) struct Resolve {
     conflict: Document,
     #[command(flatten)]
     resolution: Resolution,
+    #[command(flatten)]
+    write: WriteArguments,
 }
 
 #[derive(Debug, Args)]
@@ -108,7 +113,7 @@ impl Conflicts {
                     output.flush()?;
                 }
             }
-            Self::Resolve(Resolve { conflict, resolution }) => {
+            Self::Resolve(Resolve { conflict, resolution, write }) => {
                 let value = resolution.set.map(|value| json(format!("{{\"v\": {value}}}")));
                 let resolution = match (&value, resolution.take_loser) {
                     (Some(_), _) => ConflictResolution::Set,
@@ -118,20 +123,23 @@ impl Conflicts {
                 let id = RawDocumentBuf::try_from(&conflict)
                     .map_err(|_| CliError::Usage("this names no conflict".into()))?;
                 let id = v1::Document { form: Some(document::Form::Bson(id.into_bytes().into())) };
-                let request =
-                    ResolveConflictRequest { database, id: Some(id), resolution: resolution.into(), value };
-                client.conflicts().resolve(request).await?;
+                let (id, resolution, write_concern) = (Some(id), resolution.into(), write.concern());
+                let request = ResolveConflictRequest { database, id, resolution, value, write_concern };
+                let done = client.conflicts().resolve(request).await?.into_inner();
                 output.line("settled")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
-            Self::Policy { collection, delete, paths } => {
+            Self::Policy { collection, delete, paths, write } => {
                 let delete = match delete {
                     DeleteName::DeleteWins => "delete-wins",
                     DeleteName::UpdateWins => "update-wins",
                 };
                 let (delete, paths) = (delete.to_owned(), paths.into_iter().collect::<HashMap<_, _>>());
-                let request = SetConflictPolicyRequest { database, collection, delete, paths };
-                client.conflicts().set_policy(request).await?;
+                let write_concern = write.concern();
+                let request = SetConflictPolicyRequest { database, collection, delete, paths, write_concern };
+                let done = client.conflicts().set_policy(request).await?.into_inner();
                 output.line("changed")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
         }
         output.flush()

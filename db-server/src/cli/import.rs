@@ -99,7 +99,7 @@ impl Import {
             let collection = self.collection.clone();
             client
                 .collections()
-                .drop(DropCollectionRequest { database: database.clone(), collection })
+                .drop(DropCollectionRequest { database: database.clone(), collection, write_concern: None })
                 .await?;
         }
         let mut progress = Progress::new(extent, "documents");

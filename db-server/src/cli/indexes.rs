@@ -3,14 +3,16 @@
 use clap::Subcommand;
 use proto::v1::collections_client::CollectionsClient;
 use proto::v1::{
-    ChangeIndexRequest, CreateIndexRequest, DocumentFormat, DropIndexRequest, Index, ListIndexesRequest,
-    ListIndexesResponse, ListQuarantinedRequest, WatchIndexBuildsRequest, WatchIndexBuildsResponse,
+    ChangeIndexRequest, CreateIndexRequest, CreateIndexResponse, DocumentFormat, DropIndexRequest, Index,
+    ListIndexesRequest, ListIndexesResponse, ListQuarantinedRequest, WatchIndexBuildsRequest,
+    WatchIndexBuildsResponse,
 };
 use tonic::Response;
 use tonic::transport::Channel;
 
 use super::Common;
 use super::client::{Client, json, text};
+use super::options::WriteArguments;
 use super::output::Output;
 use super::progress::{BuildProgress, describe_build};
 use crate::error::CliError;
@@ -47,6 +49,8 @@ pub(crate) enum Indexes {
         /// Its name; left out: made from the keys
         #[arg(long)]
         name: Option<String>,
+        #[command(flatten)]
+        write: WriteArguments,
     },
     /// Prints the documents that came second under a key of a unique index and are kept in quarantine
     #[command(
@@ -77,6 +81,8 @@ deleted, or is written while nobody holds its key any more."
         /// Its new name
         #[arg(long, group = "change", value_name = "NAME")]
         rename: Option<String>,
+        #[command(flatten)]
+        write: WriteArguments,
     },
     /// Drops an index
     Drop {
@@ -84,6 +90,8 @@ deleted, or is written while nobody holds its key any more."
         collection: String,
         /// The index's name; '*' for all but the one on _id
         name: String,
+        #[command(flatten)]
+        write: WriteArguments,
     },
 }
 
@@ -112,14 +120,17 @@ impl Indexes {
                     output.line(format_args!("building {}", describe_build(&build)))?;
                 }
             }
-            Self::Create { collection, keys, unique, options, name } => {
+            Self::Create { collection, keys, unique, options, name, write } => {
                 let keys = Some(json(keys));
                 let index =
                     Index { name: name.unwrap_or_default(), keys, unique, options: options.map(json) };
-                let request = CreateIndexRequest { database, collection, index: Some(index) };
-                output.line(create(collections, request).await?)?;
+                let (index, write_concern) = (Some(index), write.concern());
+                let request = CreateIndexRequest { database, collection, index, write_concern };
+                let created = create(collections, request).await?;
+                output.line(created.name)?;
+                write.tell(created.acknowledgement, &mut output)?;
             }
-            Self::Change { collection, name, hide, unhide, expire_after, rename } => {
+            Self::Change { collection, name, hide, unhide, expire_after, rename, write } => {
                 let request = ChangeIndexRequest {
                     database,
                     collection,
@@ -127,9 +138,11 @@ impl Indexes {
                     hidden: (hide || unhide).then_some(hide),
                     expire_after_seconds: expire_after,
                     new_name: rename,
+                    write_concern: write.concern(),
                 };
-                collections.change_index(request).await?;
+                let done = collections.change_index(request).await?.into_inner();
                 output.line("changed")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
             Self::Quarantined { collection } => {
                 let format = DocumentFormat::ExtendedJson.into();
@@ -139,21 +152,23 @@ impl Indexes {
                     output.line(format_args!("{}  {}", quarantined.index, text(quarantined.document)))?;
                 }
             }
-            Self::Drop { collection, name } => {
-                let request = DropIndexRequest { database, collection, name, keys: None };
-                collections.drop_index(request).await?;
+            Self::Drop { collection, name, write } => {
+                let (keys, write_concern) = (None, write.concern());
+                let request = DropIndexRequest { database, collection, name, keys, write_concern };
+                let done = collections.drop_index(request).await?.into_inner();
                 output.line("dropped")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
         }
         output.flush()
     }
 }
 
-/// Creates an index and shows meanwhile how far the database's builds have come; gives its name.
+/// Creates an index and shows meanwhile how far the database's builds have come.
 async fn create(
     collections: CollectionsClient<Channel>,
     request: CreateIndexRequest,
-) -> Result<String, CliError> {
+) -> Result<CreateIndexResponse, CliError> {
     let (mut watching, mut creating) = (collections.clone(), collections);
     let watch = WatchIndexBuildsRequest { database: request.database.clone() };
     // A server that cannot tell how far it is builds all the same.
@@ -177,5 +192,5 @@ async fn create(
         }
     };
     progress.finish();
-    Ok(answer?.into_inner().name)
+    Ok(answer?.into_inner())
 }

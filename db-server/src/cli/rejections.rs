@@ -9,6 +9,7 @@ use proto::v1::{
 use super::Common;
 use super::client::{Client, text};
 use super::log::codes_words;
+use super::options::WriteArguments;
 use super::output::Output;
 use crate::error::CliError;
 
@@ -35,12 +36,16 @@ pub(crate) enum Rejections {
     Resubmit {
         /// The rejection, as `combdb rejections list` names it
         rejection: String,
+        #[command(flatten)]
+        write: WriteArguments,
     },
     /// Gives up what was rejected: takes it off the list
     Discard {
         /// The rejections, as `combdb rejections list` names them
         #[arg(required = true, value_name = "REJECTION")]
         rejections: Vec<String>,
+        #[command(flatten)]
+        write: WriteArguments,
     },
 }
 
@@ -70,16 +75,20 @@ impl Rejections {
                     output.flush()?;
                 }
             }
-            Self::Resubmit { rejection } => {
-                let request = ResubmitRequest { database, id: rejection };
-                let done = client.rejections().resubmit(request).await?.into_inner();
-                output.line(format_args!("done again in entry {}", done.entry))?;
+            Self::Resubmit { rejection, write } => {
+                let request = ResubmitRequest { database, id: rejection, write_concern: write.concern() };
+                let done = client.rejections().resubmit(request).await?.into_inner().acknowledgement;
+                let entry = done.as_ref().map(|done| done.entry.as_str()).unwrap_or_default();
+                output.line(format_args!("done again in entry {entry}"))?;
+                write.tell(done, &mut output)?;
             }
-            Self::Discard { rejections } => {
+            Self::Discard { rejections, write } => {
                 for id in rejections {
-                    let request = DiscardRequest { database: database.clone(), id };
-                    client.rejections().discard(request).await?;
+                    let (database, write_concern) = (database.clone(), write.concern());
+                    let request = DiscardRequest { database, id, write_concern };
+                    let done = client.rejections().discard(request).await?.into_inner();
                     output.line("discarded")?;
+                    write.tell(done.acknowledgement, &mut output)?;
                     output.flush()?;
                 }
             }

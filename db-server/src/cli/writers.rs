@@ -10,6 +10,7 @@ use proto::v1::{
 
 use super::Common;
 use super::client::Client;
+use super::options::WriteArguments;
 use super::output::{Output, thousands};
 use crate::error::CliError;
 
@@ -25,6 +26,8 @@ pub(crate) enum Writers {
         /// What it may do; may be said several times
         #[arg(long = "role", value_enum, default_values_t = [RoleName::Writer])]
         roles: Vec<RoleName>,
+        #[command(flatten)]
+        write: WriteArguments,
     },
     /// Changes what a writer may do, to these roles exactly; this peer must be an admin
     SetRole {
@@ -33,6 +36,8 @@ pub(crate) enum Writers {
         /// What it may do from here on
         #[arg(value_enum, required = true)]
         roles: Vec<RoleName>,
+        #[command(flatten)]
+        write: WriteArguments,
     },
     /// Names a writer: this peer itself, or as an admin any
     Name {
@@ -41,13 +46,18 @@ pub(crate) enum Writers {
         /// Its public key; left out: this peer's own
         #[arg(long)]
         key: Option<String>,
+        #[command(flatten)]
+        write: WriteArguments,
     },
     /// Goes on with a new key and a new log, to which rights and name of this peer pass
     #[command(
         after_help = "The old key has no rights from there on. A peer that was restored from a backup and lacks entries of \
 its own log goes on so without forking that."
     )]
-    Rotate,
+    Rotate {
+        #[command(flatten)]
+        write: WriteArguments,
+    },
     /// Goes on without entries of this peer's own that are lost for good
     #[command(
         after_help = "After the restore of a backup other peers may hold entries that this peer has written since: they are \
@@ -65,17 +75,23 @@ whose vote everything waits for."
         /// What it may do; left out: what the other might
         #[arg(long = "role", value_enum)]
         roles: Vec<RoleName>,
+        #[command(flatten)]
+        write: WriteArguments,
     },
     /// Withdraws a writer's right to write
     Remove {
         /// Its public key
         key: String,
+        #[command(flatten)]
+        write: WriteArguments,
     },
     /// Says whose entries vote on the order from here on
     SetIndexers {
         /// Their public keys
         #[arg(required = true)]
         keys: Vec<String>,
+        #[command(flatten)]
+        write: WriteArguments,
     },
 }
 
@@ -107,22 +123,26 @@ impl Writers {
                 let list = writers.list(ListWritersRequest { database }).await?.into_inner().writers;
                 writer_table(&mut output, list)?;
             }
-            Self::Add { key, roles } => {
-                writers.add(set_roles(database, key, &roles)).await?;
+            Self::Add { key, roles, write } => {
+                let done = writers.add(set_roles(database, key, &roles, &write)).await?.into_inner();
                 output.line("added")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
-            Self::SetRole { key, roles } => {
-                writers.add(set_roles(database, key, &roles)).await?;
+            Self::SetRole { key, roles, write } => {
+                let done = writers.add(set_roles(database, key, &roles, &write)).await?.into_inner();
                 output.line("changed")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
-            Self::Name { name, key } => {
-                let key = key.unwrap_or_default();
-                writers.set_name(SetNameRequest { database, key, name }).await?;
+            Self::Name { name, key, write } => {
+                let (key, write_concern) = (key.unwrap_or_default(), write.concern());
+                let request = SetNameRequest { database, key, name, write_concern };
+                let done = writers.set_name(request).await?.into_inner();
                 output.line("named")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
-            Self::Rotate => {
-                let rotation =
-                    writers.rotate(RotateRequest { database: database.clone() }).await?.into_inner();
+            Self::Rotate { write } => {
+                let request = RotateRequest { database: database.clone(), write_concern: write.concern() };
+                let rotation = writers.rotate(request).await?.into_inner();
                 output.line(format_args!("from       {}", rotation.from))?;
                 output.line(format_args!("to         {}", rotation.to))?;
                 if !rotation.linked {
@@ -134,24 +154,32 @@ impl Writers {
                         rotation.to
                     ))?;
                 }
+                write.tell(rotation.acknowledgement, &mut output)?;
             }
             Self::GiveUp => {
                 writers.give_up_own_entries(GiveUpOwnEntriesRequest { database }).await?;
                 output.line("given up")?;
             }
-            Self::Replace { from, to, roles } => {
+            Self::Replace { from, to, roles, write } => {
                 let roles = roles.iter().map(|role| role.proto().into()).collect();
-                writers.replace(ReplaceWriterRequest { database, from, to, roles }).await?;
+                let request =
+                    ReplaceWriterRequest { database, from, to, roles, write_concern: write.concern() };
+                let done = writers.replace(request).await?.into_inner();
                 output.line("replaced")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
-            Self::Remove { key } => {
-                writers.remove(RemoveWriterRequest { database, key }).await?;
+            Self::Remove { key, write } => {
+                let request = RemoveWriterRequest { database, key, write_concern: write.concern() };
+                let done = writers.remove(request).await?.into_inner();
                 output.line("removed")?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
-            Self::SetIndexers { keys } => {
+            Self::SetIndexers { keys, write } => {
                 let count = keys.len();
-                writers.set_indexers(SetIndexersRequest { database, keys }).await?;
+                let request = SetIndexersRequest { database, keys, write_concern: write.concern() };
+                let done = writers.set_indexers(request).await?.into_inner();
                 output.line(format_args!("{count} indexer{}", if count == 1 { "" } else { "s" }))?;
+                write.tell(done.acknowledgement, &mut output)?;
             }
         }
         output.flush()
@@ -169,10 +197,10 @@ impl RoleName {
     }
 }
 
-fn set_roles(database: String, key: String, roles: &[RoleName]) -> AddWriterRequest {
+fn set_roles(database: String, key: String, roles: &[RoleName], write: &WriteArguments) -> AddWriterRequest {
     let mut roles = roles.iter().map(|role| i32::from(role.proto()));
     let role = roles.next().unwrap_or_default();
-    AddWriterRequest { database, key, role, more_roles: roles.collect() }
+    AddWriterRequest { database, key, role, more_roles: roles.collect(), write_concern: write.concern() }
 }
 
 /// The words for what a writer may do.

@@ -18,6 +18,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::builds::{self, Builds};
 use super::options::{present_unless, until_dropped};
+use super::receipts::acknowledged;
 use crate::convert::{self, Form};
 use crate::error::{INDEX_NOT_FOUND, from_engine, invalid, status};
 use crate::node::Node;
@@ -34,33 +35,37 @@ impl Collections for Service {
         &self,
         request: Request<CreateCollectionRequest>,
     ) -> Result<Response<CreateCollectionResponse>, Status> {
-        let CreateCollectionRequest { database, collection, collation } = request.into_inner();
+        let CreateCollectionRequest { database, collection, collation, write_concern } = request.into_inner();
         let mut options = CollectionOptions::default();
         if let Some(collation) = convert::optional(collation, "collation")? {
             options = options.collation(convert::decode(&collation, "collation")?);
         }
         let database = self.0.database(database).await?;
-        database.create_collection_with(&collection, &options).await.map_err(from_engine)?;
-        Ok(Response::new(CreateCollectionResponse {}))
+        let write = database.create_collection_with(&collection, &options);
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(CreateCollectionResponse { acknowledgement }))
     }
 
     async fn drop(
         &self,
         request: Request<DropCollectionRequest>,
     ) -> Result<Response<DropCollectionResponse>, Status> {
-        let DropCollectionRequest { database, collection } = request.into_inner();
-        self.0.collection(database, &collection).await?.drop().await.map_err(from_engine)?;
-        Ok(Response::new(DropCollectionResponse {}))
+        let DropCollectionRequest { database, collection, write_concern } = request.into_inner();
+        let write = self.0.collection(database, &collection).await?.drop();
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(DropCollectionResponse { acknowledgement }))
     }
 
     async fn rename(
         &self,
         request: Request<RenameCollectionRequest>,
     ) -> Result<Response<RenameCollectionResponse>, Status> {
-        let RenameCollectionRequest { database, collection, new_name, drop_target } = request.into_inner();
+        let RenameCollectionRequest { database, collection, new_name, drop_target, write_concern } =
+            request.into_inner();
         let database = self.0.database(database).await?;
-        database.rename_collection(&collection, &new_name, drop_target).await.map_err(from_engine)?;
-        Ok(Response::new(RenameCollectionResponse {}))
+        let write = database.rename_collection(&collection, &new_name, drop_target);
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(RenameCollectionResponse { acknowledgement }))
     }
 
     async fn list(
@@ -81,19 +86,20 @@ impl Collections for Service {
         &self,
         request: Request<CreateIndexRequest>,
     ) -> Result<Response<CreateIndexResponse>, Status> {
-        let CreateIndexRequest { database, collection, index } = request.into_inner();
+        let CreateIndexRequest { database, collection, index, write_concern } = request.into_inner();
         let Some(index) = index else { return Err(invalid("index is missing", None)) };
         let model = read_index(index)?;
         let collection = self.0.collection(database, &collection).await?;
-        let name = collection.create_index(model).await.map_err(from_engine)?;
-        Ok(Response::new(CreateIndexResponse { name }))
+        let (name, acknowledgement) =
+            acknowledged(&self.0, write_concern, collection.create_index(model)).await?;
+        Ok(Response::new(CreateIndexResponse { name, acknowledgement }))
     }
 
     async fn drop_index(
         &self,
         request: Request<DropIndexRequest>,
     ) -> Result<Response<DropIndexResponse>, Status> {
-        let DropIndexRequest { database, collection, name, keys } = request.into_inner();
+        let DropIndexRequest { database, collection, name, keys, write_concern } = request.into_inner();
         let keys = convert::optional(keys, "keys")?.map(|keys| convert::decode(&keys, "keys")).transpose()?;
         let collection = self.0.collection(database.clone(), &collection).await?;
         let name = match keys {
@@ -109,18 +115,24 @@ impl Collections for Service {
                 name.ok_or_else(|| status(Code::NotFound, "NOT_FOUND", message, Some(INDEX_NOT_FOUND), &[]))?
             }
         };
-        let dropped =
-            if name == "*" { collection.drop_indexes().await } else { collection.drop_index(name).await };
-        dropped.map_err(from_engine)?;
-        Ok(Response::new(DropIndexResponse {}))
+        let write = if name == "*" { collection.drop_indexes() } else { collection.drop_index(name) };
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(DropIndexResponse { acknowledgement }))
     }
 
     async fn change_index(
         &self,
         request: Request<ChangeIndexRequest>,
     ) -> Result<Response<ChangeIndexResponse>, Status> {
-        let ChangeIndexRequest { database, collection, name, hidden, expire_after_seconds, new_name } =
-            request.into_inner();
+        let ChangeIndexRequest {
+            database,
+            collection,
+            name,
+            hidden,
+            expire_after_seconds,
+            new_name,
+            write_concern,
+        } = request.into_inner();
         let mut change = IndexChange::default();
         if let Some(hidden) = hidden {
             change = change.hidden(hidden);
@@ -132,8 +144,9 @@ impl Collections for Service {
             change = change.name(name);
         }
         let collection = self.0.collection(database, &collection).await?;
-        collection.change_index(name, &change).await.map_err(from_engine)?;
-        Ok(Response::new(ChangeIndexResponse {}))
+        let ((), acknowledgement) =
+            acknowledged(&self.0, write_concern, collection.change_index(name, &change)).await?;
+        Ok(Response::new(ChangeIndexResponse { acknowledgement }))
     }
 
     async fn list_indexes(

@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::options::present_unless;
+use super::receipts::acknowledged;
 use crate::convert::{self, Form};
 use crate::error::{from_engine, invalid};
 use crate::node::Node;
@@ -32,7 +33,7 @@ impl Conflicts for Service {
         &self,
         request: Request<ResolveConflictRequest>,
     ) -> Result<Response<ResolveConflictResponse>, Status> {
-        let ResolveConflictRequest { database, id, resolution, value } = request.into_inner();
+        let ResolveConflictRequest { database, id, resolution, value, write_concern } = request.into_inner();
         let id = convert::decode(&convert::required(id, "id")?, "id")?;
         let value = convert::optional(value, "value")?;
         let resolution = match (ConflictResolution::try_from(resolution), value) {
@@ -46,8 +47,9 @@ impl Conflicts for Service {
             _ => return Err(invalid("say what becomes of the conflict", None)),
         };
         let database = self.0.database(database).await?;
-        database.resolve_conflict(&id, resolution).await.map_err(from_engine)?;
-        Ok(Response::new(ResolveConflictResponse {}))
+        let write = database.resolve_conflict(&id, resolution);
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(ResolveConflictResponse { acknowledgement }))
     }
 
     async fn watch(
@@ -80,7 +82,8 @@ impl Conflicts for Service {
         &self,
         request: Request<SetConflictPolicyRequest>,
     ) -> Result<Response<SetConflictPolicyResponse>, Status> {
-        let SetConflictPolicyRequest { database, collection, delete, paths } = request.into_inner();
+        let SetConflictPolicyRequest { database, collection, delete, paths, write_concern } =
+            request.into_inner();
         let mut policy = ConflictPolicy::default();
         if !delete.is_empty() {
             policy.delete = DeletePolicy::named(&delete)
@@ -94,8 +97,9 @@ impl Conflicts for Service {
         };
         policy.paths = paths.into_iter().map(path_policy).collect::<Result<BTreeMap<_, _>, Status>>()?;
         let collection = self.0.collection(database, &collection).await?;
-        collection.set_conflict_policy(&policy).await.map_err(from_engine)?;
-        Ok(Response::new(SetConflictPolicyResponse {}))
+        let ((), acknowledgement) =
+            acknowledged(&self.0, write_concern, collection.set_conflict_policy(&policy)).await?;
+        Ok(Response::new(SetConflictPolicyResponse { acknowledgement }))
     }
 }
 

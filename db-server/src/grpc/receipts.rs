@@ -110,6 +110,19 @@ pub(super) async fn confirmed(
     }
 }
 
+/// Carries out a write that no transaction can hold, and gives what it can be followed by.
+///
+/// # Errors
+/// As a status, those of [`Concern::write`].
+pub(super) async fn acknowledged<T: Send + 'static>(
+    node: &Node,
+    concern: Option<WriteConcern>,
+    write: Write<T>,
+) -> Result<(T, Option<Acknowledgement>), Status> {
+    let (result, acknowledgement) = Concern::of(concern).write(node, write).await.map_err(from_engine)?;
+    Ok((result, Some(acknowledgement)))
+}
+
 /// The receipts of a peer's databases.
 pub(super) struct Service(pub(super) Node);
 

@@ -14,6 +14,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::receipts::acknowledged;
 use crate::convert::{self, Form};
 use crate::error::from_engine;
 use crate::node::Node;
@@ -91,19 +92,19 @@ impl Rejections for Service {
         &self,
         request: Request<ResubmitRequest>,
     ) -> Result<Response<ResubmitResponse>, Status> {
-        let ResubmitRequest { database, id } = request.into_inner();
+        let ResubmitRequest { database, id, write_concern } = request.into_inner();
         let id = id.parse::<RejectionId>().map_err(from_engine)?;
         let write = self.0.read(database, move |database| Ok(database.resubmit(&id))).await?;
-        let ((), receipt) = write.with_receipt().await.map_err(from_engine)?;
-        let entry = receipt.entry().map(|entry| entry.to_string()).unwrap_or_default();
-        Ok(Response::new(ResubmitResponse { entry }))
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(ResubmitResponse { acknowledgement }))
     }
 
     async fn discard(&self, request: Request<DiscardRequest>) -> Result<Response<DiscardResponse>, Status> {
-        let DiscardRequest { database, id } = request.into_inner();
+        let DiscardRequest { database, id, write_concern } = request.into_inner();
         let id = id.parse::<RejectionId>().map_err(from_engine)?;
-        self.0.database(database).await?.discard(&id).await.map_err(from_engine)?;
-        Ok(Response::new(DiscardResponse {}))
+        let write = self.0.database(database).await?.discard(&id);
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(DiscardResponse { acknowledgement }))
     }
 }
 

@@ -10,6 +10,7 @@ use proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::receipts::acknowledged;
 use crate::error::{from_engine, invalid};
 use crate::node::Node;
 
@@ -30,52 +31,58 @@ impl Writers for Service {
     }
 
     async fn add(&self, request: Request<AddWriterRequest>) -> Result<Response<AddWriterResponse>, Status> {
-        let AddWriterRequest { database, key, role, more_roles } = request.into_inner();
+        let AddWriterRequest { database, key, role, more_roles, write_concern } = request.into_inner();
         let mut roles = vec![role];
         roles.extend(more_roles);
         let (key, roles) = (read_key(&key)?, read_roles(&roles)?);
-        self.0.database(database).await?.set_roles(key, &roles).await.map_err(from_engine)?;
-        Ok(Response::new(AddWriterResponse {}))
+        let write = self.0.database(database).await?.set_roles(key, &roles);
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(AddWriterResponse { acknowledgement }))
     }
 
     async fn remove(
         &self,
         request: Request<RemoveWriterRequest>,
     ) -> Result<Response<RemoveWriterResponse>, Status> {
-        let RemoveWriterRequest { database, key } = request.into_inner();
+        let RemoveWriterRequest { database, key, write_concern } = request.into_inner();
         let key = read_key(&key)?;
-        self.0.database(database).await?.remove_writer(key).await.map_err(from_engine)?;
-        Ok(Response::new(RemoveWriterResponse {}))
+        let write = self.0.database(database).await?.remove_writer(key);
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(RemoveWriterResponse { acknowledgement }))
     }
 
     async fn set_indexers(
         &self,
         request: Request<SetIndexersRequest>,
     ) -> Result<Response<SetIndexersResponse>, Status> {
-        let SetIndexersRequest { database, keys } = request.into_inner();
+        let SetIndexersRequest { database, keys, write_concern } = request.into_inner();
         if keys.is_empty() || keys.len() > INDEXERS_MAX {
             return Err(invalid(format!("name 1 to {INDEXERS_MAX} indexers, not {}", keys.len()), None));
         }
         let keys = keys.iter().map(|key| read_key(key)).collect::<Result<Vec<_>, _>>()?;
-        self.0.database(database).await?.set_indexers(keys).await.map_err(from_engine)?;
-        Ok(Response::new(SetIndexersResponse {}))
+        let write = self.0.database(database).await?.set_indexers(keys);
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(SetIndexersResponse { acknowledgement }))
     }
 
     async fn set_name(&self, request: Request<SetNameRequest>) -> Result<Response<SetNameResponse>, Status> {
-        let SetNameRequest { database, key, name } = request.into_inner();
+        let SetNameRequest { database, key, name, write_concern } = request.into_inner();
         let database = self.0.database(database).await?;
         let key = if key.is_empty() { database.writer() } else { read_key(&key)? };
-        database.name_writer(key, &name).await.map_err(from_engine)?;
-        Ok(Response::new(SetNameResponse {}))
+        let ((), acknowledgement) =
+            acknowledged(&self.0, write_concern, database.name_writer(key, &name)).await?;
+        Ok(Response::new(SetNameResponse { acknowledgement }))
     }
 
     async fn rotate(&self, request: Request<RotateRequest>) -> Result<Response<RotateResponse>, Status> {
-        let database = self.0.database(request.into_inner().database).await?;
-        let rotation = database.rotate_key().await.map_err(from_engine)?;
+        let RotateRequest { database, write_concern } = request.into_inner();
+        let write = self.0.database(database).await?.rotate_key();
+        let (rotation, acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
         Ok(Response::new(RotateResponse {
             from: rotation.from.to_string(),
             to: rotation.to.to_string(),
             linked: rotation.is_linked,
+            acknowledgement,
         }))
     }
 
@@ -92,11 +99,12 @@ impl Writers for Service {
         &self,
         request: Request<ReplaceWriterRequest>,
     ) -> Result<Response<ReplaceWriterResponse>, Status> {
-        let ReplaceWriterRequest { database, from, to, roles } = request.into_inner();
+        let ReplaceWriterRequest { database, from, to, roles, write_concern } = request.into_inner();
         let (from, to, roles) = (read_key(&from)?, read_key(&to)?, read_roles(&roles)?);
         let roles = Some(roles.as_slice()).filter(|roles| !roles.is_empty());
-        self.0.database(database).await?.replace_writer(from, to, roles).await.map_err(from_engine)?;
-        Ok(Response::new(ReplaceWriterResponse {}))
+        let write = self.0.database(database).await?.replace_writer(from, to, roles);
+        let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
+        Ok(Response::new(ReplaceWriterResponse { acknowledgement }))
     }
 }
 

@@ -63,7 +63,11 @@ impl Grpc {
 
 impl Target for Grpc {
     fn drop_collection(&self, collection: &str) -> Answer<()> {
-        let request = v1::DropCollectionRequest { database: DATABASE.into(), collection: collection.into() };
+        let request = v1::DropCollectionRequest {
+            database: DATABASE.into(),
+            collection: collection.into(),
+            write_concern: None,
+        };
         self.call(self.collections.clone().drop(request)).map(|_| ())
     }
 
@@ -322,6 +326,7 @@ impl Target for Grpc {
             database: DATABASE.into(),
             collection: collection.into(),
             index: Some(index),
+            write_concern: None,
         };
         Ok(self.call(self.collections.clone().create_index(request))?.name)
     }
@@ -331,8 +336,13 @@ impl Target for Grpc {
             IndexName::Name(name) => (name, None),
             IndexName::Keys(keys) => (String::new(), Some(encoded(&keys)?)),
         };
-        let request =
-            v1::DropIndexRequest { database: DATABASE.into(), collection: collection.into(), name, keys };
+        let request = v1::DropIndexRequest {
+            database: DATABASE.into(),
+            collection: collection.into(),
+            name,
+            keys,
+            write_concern: None,
+        };
         self.call(self.collections.clone().drop_index(request)).map(|_| ())
     }
 }
