@@ -42,7 +42,7 @@
 //!
 //! Entries that were signed together are judged before any of them is added ([`Linearizer::check_in_run`]). That gives what it would
 //! give if those before were added, unless one of them is a vote that may change who votes. Nothing may follow such a one in its
-//! run ([`Linearizer::may_hold_change`], [`Linearizer::sees_end`]).
+//! run ([`Linearizer::sees_end`]).
 //!
 //! A part may stay in hand for as long as it takes to apply it: entries are added meanwhile, and checked as long as it makes no
 //! difference to them whether that part ends the epoch ([`IllegalEntry::PartInHand`]). One that changes no members may be finished
