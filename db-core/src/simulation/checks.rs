@@ -60,14 +60,20 @@ impl Knowledge {
         self.confirmed.len()
     }
 
-    /// Holds a peer that is on to everything that must be true of it; what streams have told, if that is asked for.
-    pub(super) fn check(&mut self, node: &mut Node, transactions: &mut Transactions, is_reading: bool) {
+    /// Holds a peer that is on to everything that must be true of it; what streams have told, if that is asked for. Gives whether
+    /// what it has applied, or confirmed, has changed since it was looked at last.
+    pub(super) fn check(
+        &mut self,
+        node: &mut Node,
+        transactions: &mut Transactions,
+        is_reading: bool,
+    ) -> bool {
         let status = node.engine.as_ref().unwrap().status().unwrap();
         self.check_entries(node, status.entries);
         self.check_confirmed(node, status.confirmed);
         let view = node.view();
         check_indexes(&view);
-        Self::check_order(node, transactions, &status);
+        let has_changed = Self::check_order(node, transactions, &status);
         Self::check_shown(node);
         if is_reading {
             self.check_streams(node);
@@ -85,15 +91,16 @@ impl Knowledge {
             let known = self.by_set.entry(node.sum).or_insert_with(|| present.clone());
             assert_eq!(*known, present, "peer {}: equal sets of entries give unequal views", node.number);
         }
+        has_changed
     }
 
     /// Nobody shows an entry without what its author had seen, nor forgets what it has written itself; and what the order's
-    /// transactions come to is what the view holds.
-    fn check_order(node: &mut Node, transactions: &mut Transactions, status: &EngineStatus) {
+    /// transactions come to is what the view holds. Gives whether the order has changed.
+    fn check_order(node: &mut Node, transactions: &mut Transactions, status: &EngineStatus) -> bool {
         let order = node.ordered(0, status.confirmed + status.tail);
         assert_eq!(order.len() as u64, status.confirmed + status.tail, "what is applied has places");
         if node.checked_order == (order.clone(), status.confirmed) {
-            return;
+            return false;
         }
         let log = node.log();
         let mut shown = BTreeSet::new();
@@ -116,6 +123,7 @@ impl Knowledge {
         }
         transactions.check(node, &order, status.confirmed);
         node.checked_order = (order, status.confirmed);
+        true
     }
 
     /// Also while the view is not to be shown, readers see what was written here.

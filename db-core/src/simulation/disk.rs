@@ -83,6 +83,9 @@ impl SimDisk {
     pub(crate) fn after_power_cut(&self, chance: &mut Chance) -> Vec<u8> {
         let inner = self.0.lock().unwrap();
         let mut image = inner.durable.clone();
+        if chance.one_in(4) {
+            return image; // nothing that was not synced has come through
+        }
         for pending in &inner.pending {
             match pending {
                 Pending::Length(length) if chance.one_in(2) => image.resize(*length, 0),

@@ -213,10 +213,10 @@ impl World {
     fn look_at(&mut self, at: usize) {
         if self.nodes[at].is_on() {
             let is_reading = self.chance.one_in(3);
-            self.knowledge.check(&mut self.nodes[at], &mut self.transactions, is_reading);
+            let has_changed = self.knowledge.check(&mut self.nodes[at], &mut self.transactions, is_reading);
             self.trace.update(&self.nodes[at].sum);
             self.trace.update(&self.nodes[at].checked_confirmed.to_le_bytes());
-            if self.chance.one_in(12) {
+            if has_changed {
                 self.check_undo(at);
             }
         }
