@@ -14,7 +14,9 @@ use super::stored::{Item, Page, Stored};
 use crate::error::Result;
 
 /// How many keys are passed before it is looked up what is known to be empty.
-const PASSED_MIN: usize = if cfg!(test) { 3 } else { 16 };
+const PASSED_UNTIL_LOOKED: usize = 3;
+/// From how many on others are to know of them.
+const NOTED_MIN: usize = if cfg!(test) { 5 } else { 16 };
 /// After how many it is noted how far a reader has come, who may stop in the middle.
 const PASSED_UNTIL_NOTED: usize = 4_096;
 
@@ -39,7 +41,7 @@ struct Passed {
     /// How many since the beginning, or since the last gap.
     keys: usize,
     last: Option<Page<'static>>,
-    /// From where on nothing is confirmed, once others should know it.
+    /// From where on nothing is confirmed, once that may be of use to others.
     from: Option<Vec<u8>>,
     /// What is known to lie ahead.
     ahead: Option<Gap>,
@@ -103,7 +105,7 @@ impl ConfirmedRange {
         #[cfg(test)]
         gaps.passed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         passed.keys += 1;
-        if passed.keys == PASSED_MIN {
+        if passed.keys == PASSED_UNTIL_LOOKED {
             passed.from.get_or_insert_with(|| key.value().to_vec());
             passed.ahead = gaps.ahead(key.value(), end);
         }
@@ -143,7 +145,9 @@ impl ConfirmedRange {
 
     /// A key that is confirmed ends what was passed, and so does the end of the range.
     fn has_passed(&mut self) {
-        if let (Some(from), Some(last)) = (&self.passed.from, &self.passed.last) {
+        if let (Some(from), Some(last)) = (&self.passed.from, &self.passed.last)
+            && self.passed.keys >= NOTED_MIN
+        {
             self.tables.gaps.note(from, last.value());
         }
         if self.passed.keys > 0 || self.passed.from.is_some() {
@@ -247,21 +251,21 @@ mod tests {
             passed(&gaps) - before
         };
         assert_eq!(newest(&latest), 1_000);
-        assert_eq!(newest(&latest), PASSED_MIN as u64);
+        assert_eq!(newest(&latest), PASSED_UNTIL_LOOKED as u64);
         latest.extend((1_020..1_070).map(|number| (key(number), 3)));
         assert_eq!(
             newest(&latest),
-            50 + PASSED_MIN as u64,
+            50 + PASSED_UNTIL_LOOKED as u64,
             "up to the first that was passed before, and noted"
         );
-        assert_eq!(newest(&latest), PASSED_MIN as u64);
+        assert_eq!(newest(&latest), PASSED_UNTIL_LOOKED as u64);
         // The other way round, and a reader that stops where the tail begins.
         let behind = (Bound::Included(key(20)), Bound::Unbounded);
         for _ in 0..2 {
             let before = passed(&gaps);
             let (_file, tables) = tables(&confirmed, &latest, &gaps);
             assert!(read_some(&tables, &behind, End::Front, 1).is_empty());
-            assert!(passed(&gaps) - before <= 2 * PASSED_MIN as u64);
+            assert!(passed(&gaps) - before <= 2 * PASSED_UNTIL_LOOKED as u64);
         }
     }
 
