@@ -161,7 +161,14 @@ fn with_source(error: &db_core::Error) -> String {
 
 /// A refusal in words for a person.
 fn describe(status: &Status) -> String {
-    let is_none_of_ours = matches!(status.code(), Code::Unknown | Code::Unavailable | Code::Cancelled);
+    let is_none_of_ours = match status.code() {
+        Code::Unknown | Code::Unavailable | Code::Cancelled => true,
+        // A stream that breaks in the middle.
+        Code::Internal => {
+            std::error::Error::source(status).is_some() || status.message().starts_with("h2 protocol error")
+        }
+        _ => false,
+    };
     if status.get_details_error_info().is_none() && is_none_of_ours {
         // No answer of our server's: the connection broke.
         return format!("the server went away before it had answered: {}", status.message());
@@ -193,6 +200,10 @@ mod tests {
         assert_eq!(told, "the server went away before it had answered: transport error");
         let told = CliError::from(Status::cancelled("operation was canceled")).to_string();
         assert_eq!(told, "the server went away before it had answered: operation was canceled");
+        let told = CliError::from(Status::internal("h2 protocol error: http2 error")).to_string();
+        assert_eq!(told, "the server went away before it had answered: h2 protocol error: http2 error");
+        let told = CliError::from(Status::internal("a document cannot be written")).to_string();
+        assert_eq!(told, "a document cannot be written");
         let refused = status(Code::Unavailable, "UNAVAILABLE", "the database is closed", None, &[]);
         assert_eq!(CliError::from(refused).to_string(), "the database is closed");
     }
