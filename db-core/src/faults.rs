@@ -19,6 +19,8 @@ pub enum Fault {
     UndoNotTold,
     /// Who was told that an entry is confirmed does not find it in what is confirmed, until its peer has ordered all it has.
     ConfirmedNotShown,
+    /// Where readers have found that nothing is confirmed they still go by that once more is.
+    GapsKept,
 }
 
 #[cfg(feature = "planted-faults")]

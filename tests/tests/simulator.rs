@@ -127,6 +127,7 @@ fn every_planted_fault_is_found() {
             &["the events of a local stream come to", "a live query is not", "is not as it is told"],
         ),
         (Fault::ConfirmedNotShown, all, &["what confirmed events come to"]),
+        (Fault::GapsKept, all, &["what readers share hides what is confirmed"]),
     ] {
         plant(Some(fault));
         let found = (0..SEEDS_TO_FIND).find_map(|seed| run(seed, options).err());

@@ -8,6 +8,7 @@ mod backlog;
 mod changes;
 mod confirming;
 mod forks;
+mod gaps;
 mod held_back;
 mod ingest;
 #[cfg(any(test, feature = "simulation"))]
@@ -25,7 +26,7 @@ mod tail_reader;
 mod tests;
 mod trial;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use redb::{Database, ReadableDatabase, WriteTransaction};
@@ -62,8 +63,8 @@ pub(crate) struct Engine {
     /// The key of the log that calls are appended to, as of the last commit.
     writer: WriterKey,
     observer: Arc<dyn Observer>,
-    /// What readers have found of what is confirmed, and how many entries were confirmed then.
-    gaps: Mutex<(u64, Arc<Gaps>)>,
+    /// What readers have found of what is confirmed, as of the last commit.
+    gaps: Arc<Gaps>,
     /// None after a failed transaction: memory may be ahead of the disk, so everything is refused until reopened.
     state: Option<State>,
 }
@@ -105,7 +106,7 @@ impl Engine {
     pub(crate) fn open(database: Arc<Database>, identity: Identity, secret: SigningKey) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
         let writer = WriterKey::from_bytes(secret.verifying_key().to_bytes());
-        let (observer, gaps) = (Arc::new(()), Mutex::default());
+        let (observer, gaps) = (Arc::new(()), Arc::default());
         let mut engine = Self { database, identity, id, secret, writer, observer, gaps, state: None };
         let transaction = engine.begin()?;
         let state = {
@@ -151,6 +152,9 @@ impl Engine {
         };
         transaction.commit()?;
         self.writer = state.keys.writer();
+        if let Some(gaps) = state.gaps.take() {
+            self.gaps = Arc::new(gaps);
+        }
         self.state = Some(state);
         Ok(done)
     }
@@ -183,18 +187,8 @@ impl Engine {
 
     /// A snapshot of the view as it was last committed.
     pub(crate) fn view(&self) -> Result<ViewSnapshot> {
-        let view = view_snapshot_with(&self.database.begin_read()?, self.gaps())?;
+        let view = view_snapshot_with(&self.database.begin_read()?, Arc::clone(&self.gaps))?;
         view.ok_or_else(|| Error::data("the database has no view"))
-    }
-
-    /// What readers have found of what is confirmed now: it holds until more is.
-    fn gaps(&self) -> Arc<Gaps> {
-        let Some(state) = &self.state else { return Arc::default() };
-        let mut known = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 != state.base {
-            *known = (state.base, Arc::default());
-        }
-        Arc::clone(&known.1)
     }
 
     /// How many entries are stored: everything below this number may be sent.

@@ -152,7 +152,24 @@ impl Knowledge {
             let known = self.states.entry(confirmed).or_insert_with(|| present.clone());
             assert!(*known == present, "peer {}: another state is confirmed", node.number);
         }
+        Self::check_gaps(node);
         node.readers = Some(readers);
+    }
+
+    /// Readers who share what they have found of what is confirmed see what one does who looks for himself.
+    fn check_gaps(node: &Node) {
+        let shared = node.engine.as_ref().unwrap().view().unwrap().confirmed().unwrap();
+        let alone = node.view().confirmed().unwrap();
+        let keys = |view: &ViewSnapshot, is_backwards: bool| {
+            let mut range = view.range(keyspace::all_documents()).unwrap();
+            let keys = std::iter::from_fn(|| if is_backwards { range.next_back() } else { range.next() });
+            keys.map(|item| item.unwrap().0.value().to_vec()).collect::<Vec<_>>()
+        };
+        let (mut expected, forwards) = (keys(&alone, false), keys(&shared, false));
+        assert!(forwards == expected, "peer {}: what readers share hides what is confirmed", node.number);
+        expected.reverse();
+        let backwards = keys(&shared, true);
+        assert!(backwards == expected, "peer {}: what readers share hides what is confirmed", node.number);
     }
 
     /// Takes everything that is not confirmed off a copy of the peer's view, and puts it back.

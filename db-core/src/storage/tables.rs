@@ -267,6 +267,11 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
+    /// Whether the tail has overwritten so many keys from `low` up to `high`, as far as is noted.
+    pub(crate) fn has_overwritten(&self, low: &[u8], high: &[u8], count: usize) -> Result<bool> {
+        self.overwritten.has_keys(low, high, count)
+    }
+
     /// Whether nothing is noted of what the tail has overwritten.
     #[cfg(test)]
     pub(crate) fn overwritten_is_empty(&self) -> Result<bool> {

@@ -104,6 +104,16 @@ impl<'txn> Overwritten<'txn> {
         Ok(())
     }
 
+    /// Whether so many keys from `low` up to `high` are noted.
+    pub(crate) fn has_keys(&self, low: &[u8], high: &[u8], count: usize) -> Result<bool> {
+        let mut missing = count;
+        for row in self.first.range::<&[u8]>(low..high)?.take(count) {
+            row?;
+            missing -= 1;
+        }
+        Ok(missing == 0)
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> Result<bool> {
         Ok(self.first.is_empty()? && self.again.is_empty()?)

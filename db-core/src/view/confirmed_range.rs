@@ -8,7 +8,7 @@ use redb::Range;
 
 use super::SnapshotTables;
 use super::confirmed::is_present;
-use super::gaps::{End, Gap};
+use super::gaps::{End, Gap, Gaps, behind};
 use super::keyspace::KeyBounds;
 use super::stored::{Item, Page, Stored};
 use crate::error::Result;
@@ -16,7 +16,7 @@ use crate::error::Result;
 /// How many keys are passed before it is looked up what is known to be empty.
 const PASSED_UNTIL_LOOKED: usize = 3;
 /// From how many on others are to know of them.
-const NOTED_MIN: usize = if cfg!(test) { 5 } else { 16 };
+pub(crate) const NOTED_MIN: usize = if cfg!(any(test, feature = "simulation")) { 3 } else { 16 };
 /// After how many it is noted how far a reader has come, who may stop in the middle.
 const PASSED_UNTIL_NOTED: usize = 4_096;
 
@@ -112,33 +112,33 @@ impl ConfirmedRange {
         if passed.keys.is_multiple_of(PASSED_UNTIL_NOTED)
             && let Some(from) = &passed.from
         {
-            gaps.note(from, key.value());
+            note(gaps, from, key.value());
         }
-        let gap = passed.ahead.take_if(|gap| end.has_reached(key.value(), &gap.near));
+        let gap = passed.ahead.take_if(|gap| gap.is_reached(key.value(), end));
         passed.last = Some(key);
-        gap.map_or(Ok(()), |gap| self.go_on_behind(gap.far, end))
+        gap.map_or(Ok(()), |gap| self.go_on_behind(gap, end))
     }
 
-    /// Goes on behind `key`, nothing between here and there being confirmed.
-    fn go_on_behind(&mut self, key: Vec<u8>, end: End) -> Result<()> {
+    /// Goes on behind a gap that goes on from where the reader has come to.
+    fn go_on_behind(&mut self, gap: Gap, end: End) -> Result<()> {
         if let Some(from) = &self.passed.from {
-            self.tables.gaps.note(from, &key);
+            match end {
+                End::Front => self.tables.gaps.note(from.min(&gap.low), &gap.high),
+                End::Back => self.tables.gaps.note(&gap.low, (&behind(from)).max(&gap.high)),
+            }
         }
         (self.passed.keys, self.latest_head, self.row_head) = (0, None, None);
         let (low, high) = &mut self.bounds;
-        let (begin, limit) = end.order(low, high);
-        // Nothing is left if that is where the range ends.
-        let limit_key = match limit {
-            Bound::Included(limit_key) | Bound::Excluded(limit_key) => Some(limit_key.clone()),
-            Bound::Unbounded => None,
+        let limit = match end {
+            End::Front => key_of(high).filter(|limit| **limit < gap.high).cloned(),
+            End::Back => key_of(low).filter(|limit| **limit >= gap.low).cloned(),
         };
-        *begin = match limit_key.filter(|limit_key| end.has_reached(&key, limit_key)) {
-            None => Bound::Excluded(key),
-            Some(limit_key) => {
-                *limit = Bound::Excluded(limit_key.clone());
-                Bound::Included(limit_key)
-            }
-        };
+        match (limit, end) {
+            // Nothing is left of the range.
+            (Some(limit), _) => (*low, *high) = (Bound::Included(limit.clone()), Bound::Excluded(limit)),
+            (None, End::Front) => *low = Bound::Included(gap.high),
+            (None, End::Back) => *high = Bound::Excluded(gap.low),
+        }
         (self.latest, self.rows) = pages(&self.tables, &self.bounds)?;
         Ok(())
     }
@@ -148,11 +148,23 @@ impl ConfirmedRange {
         if let (Some(from), Some(last)) = (&self.passed.from, &self.passed.last)
             && self.passed.keys >= NOTED_MIN
         {
-            self.tables.gaps.note(from, last.value());
+            note(&self.tables.gaps, from, last.value());
         }
         if self.passed.keys > 0 || self.passed.from.is_some() {
             self.passed = Passed::default();
         }
+    }
+}
+
+/// Notes that nothing is confirmed between these keys, themselves included, in either order.
+fn note(gaps: &Gaps, from: &[u8], last: &[u8]) {
+    gaps.note(from.min(last), &behind(from.max(last)));
+}
+
+fn key_of(bound: &Bound<Vec<u8>>) -> Option<&Vec<u8>> {
+    match bound {
+        Bound::Included(key) | Bound::Excluded(key) => Some(key),
+        Bound::Unbounded => None,
     }
 }
 
@@ -179,7 +191,6 @@ mod tests {
 
     use super::*;
     use crate::view::confirmed::OVERWRITTEN;
-    use crate::view::gaps::Gaps;
 
     const VIEW: TableDefinition<'_, &'static [u8], &'static [u8]> = TableDefinition::new("view");
 
@@ -301,10 +312,6 @@ mod tests {
                 })
                 .collect();
             for (at, (low, high, is_ascending, count)) in reads.into_iter().enumerate() {
-                let key_of = |bound: &Bound<Vec<u8>>| match bound {
-                    Bound::Included(key) | Bound::Excluded(key) => Some(key.clone()),
-                    Bound::Unbounded => None,
-                };
                 if let (Some(from), Some(to)) = (key_of(&low), key_of(&high)) && from >= to {
                     continue;
                 }

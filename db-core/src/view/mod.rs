@@ -3,7 +3,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod confirmed;
-mod confirmed_range;
+pub(crate) mod confirmed_range;
 pub(crate) mod digest;
 pub(crate) mod documents;
 mod duplicate;

@@ -26,6 +26,11 @@ impl Undo {
         self.before.iter().map(|(key, before)| (key.as_slice(), before.as_deref()))
     }
 
+    /// The prefixes with which nothing began: what was put there is not noted by itself.
+    pub(crate) fn fresh(&self) -> impl Iterator<Item = &[u8]> {
+        self.fresh.iter().map(Vec::as_slice)
+    }
+
     /// Each document that was changed, by its key, and what it was before.
     pub(crate) fn documents(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.within(keyspace::all_documents())

@@ -1,6 +1,7 @@
 //! The confirmed view: what a majority read sees.
 
 use std::ops::Bound;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bson::rawdoc;
 use proptest::prelude::*;
@@ -108,6 +109,60 @@ proptest! {
             prop_assert_eq!(peer.digest(), a.digest());
         }
     }
+}
+
+#[test]
+fn what_readers_have_found_holds_where_more_is_confirmed() {
+    let identity = open();
+    let (mut a, mut b, mut peer) = (peer(1, &identity), peer(2, &identity), peer(3, &identity));
+    a.create_index(rawdoc! { "name": "n_1", "key": { "n": 1 } }).unwrap();
+    a.call(Request::SetIndexers { writers: vec![writer_key(1), writer_key(2)] }).unwrap();
+    b.receive(&a.runs());
+    let insert = |peer: &mut Peer, ids: std::ops::Range<i32>| {
+        for id in ids {
+            peer.insert(rawdoc! { "_id": id, "n": id }).unwrap();
+        }
+    };
+    insert(&mut a, 0..20);
+    confirm(&mut [&mut a, &mut b]);
+    insert(&mut a, 20..120);
+    peer.receive(&a.runs());
+    insert(&mut peer, 120..220);
+
+    // The newest ten documents that are confirmed, and how many keys that were not had to be passed to find them.
+    let newest = |view: &ViewSnapshot| -> Keys {
+        let mut range = view.range(keyspace::all_documents()).unwrap();
+        let found = std::iter::from_fn(|| range.next_back()).take(10).map(|item| item.unwrap());
+        found.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).collect()
+    };
+    let read = |peer: &Peer| {
+        let (view, passed) =
+            (peer.engine.view().unwrap(), |peer: &Peer| peer.engine.gaps.passed.load(Relaxed));
+        let (before, found) = (passed(peer), newest(&view.confirmed().unwrap()));
+        (found, passed(peer) - before)
+    };
+    let (of_twenty, passed) = read(&peer);
+    assert_eq!(passed, 200, "the first passes all that the tail has put there");
+    let earlier = peer.confirmed_view();
+    confirm(&mut [&mut a, &mut b]);
+    peer.receive(&a.runs());
+    assert!(
+        (100..110).contains(&peer.engine.status().unwrap().tail),
+        "its own are not confirmed, nor the last acks"
+    );
+    let (of_more, passed) = read(&peer);
+    assert!(passed <= 5, "{passed} keys were passed once more was confirmed");
+    let mut without_tail = peer.without_tail();
+    without_tail.retain(|(key, _)| keyspace::split_document(key).is_some());
+    without_tail.reverse();
+    assert_eq!(of_more, without_tail[..10]);
+    assert_ne!(of_more, of_twenty);
+    assert_eq!(
+        newest(&earlier),
+        of_twenty,
+        "whoever reads on in an earlier state sees what was confirmed then"
+    );
+    check(&mut peer);
 }
 
 #[test]

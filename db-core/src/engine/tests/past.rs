@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Mutex;
 
 use bson::rawdoc;
 use proptest::prelude::*;
