@@ -1,13 +1,16 @@
 //! Whether an entry lies in another's past.
 //!
 //! A log without forks is a chain: what sees an indexer's entry `seq` sees all before it, so comparing numbers is enough. Only for
-//! an indexer that forked its log the graph has to be searched.
+//! an indexer that forked its log the graph has to be searched, of which every entry is passed once for what is sought, as long as
+//! memory reaches ([`SharedFindings`]): many entries that come late ask the same one after the other.
 
 use std::collections::BTreeSet;
 
 use crate::ids::WriterKey;
 
 use super::EntryNumber;
+use super::findings::{SharedFindings, Sought};
+use super::numbers::NumberSet;
 use super::standing::{Past, Seen};
 
 pub(super) struct Ancestry<'a> {
@@ -15,35 +18,82 @@ pub(super) struct Ancestry<'a> {
     pub(super) forked: &'a BTreeSet<WriterKey>,
     /// The writer of whom a second one is about to be added.
     pub(super) forks: Option<&'a WriterKey>,
+    pub(super) findings: &'a SharedFindings,
     pub(super) past: &'a dyn Past,
 }
 
+/// A step of a search.
+enum Step {
+    Into(EntryNumber),
+    /// All that comes before it is searched.
+    OutOf(EntryNumber),
+}
+
 impl Ancestry<'_> {
-    /// Whether the past that ends in `heads` and sees `seen` of `writer` holds that writer's entry `seq`, number `target`.
-    pub(super) fn holds(
+    pub(super) fn is_forked(&self, writer: &WriterKey) -> bool {
+        self.forked.contains(writer) || self.forks == Some(writer)
+    }
+
+    /// Whether the past that ends in `heads` and sees `seen` of `leader` holds that writer's proposal with this `seq` and number.
+    pub(super) fn holds_proposal(
         &self,
         heads: &[EntryNumber],
         seen: Seen,
-        writer: &WriterKey,
+        leader: &WriterKey,
         seq: u64,
-        target: EntryNumber,
+        number: EntryNumber,
     ) -> bool {
-        let is_forked = self.forked.contains(writer) || self.forks == Some(writer);
-        seen.next > seq && (!is_forked || self.reaches(heads, target))
+        seen.next > seq
+            && (!self.is_forked(leader)
+                || self.reaches(heads, Sought::Proposal(number), number, |at| at == number))
     }
 
-    /// Searches backwards; nothing numbered below `target` can have it in its past.
-    fn reaches(&self, heads: &[EntryNumber], target: EntryNumber) -> bool {
-        let mut visited = BTreeSet::new();
-        let mut open = heads.to_vec();
-        while let Some(at) = open.pop() {
-            if at == target {
-                return true;
+    /// Whether what is sought, which `is_it` tells and of which `lowest` is the first, is among `heads` or in their pasts. More
+    /// may be sought later than now, of what is added till then.
+    pub(super) fn reaches(
+        &self,
+        heads: &[EntryNumber],
+        sought: Sought,
+        lowest: EntryNumber,
+        is_it: impl Fn(EntryNumber) -> bool,
+    ) -> bool {
+        let mut findings = self.findings.lock();
+        // What is found may be forgotten within a long search, which passes no entry twice all the same.
+        let mut visited = NumberSet::default();
+        let mut open: Vec<Step> = heads.iter().copied().map(Step::Into).collect();
+        while let Some(step) = open.pop() {
+            let at = match step {
+                Step::Into(at) => at,
+                Step::OutOf(at) => {
+                    findings.note(at, sought, false);
+                    continue;
+                }
+            };
+            // Nothing numbered below an entry has it in its past.
+            if at < lowest || !visited.insert(at) {
+                continue;
             }
-            if at > target && visited.insert(at) {
-                open.extend(self.past.parents(at));
+            let found = if is_it(at) { Some(true) } else { findings.of(at, sought) };
+            match found {
+                Some(false) => {}
+                Some(true) => {
+                    // All that is not left yet lies on the way here.
+                    for step in open.into_iter().rev() {
+                        if let Step::OutOf(before) = step {
+                            findings.note(before, sought, true);
+                        }
+                    }
+                    return true;
+                }
+                None => {
+                    open.push(Step::OutOf(at));
+                    open.extend(self.past.parents(at).into_iter().map(Step::Into));
+                }
             }
         }
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use crate::faults::{Fault, is_planted};
 use crate::ids::{EntryHash, WriterKey};
 
 use super::ancestry::Ancestry;
+use super::findings::Sought;
 use super::standing::{Seen, Standing};
 use super::votes::Proposal;
 use super::{EntryNumber, IllegalEntry, Node};
@@ -124,21 +125,42 @@ impl Epoch {
                 return false;
             }
             passing.insert(*key);
-            if proposal.supporters.len() < self.majority() {
-                return false;
-            }
-            let mut counted = vec![false; self.indexers.len()];
-            for vote in &proposal.supporters {
-                let (Some(counted), Some(writer)) =
-                    (counted.get_mut(vote.indexer), self.indexers.get(vote.indexer))
-                else {
-                    continue;
-                };
-                let seen = seen.get(vote.indexer).copied().unwrap_or_default();
-                *counted = *counted || ancestry.holds(parents, seen, writer, vote.seq, vote.number);
-            }
-            counted.into_iter().filter(|counted| *counted).count() >= self.majority()
+            self.sees_majority(proposal, seen, parents, ancestry)
         })
+    }
+
+    /// Whether a past that sees `seen`, its newest entries being `parents`, holds a majority's votes for a proposal.
+    fn sees_majority(
+        &self,
+        proposal: &Proposal,
+        seen: &[Seen],
+        parents: &[EntryNumber],
+        ancestry: &Ancestry<'_>,
+    ) -> bool {
+        let mut lacking = self.majority();
+        let mut forked = Vec::new();
+        for (voter, votes) in &proposal.supporters {
+            let (Some(seen), Some(writer)) = (seen.get(*voter), self.indexers.get(*voter)) else { continue };
+            if !votes.values().any(|seq| seen.next > *seq) {
+                continue;
+            }
+            if ancestry.is_forked(writer) {
+                forked.push((*voter, votes)); // it may be another branch that is seen
+            } else {
+                lacking = lacking.saturating_sub(1);
+            }
+        }
+        // Those are looked for only as long as it matters.
+        for (at, (voter, votes)) in forked.iter().enumerate() {
+            if lacking == 0 || lacking > forked.len() - at {
+                break;
+            }
+            let Some((lowest, _)) = votes.first_key_value() else { continue };
+            let is_vote = |number| votes.contains_key(&number);
+            let sought = Sought::Votes(proposal.number, *voter);
+            lacking -= usize::from(ancestry.reaches(parents, sought, *lowest, is_vote));
+        }
+        lacking == 0
     }
 
     /// Whether a past that sees `seen`, its newest entries being `parents`, holds this proposal, which is still known.
@@ -154,7 +176,7 @@ impl Epoch {
         };
         let (seen, writer) = (seen.get(leader), self.indexers.get(leader));
         seen.zip(writer).is_some_and(|(seen, writer)| {
-            ancestry.holds(parents, *seen, writer, proposal.seq, proposal.number)
+            ancestry.holds_proposal(parents, *seen, writer, proposal.seq, proposal.number)
         })
     }
 

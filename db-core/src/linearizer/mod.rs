@@ -53,6 +53,7 @@ mod ancestry;
 mod ballot;
 mod epoch;
 mod facts;
+mod findings;
 mod node;
 mod numbers;
 mod order;
@@ -74,6 +75,7 @@ pub(crate) use numbers::NumberSet;
 
 use ancestry::Ancestry;
 use epoch::{Epoch, ProposalKey};
+use findings::SharedFindings;
 use order::TailOrder;
 use standing::{Seen, merge_seen};
 
@@ -148,6 +150,8 @@ pub struct Linearizer {
     in_hand: Option<ProposalKey>,
     /// Writers of whom two entries with one `seq` were added.
     forked: BTreeSet<WriterKey>,
+    /// What was looked for in the graph because of them.
+    findings: SharedFindings,
     /// Entries of epochs that have not begun: only while everything is added before the first part is taken.
     early: Vec<(Node, Standing)>,
     recent: BTreeMap<EntryNumber, Standing>,
@@ -163,6 +167,7 @@ impl Linearizer {
             stops: Vec::new(),
             in_hand: None,
             forked: BTreeSet::new(),
+            findings: SharedFindings::default(),
             early: Vec::new(),
             recent: BTreeMap::new(),
         }
@@ -190,6 +195,7 @@ impl Linearizer {
         forks: Option<&WriterKey>,
         past: &dyn Past,
     ) -> Result<Standing, IllegalEntry> {
+        self.findings.lock().forget_from(node.number);
         let (epoch_number, seen) = self.before(&node.parents, forks, past)?;
         let epoch = self.epoch_at(epoch_number);
         epoch.judge(epoch_number, seen, node)
@@ -217,7 +223,7 @@ impl Linearizer {
     ) -> bool {
         let epoch = self.epoch_at(standing.epoch);
         let end = if standing.epoch < self.epoch() { epoch.anchor } else { self.in_hand };
-        let ancestry = Ancestry { forked: &self.forked, forks, past };
+        let ancestry = Ancestry { forked: &self.forked, forks, findings: &self.findings, past };
         end.is_some_and(|end| epoch.is_seen(end, &standing.seen, parents, &ancestry))
     }
 
@@ -236,6 +242,7 @@ impl Linearizer {
         standing: &Standing,
         past: &dyn Past,
     ) -> Result<(), ConfirmationBroken> {
+        self.findings.lock().forget_from(node.number);
         self.tail.insert(node, standing, past);
         self.writes_in_tail += usize::from(!node.is_ack);
         self.remember(node.number, standing.clone());
@@ -289,6 +296,7 @@ impl Linearizer {
         }
         self.epochs.push(next);
         self.stops.clear();
+        self.findings = SharedFindings::default(); // those that come now may be sought, and were passed before
         for (node, standing) in std::mem::take(&mut self.early) {
             self.count(&node, &standing, past)?;
         }
@@ -358,7 +366,7 @@ impl Linearizer {
                 merge_seen(&mut seen, &standing.seen);
             }
         }
-        let ancestry = Ancestry { forked: &self.forked, forks, past };
+        let ancestry = Ancestry { forked: &self.forked, forks, findings: &self.findings, past };
         let is_certified = |anchor| self.epoch_at(epoch).is_certified(anchor, &seen, parents, &ancestry);
         // The next epoch's entries have its beginning in their past: unseen, it cannot have ended as well.
         if epoch < self.epoch() && is_certified(self.epoch_at(epoch).anchor) {
@@ -380,7 +388,8 @@ impl Linearizer {
             return Ok(());
         };
         let top = epoch.top;
-        epoch.count(node, standing, &Ancestry { forked: &self.forked, forks: None, past });
+        let ancestry = Ancestry { forked: &self.forked, forks: None, findings: &self.findings, past };
+        epoch.count(node, standing, &ancestry);
         let Some(new_top) = epoch.top.filter(|_| epoch.top != top) else { return Ok(()) };
         let in_hand = self.in_hand.filter(|_| standing.epoch.saturating_add(1) == epochs);
         if !epoch.passes(in_hand.or(epoch.anchor), new_top) {

@@ -10,12 +10,14 @@
 //!
 //! The entries of the tail, given in their order of arrival, bring the rest: they are counted again.
 
+use std::collections::BTreeMap;
+
 use crate::bytes::{Malformed, Reader};
 use crate::ids::{EntryHash, WriterKey};
 
 use super::epoch::{Epoch, ProposalKey};
 use super::standing::{put_seen, put_varint, take_count, take_seen, take_varint};
-use super::votes::{Proposal, Vote};
+use super::votes::{Proposal, Votes};
 use super::{ConfirmationBroken, EntryNumber, Linearizer, Node, Past, Standing};
 
 const VERSION: u8 = 1;
@@ -98,12 +100,16 @@ impl Linearizer {
             put_varint(bytes, proposal.number.0);
             put_varint(bytes, proposal.seq);
             put_key(bytes, proposal.previous);
-            let votes: Vec<_> = proposal.supporters.iter().filter(|vote| is_placed(vote.number)).collect();
+            let votes = proposal
+                .supporters
+                .iter()
+                .flat_map(|(voter, votes)| votes.iter().map(move |vote| (voter, vote)));
+            let votes: Vec<_> = votes.filter(|(_, (number, _))| is_placed(**number)).collect();
             put_varint(bytes, votes.len() as u64);
-            for vote in votes {
-                put_varint(bytes, vote.indexer as u64);
-                put_varint(bytes, vote.number.0);
-                put_varint(bytes, vote.seq);
+            for (voter, (number, seq)) in votes {
+                put_varint(bytes, *voter as u64);
+                put_varint(bytes, number.0);
+                put_varint(bytes, *seq);
             }
         }
     }
@@ -128,7 +134,13 @@ fn take_epoch(reader: &mut Reader<'_>) -> Result<Epoch, Malformed> {
         let key = (take_varint(reader)?, EntryHash::from_bytes(reader.array()?));
         let number = EntryNumber(take_varint(reader)?);
         let (seq, previous) = (take_varint(reader)?, take_key(reader)?.filter(|previous| *previous < key));
-        let supporters = (0..take_count(reader, 3)?).map(|_| take_vote(reader)).collect::<Result<_, _>>()?;
+        let mut supporters: BTreeMap<usize, Votes> = BTreeMap::new();
+        for _ in 0..take_count(reader, 3)? {
+            let voter =
+                usize::try_from(take_varint(reader)?).map_err(|_| Malformed("indexer out of range"))?;
+            let votes = supporters.entry(voter).or_default();
+            votes.insert(EntryNumber(take_varint(reader)?), take_varint(reader)?);
+        }
         let proposal = Proposal { number, seq, previous, supporters };
         if proposal.is_confirmed(epoch.majority()) {
             epoch.top = epoch.top.max(Some(key));
@@ -136,11 +148,6 @@ fn take_epoch(reader: &mut Reader<'_>) -> Result<Epoch, Malformed> {
         epoch.proposals.insert(key, proposal);
     }
     Ok(epoch)
-}
-
-fn take_vote(reader: &mut Reader<'_>) -> Result<Vote, Malformed> {
-    let indexer = usize::try_from(take_varint(reader)?).map_err(|_| Malformed("indexer out of range"))?;
-    Ok(Vote { indexer, number: EntryNumber(take_varint(reader)?), seq: take_varint(reader)? })
 }
 
 fn put_key(bytes: &mut Vec<u8>, key: Option<ProposalKey>) {

@@ -1,5 +1,7 @@
 //! Counting votes, entry by entry: proposals, who supports them, which of them are confirmed.
 
+use std::collections::BTreeMap;
+
 use super::ancestry::Ancestry;
 use super::epoch::{Epoch, ProposalKey, first_of_wave};
 use super::standing::{Seen, Standing};
@@ -13,24 +15,16 @@ pub(super) struct Proposal {
     /// The next stop of the walk back from here: the highest proposal of a lower wave in this one's past. A function of that past
     /// alone, so it is found once. `None` also where it lies below the last anchor.
     pub(super) previous: Option<ProposalKey>,
-    /// The votes that have the proposal in their past or are it. More than one of an indexer only if it forked its log.
-    pub(super) supporters: Vec<Vote>,
+    /// The votes that have the proposal in their past or are it, by the voters' places among the indexers.
+    pub(super) supporters: BTreeMap<usize, Votes>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Vote {
-    /// The voter's place among the indexers.
-    pub(super) indexer: usize,
-    pub(super) number: EntryNumber,
-    pub(super) seq: u64,
-}
+/// One indexer's votes for a proposal: by number, with their `seq`. More than one only if it forked its log.
+pub(super) type Votes = BTreeMap<EntryNumber, u64>;
 
 impl Proposal {
     pub(super) fn is_confirmed(&self, majority: usize) -> bool {
-        let mut voters: Vec<usize> = self.supporters.iter().map(|vote| vote.indexer).collect();
-        voters.sort_unstable();
-        voters.dedup();
-        voters.len() >= majority
+        self.supporters.len() >= majority
     }
 }
 
@@ -53,22 +47,34 @@ impl Epoch {
             let previous =
                 self.proposals.range(..first_of_wave(proposed)).rev().find(|((wave, _), proposal)| {
                     self.leader_of(*wave).is_some_and(|(leader, writer)| {
-                        ancestry.holds(&node.parents, seen(leader), writer, proposal.seq, proposal.number)
+                        ancestry.holds_proposal(
+                            &node.parents,
+                            seen(leader),
+                            writer,
+                            proposal.seq,
+                            proposal.number,
+                        )
                     })
                 });
             let previous = previous.map(|(key, _)| *key);
-            let proposal = Proposal { number: node.number, seq: node.seq, previous, supporters: Vec::new() };
+            let (number, seq) = (node.number, node.seq);
+            let proposal = Proposal { number, seq, previous, supporters: BTreeMap::new() };
             self.proposals.insert((proposed, node.hash), proposal);
         }
 
-        let vote = Vote { indexer: me, number: node.number, seq: node.seq };
         let supported: Vec<ProposalKey> = self
             .proposals
             .range(first_of_wave(from)..first_of_wave(to))
             .filter(|((wave, _), proposal)| {
                 proposal.number == node.number
                     || self.leader_of(*wave).is_some_and(|(leader, writer)| {
-                        ancestry.holds(&node.parents, seen(leader), writer, proposal.seq, proposal.number)
+                        ancestry.holds_proposal(
+                            &node.parents,
+                            seen(leader),
+                            writer,
+                            proposal.seq,
+                            proposal.number,
+                        )
                     })
             })
             .map(|(key, _)| *key)
@@ -76,7 +82,7 @@ impl Epoch {
         let majority = self.majority();
         for key in supported {
             let Some(proposal) = self.proposals.get_mut(&key) else { continue };
-            proposal.supporters.push(vote);
+            proposal.supporters.entry(me).or_default().insert(node.number, node.seq);
             if proposal.is_confirmed(majority) {
                 self.top = self.top.max(Some(key));
             }

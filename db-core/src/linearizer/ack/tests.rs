@@ -1,6 +1,8 @@
 //! The rule, clause by clause, on states made by hand. That it leads to confirmation from everywhere is searched in
 //! `tests/linearizer/acks.rs`; that it asks for no ack too many can only be said of single states.
 
+use std::collections::BTreeMap;
+
 use super::super::votes::Proposal;
 use super::super::{EntryNumber, Node};
 use super::*;
@@ -25,7 +27,7 @@ impl State {
     fn proposed(mut self, waves: &[u64]) -> Self {
         for wave in waves {
             let number = EntryNumber(*wave);
-            let proposal = Proposal { number, seq: *wave, previous: None, supporters: Vec::new() };
+            let proposal = Proposal { number, seq: *wave, previous: None, supporters: BTreeMap::new() };
             self.0.proposals.insert((*wave, EntryHash::from_bytes([1; 32])), proposal);
         }
         self
