@@ -33,6 +33,9 @@ pub(super) struct Epoch {
     pub(super) top: Option<ProposalKey>,
     /// The last anchor whose part was taken out and finished; of an ended epoch the one that ended it.
     pub(super) anchor: Option<ProposalKey>,
+    /// Of an ended epoch the proposals from which the walk back passes that anchor, itself among them: only votes for these certify
+    /// the end.
+    pub(super) past_end: BTreeSet<ProposalKey>,
 }
 
 impl Epoch {
@@ -47,6 +50,7 @@ impl Epoch {
             proposals: BTreeMap::new(),
             top: None,
             anchor: None,
+            past_end: BTreeSet::new(),
         }
     }
 
@@ -107,26 +111,44 @@ impl Epoch {
         Ok(Standing { epoch, rise, seen })
     }
 
-    /// Whether a past that sees `seen`, its newest entries being `parents`, confirms this anchor: holds a majority's
-    /// votes for a proposal from which the walk back passes it. Asked of the one that has ended the epoch, or may end it.
+    /// Whether a past that sees `seen`, its newest entries being `parents`, confirms this anchor, which has ended the epoch or
+    /// may end it: holds a majority's votes for a proposal from which the walk back passes it.
     pub(super) fn is_certified(
         &self,
-        anchor: Option<ProposalKey>,
+        anchor: ProposalKey,
         seen: &[Seen],
         parents: &[EntryNumber],
         ancestry: &Ancestry<'_>,
     ) -> bool {
+        if !self.is_seen(anchor, seen, parents, ancestry) {
+            return false; // those who have voted for what passes it have seen it
+        }
+        let passing;
+        let passing = if self.past_end.contains(&anchor) {
+            &self.past_end
+        } else {
+            passing = self.passing(anchor);
+            &passing
+        };
+        let mut proposals = passing.iter().filter_map(|key| self.proposals.get(key));
+        proposals.any(|proposal| self.sees_majority(proposal, seen, parents, ancestry))
+    }
+
+    /// The proposals from which the walk back passes this one, and itself.
+    fn passing(&self, anchor: ProposalKey) -> BTreeSet<ProposalKey> {
+        let mut passing = BTreeSet::from([anchor]);
         // Lower keys come first, so the walk back from each is known when a later one comes to it.
-        let mut passing = BTreeSet::new();
-        self.proposals.iter().any(|(key, proposal)| {
-            let passes = anchor.is_none_or(|anchor| *key == anchor)
-                || proposal.previous.is_some_and(|previous| passing.contains(&previous));
-            if !passes {
-                return false;
+        for (key, proposal) in self.proposals.range(anchor..) {
+            if proposal.previous.is_some_and(|previous| passing.contains(&previous)) {
+                passing.insert(*key);
             }
-            passing.insert(*key);
-            self.sees_majority(proposal, seen, parents, ancestry)
-        })
+        }
+        passing
+    }
+
+    /// Notes that the epoch has ended at its last anchor.
+    pub(super) fn end(&mut self) {
+        self.past_end = self.anchor.map(|anchor| self.passing(anchor)).unwrap_or_default();
     }
 
     /// Whether a past that sees `seen`, its newest entries being `parents`, holds a majority's votes for a proposal.
@@ -193,3 +215,6 @@ impl Epoch {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

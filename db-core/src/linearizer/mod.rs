@@ -294,6 +294,7 @@ impl Linearizer {
         if next.indexers.is_empty() || next.indexers == epoch.indexers {
             return Ok(());
         }
+        epoch.end();
         self.epochs.push(next);
         self.stops.clear();
         self.findings = SharedFindings::default(); // those that come now may be sought, and were passed before
@@ -351,6 +352,8 @@ impl Linearizer {
         past: &dyn Past,
     ) -> Result<(u64, Vec<Seen>), IllegalEntry> {
         let (mut epoch, mut seen) = (0, Vec::new());
+        // How many of the parents know that epoch, and whether any of them votes.
+        let (mut newest, mut is_vote) = (0, false);
         for parent in parents {
             let looked_up;
             let standing = if let Some(standing) = self.recent.get(parent) {
@@ -361,18 +364,27 @@ impl Linearizer {
             };
             if standing.epoch > epoch {
                 (epoch, seen) = (standing.epoch, Vec::new());
+                (newest, is_vote) = (0, false);
             }
             if standing.epoch == epoch {
                 merge_seen(&mut seen, &standing.seen);
+                newest += 1;
+                is_vote |= standing.votes();
             }
         }
+        // What the past of an entry that does not vote has not certified it does not certify with it.
+        if newest == 1 && !is_vote {
+            return Ok((epoch, seen));
+        }
         let ancestry = Ancestry { forked: &self.forked, forks, findings: &self.findings, past };
-        let is_certified = |anchor| self.epoch_at(epoch).is_certified(anchor, &seen, parents, &ancestry);
+        let is_certified = |anchor: Option<ProposalKey>| {
+            anchor.is_some_and(|anchor| self.epoch_at(epoch).is_certified(anchor, &seen, parents, &ancestry))
+        };
         // The next epoch's entries have its beginning in their past: unseen, it cannot have ended as well.
         if epoch < self.epoch() && is_certified(self.epoch_at(epoch).anchor) {
             return Ok((epoch + 1, Vec::new()));
         }
-        if epoch == self.epoch() && self.in_hand.is_some() && is_certified(self.in_hand) {
+        if epoch == self.epoch() && is_certified(self.in_hand) {
             return Err(IllegalEntry::PartInHand);
         }
         Ok((epoch, seen))

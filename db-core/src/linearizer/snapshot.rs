@@ -75,6 +75,9 @@ impl Linearizer {
         if linearizer.epochs.is_empty() {
             return Err(Malformed("snapshot without an epoch").into());
         }
+        if let Some((_, ended)) = linearizer.epochs.split_last_mut() {
+            ended.iter_mut().for_each(Epoch::end);
+        }
         for (node, standing) in tail {
             linearizer.add(&node, &standing, past)?;
             linearizer.tail.settle_many(past);

@@ -57,6 +57,9 @@ impl Epoch {
                     })
                 });
             let previous = previous.map(|(key, _)| *key);
+            if previous.is_some_and(|previous| self.past_end.contains(&previous)) {
+                self.past_end.insert((proposed, node.hash));
+            }
             let (number, seq) = (node.number, node.seq);
             let proposal = Proposal { number, seq, previous, supporters: BTreeMap::new() };
             self.proposals.insert((proposed, node.hash), proposal);
