@@ -10,7 +10,6 @@ use crate::ids::WriterKey;
 
 use super::EntryNumber;
 use super::findings::{SharedFindings, Sought};
-use super::numbers::NumberSet;
 use super::standing::{Past, Seen};
 
 pub(super) struct Ancestry<'a> {
@@ -20,13 +19,6 @@ pub(super) struct Ancestry<'a> {
     pub(super) forks: Option<&'a WriterKey>,
     pub(super) findings: &'a SharedFindings,
     pub(super) past: &'a dyn Past,
-}
-
-/// A step of a search.
-enum Step {
-    Into(EntryNumber),
-    /// All that comes before it is searched.
-    OutOf(EntryNumber),
 }
 
 impl Ancestry<'_> {
@@ -57,41 +49,8 @@ impl Ancestry<'_> {
         lowest: EntryNumber,
         is_it: impl Fn(EntryNumber) -> bool,
     ) -> bool {
-        let mut findings = self.findings.lock();
-        // What is found may be forgotten within a long search, which passes no entry twice all the same.
-        let mut visited = NumberSet::default();
-        let mut open: Vec<Step> = heads.iter().copied().map(Step::Into).collect();
-        while let Some(step) = open.pop() {
-            let at = match step {
-                Step::Into(at) => at,
-                Step::OutOf(at) => {
-                    findings.note(at, sought, false);
-                    continue;
-                }
-            };
-            // Nothing numbered below an entry has it in its past.
-            if at < lowest || !visited.insert(at) {
-                continue;
-            }
-            let found = if is_it(at) { Some(true) } else { findings.of(at, sought) };
-            match found {
-                Some(false) => {}
-                Some(true) => {
-                    // All that is not left yet lies on the way here.
-                    for step in open.into_iter().rev() {
-                        if let Step::OutOf(before) = step {
-                            findings.note(before, sought, true);
-                        }
-                    }
-                    return true;
-                }
-                None => {
-                    open.push(Step::OutOf(at));
-                    open.extend(self.past.parents(at).into_iter().map(Step::Into));
-                }
-            }
-        }
-        false
+        let parents = |at| self.past.parents(at);
+        self.findings.lock().search(heads.to_vec(), sought, lowest, is_it, parents)
     }
 }
 

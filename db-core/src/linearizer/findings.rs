@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::EntryNumber;
+use super::numbers::NumberSet;
 
 /// How many pages are kept at the most, in halves: what was not asked for while the younger half filled up is forgotten. Some 60
 /// bytes each.
@@ -20,6 +21,8 @@ pub(super) enum Sought {
     Proposal(EntryNumber),
     /// Any of the votes for a proposal of the indexer at this place.
     Votes(EntryNumber, usize),
+    /// Any change of members of the tail.
+    Change,
 }
 
 impl Sought {
@@ -59,7 +62,60 @@ struct Page {
     holding: u64,
 }
 
+/// A step of a search.
+enum Step {
+    Into(EntryNumber),
+    /// All that comes before it is searched.
+    OutOf(EntryNumber),
+}
+
 impl Findings {
+    /// Whether what is sought, which `is_it` tells and of which `lowest` is the first, is among `heads` or in their pasts. More
+    /// may be sought later than now, of what is added till then.
+    pub(super) fn search(
+        &mut self,
+        heads: Vec<EntryNumber>,
+        sought: Sought,
+        lowest: EntryNumber,
+        is_it: impl Fn(EntryNumber) -> bool,
+        mut parents: impl FnMut(EntryNumber) -> Vec<EntryNumber>,
+    ) -> bool {
+        // What is found may be forgotten within a long search, which passes no entry twice all the same.
+        let mut visited = NumberSet::default();
+        let mut open: Vec<Step> = heads.into_iter().map(Step::Into).collect();
+        while let Some(step) = open.pop() {
+            let at = match step {
+                Step::Into(at) => at,
+                Step::OutOf(at) => {
+                    self.note(at, sought, false);
+                    continue;
+                }
+            };
+            // Nothing numbered below an entry has it in its past.
+            if at < lowest || !visited.insert(at) {
+                continue;
+            }
+            let found = if is_it(at) { Some(true) } else { self.of(at, sought) };
+            match found {
+                Some(false) => {}
+                Some(true) => {
+                    // All that is not left yet lies on the way here.
+                    for step in open.into_iter().rev() {
+                        if let Step::OutOf(before) = step {
+                            self.note(before, sought, true);
+                        }
+                    }
+                    return true;
+                }
+                None => {
+                    open.push(Step::OutOf(at));
+                    open.extend(parents(at).into_iter().map(Step::Into));
+                }
+            }
+        }
+        false
+    }
+
     /// Whether the entry holds what is sought; none if that is not known.
     pub(super) fn of(&mut self, EntryNumber(number): EntryNumber, sought: Sought) -> Option<bool> {
         let key = (number / PAGE_ENTRIES, sought);
@@ -71,7 +127,7 @@ impl Findings {
         (page.known & bit(number) != 0).then_some(page.holding & bit(number) != 0)
     }
 
-    pub(super) fn note(&mut self, EntryNumber(number): EntryNumber, sought: Sought, holds: bool) {
+    fn note(&mut self, EntryNumber(number): EntryNumber, sought: Sought, holds: bool) {
         self.end = self.end.max(number.saturating_add(1));
         let page = self.page((number / PAGE_ENTRIES, sought));
         page.known |= bit(number);

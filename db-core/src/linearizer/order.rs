@@ -17,6 +17,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::facts::{Entries, Facts};
+use super::findings::{Findings, Sought};
 use super::numbers::NumberSet;
 use super::{EntryNumber, Node, Past, Standing, Tail};
 
@@ -36,6 +37,8 @@ pub(super) struct TailOrder {
     first_fresh: Option<EntryNumber>,
     /// How much of `sorted`, from the first, the caller has.
     applied: usize,
+    /// What was found of changes of members in the pasts of entries, as long as none goes.
+    holding: Findings,
 }
 
 /// The entries and their shadows.
@@ -92,21 +95,18 @@ impl TailOrder {
         found
     }
 
-    /// Whether one of `sought` that is in the tail is among these entries or in their pasts.
+    /// Whether one of `sought`, the changes of members, that is in the tail is among these entries or in their pasts.
     pub(super) fn holds_any(&mut self, heads: &[EntryNumber], sought: &NumberSet, past: &dyn Past) -> bool {
         let Some(first) = sought.iter().next() else { return false };
-        let (mut found, mut open) = (NumberSet::default(), heads.to_vec());
-        while let Some(at) = open.pop() {
-            // Nothing numbered below an entry has it in its past, and nothing outside the tail has one of the tail.
-            if at < first || !self.contains(at) || !found.insert(at) {
-                continue;
-            }
-            if sought.contains(at) {
-                return true;
-            }
-            open.extend(self.forest.entries.parents(at, past));
-        }
-        false
+        let entries = &mut self.forest.entries;
+        // Nothing outside the tail has one of the tail in its past.
+        let heads = heads.iter().copied().filter(|head| entries.contains(*head)).collect();
+        let parents = |at| {
+            let mut parents = entries.parents(at, past);
+            parents.retain(|parent| entries.contains(*parent));
+            parents
+        };
+        self.holding.search(heads, Sought::Change, first, |at| sought.contains(at), parents)
     }
 
     /// Takes out a causally closed part, given in order, and shows each of its entries before it goes. Gives how many of them the
@@ -118,6 +118,7 @@ impl TailOrder {
         mut show: impl FnMut(&Facts),
     ) -> usize {
         self.first_fresh = None;
+        self.holding = Findings::default();
         let applied = self.sorted.iter().take(self.applied);
         let kept = part.iter().zip(applied).take_while(|(number, have)| number == have).count();
         self.sorted.drain(..kept);
@@ -331,3 +332,6 @@ fn leading(numbers: &[EntryNumber], mut goes_before: impl FnMut(&EntryNumber) ->
     }
     before + numbers.get(before..).unwrap_or_default().partition_point(goes_before)
 }
+
+#[cfg(test)]
+mod tests;
