@@ -249,6 +249,29 @@ impl Linearizer {
         self.count(node, standing, past)
     }
 
+    /// Whether adding these entries, which were judged together and follow one another, may give [`ConfirmationBroken`]. `forks` is
+    /// their author if the first of them is a fork. Changes nothing.
+    pub fn may_break<'a>(
+        &self,
+        entries: impl IntoIterator<Item = (&'a Node, &'a Standing)>,
+        forks: Option<&WriterKey>,
+        past: &dyn Past,
+    ) -> bool {
+        let ancestry = Ancestry { forked: &self.forked, forks, findings: &self.findings, past };
+        let mut counted: BTreeMap<usize, Epoch> = BTreeMap::new();
+        entries.into_iter().any(|(node, standing)| {
+            let number = usize::try_from(standing.epoch).unwrap_or(usize::MAX);
+            let Some(epoch) = self.epochs.get(number) else { return false };
+            if !epoch.indexers.iter().any(|indexer| ancestry.is_forked(indexer)) {
+                return false;
+            }
+            let epoch = counted.entry(number).or_insert_with(|| epoch.clone());
+            let top = epoch.top;
+            epoch.count(node, standing, &ancestry);
+            epoch.top.is_some_and(|new_top| !epoch.passes(top, new_top))
+        })
+    }
+
     /// Whether a confirmed part is waiting to be taken.
     pub fn has_part(&self) -> bool {
         self.in_hand.is_none() && self.present().top > self.present().anchor

@@ -99,6 +99,8 @@ impl Replica {
             judged = self.linearizer.check(&node, &self.stored);
         }
         let standing = judged?;
+        let forks = node.is_fork.then_some(&node.writer);
+        let may_break = self.linearizer.may_break([(&node, &standing)], forks, &self.stored);
         self.held |= 1 << id;
         self.stored.numbers.insert(id, node.number);
         self.stored.ids.push(id);
@@ -106,6 +108,7 @@ impl Replica {
         self.stored.nodes.push((node.clone(), standing.clone()));
         let added = self.linearizer.add(&node, &standing, &self.stored);
         if added.is_err() || self.drain(world).is_err() {
+            assert!(may_break);
             self.rebuild(world);
         }
         Ok(standing)
