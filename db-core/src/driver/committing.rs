@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::ordering::{Goal, LongOrdering};
 use super::peers::PeerId;
 use super::worker::{Worker, instant};
-use crate::engine::{Backlog, Batch, Moment, Reply, Request};
+use crate::engine::{Backlog, Batch, IngestError, Moment, Reply, Request};
 use crate::entry::VerifiedRun;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
@@ -23,6 +23,7 @@ pub(super) struct Committed {
 /// What a round's transaction has come to.
 struct Done {
     stored: Vec<Result<(), String>>,
+    is_held_back: bool,
     replies: Vec<Result<Reply>>,
     waiting: Vec<Request>,
     /// Whether calls could be run.
@@ -33,6 +34,14 @@ struct Done {
     settles: bool,
     /// What is to be gone on with at once.
     unfinished: Option<Goal>,
+}
+
+/// What became of the peers' runs.
+struct Taken {
+    /// Of the first of them.
+    stored: Vec<Result<(), String>>,
+    /// Whether the next one would have the view built anew, too soon after the last time.
+    is_held_back: bool,
 }
 
 impl Worker {
@@ -52,11 +61,13 @@ impl Worker {
         let mut waiting = requests;
         let settling = &self.settling;
         let has_calls = !waiting.is_empty();
+        self.engine.allow_rebuilds(self.rebuilding.allowed(begun));
         let done = self.engine.run(|batch| {
             for head in own_heads {
                 batch.note_own_head(head)?;
             }
-            let stored = ingest_some(batch, ingests, &mut || LongOrdering::is_time(begun, has_calls))?;
+            let Taken { stored, is_held_back } =
+                ingest_some(batch, ingests, &mut || LongOrdering::is_time(begun, has_calls))?;
             let step_begun = instant();
             let mut is_time = || LongOrdering::is_time(step_begun, has_calls);
             // What is confirmed goes to its place whether it is time to order the rest or not.
@@ -88,10 +99,14 @@ impl Worker {
             } else {
                 Some(if is_due { Goal::All } else { Goal::Confirmed })
             };
-            Ok(Done { stored, replies, waiting, is_ready, backlog, settles, unfinished })
+            Ok(Done { stored, is_held_back, replies, waiting, is_ready, backlog, settles, unfinished })
         })?;
-        let Done { stored, replies, waiting, is_ready, backlog, settles, unfinished } = done;
+        let Done { stored, is_held_back, replies, waiting, is_ready, backlog, settles, unfinished } = done;
         let took = instant().saturating_duration_since(begun);
+        self.rebuilding.note(begun + took, took, self.engine.rebuilt());
+        if !ingests.is_empty() {
+            self.rebuilding.is_waited_for = is_held_back;
+        }
         if let Some(goal) = unfinished {
             // A long backlog is ordered in several transactions; readers see nothing of it before the last.
             self.ordering = Some(LongOrdering::new(goal, begun, took, peers_are_sending, backlog));
@@ -194,13 +209,13 @@ pub(super) fn serve(
     Ok((replies, requests.collect()))
 }
 
-/// Takes in what peers have sent until `is_time` says so, or something has to be ordered before more can be judged. Gives the first
-/// run that is refused of each peer that was come to the end of.
+/// Takes in what peers have sent until `is_time` says so, or something has to be ordered before more can be judged, or more is
+/// held back. Gives the first run that is refused of each peer that was come to the end of.
 fn ingest_some(
     batch: &mut Batch<'_, '_>,
     ingests: &[(PeerId, Vec<VerifiedRun>)],
     is_time: &mut dyn FnMut() -> bool,
-) -> Result<Vec<Result<(), String>>> {
+) -> Result<Taken> {
     let mut stored = Vec::with_capacity(ingests.len());
     for (_, runs) in ingests {
         if !stored.is_empty() && is_time() {
@@ -212,15 +227,19 @@ fn ingest_some(
                 match batch.ingest_or_wait(run)? {
                     Some(taken) => break taken,
                     None if batch.confirm_until(limits::SETTLE_BYTES_MAX, is_time)? => {}
-                    None => return Ok(stored),
+                    None => return Ok(Taken { stored, is_held_back: false }),
                 }
             };
-            if let Err(refused) = taken {
-                outcome = Err(refused.to_string());
-                break;
+            match taken {
+                Ok(()) => {}
+                Err(IngestError::BreaksTooSoon(_)) => return Ok(Taken { stored, is_held_back: true }),
+                Err(refused) => {
+                    outcome = Err(refused.to_string());
+                    break;
+                }
             }
         }
         stored.push(outcome);
     }
-    Ok(stored)
+    Ok(Taken { stored, is_held_back: false })
 }

@@ -14,6 +14,7 @@ mod peers;
 mod preamble;
 mod proving;
 pub(crate) mod published;
+mod rebuilding;
 mod room;
 mod settling;
 pub(crate) mod worker;

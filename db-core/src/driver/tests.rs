@@ -1,6 +1,7 @@
 //! A database against a member without manners: it knows the key and signs, but what it sends is not in order.
 
 mod calls;
+mod forks;
 mod members;
 mod opening;
 mod rounds;
@@ -33,11 +34,16 @@ impl LogReader for HostileLog {
     type Error = Error;
 
     fn tips(&self) -> Result<Vec<Tip>> {
-        let last = |run: &VerifiedRun| run.entries().last().map(|entry| (entry.header.clone(), entry.hash));
-        let tips = self.0.iter().filter_map(last);
-        Ok(tips
-            .map(|(header, head)| Tip { writer: header.writer, length: header.seq.saturating_add(1), head })
-            .collect())
+        let goes_on = |head: &EntryHash| self.0.iter().any(|run| run.entries()[0].header.prev == Some(*head));
+        let ends = self.0.iter().filter_map(|run| run.entries().last()).filter(|end| !goes_on(&end.hash));
+        let tip = |end: &Entry| Tip {
+            writer: end.header.writer,
+            length: end.header.seq.saturating_add(1),
+            head: end.hash,
+        };
+        let mut tips: Vec<Tip> = ends.map(tip).collect();
+        tips.sort_unstable();
+        Ok(tips)
     }
 
     fn end(&self) -> u64 {
@@ -68,6 +74,11 @@ impl LogReader for HostileLog {
 
 /// Lets a hostile member send `runs` to `database`; gives the reason for which it is cut off.
 async fn cut_off_for(database: &Database, runs: Vec<VerifiedRun>) -> String {
+    timeout(PATIENCE, talk(database, runs)).await.unwrap()
+}
+
+/// The same, if it ever is.
+async fn talk(database: &Database, runs: Vec<VerifiedRun>) -> String {
     let log = HostileLog(runs);
     let config = SessionConfig {
         database: database.id(),
@@ -82,22 +93,19 @@ async fn cut_off_for(database: &Database, runs: Vec<VerifiedRun>) -> String {
     let mut session = Session::new(config);
     let mut out = Vec::new();
     session.start(&mut out);
-    let conversation = async {
-        loop {
-            for output in out.drain(..) {
-                if let SessionOutput::Send(frame) = output {
-                    let _ = to_engine.send(PeerInput::Frame(frame.into())).await;
-                }
-            }
-            match from_engine.recv().await {
-                Some(PeerOutput::Frame(frame)) => session.handle_frame(&frame, &log, &mut out).unwrap(),
-                Some(PeerOutput::Close(reason)) => return reason,
-                Some(_) => {}
-                None => panic!("the session ended without a reason"),
+    loop {
+        for output in out.drain(..) {
+            if let SessionOutput::Send(frame) = output {
+                let _ = to_engine.send(PeerInput::Frame(frame.into())).await;
             }
         }
-    };
-    timeout(PATIENCE, conversation).await.unwrap()
+        match from_engine.recv().await {
+            Some(PeerOutput::Frame(frame)) => session.handle_frame(&frame, &log, &mut out).unwrap(),
+            Some(PeerOutput::Close(reason)) => return reason,
+            Some(_) => {}
+            None => panic!("the session ended without a reason"),
+        }
+    }
 }
 
 /// A run of one entry by a writer of its own, changed before it is signed.

@@ -16,6 +16,7 @@ use super::patience::Patience;
 use super::peers::{PeerId, Peers};
 use super::proving::Proving;
 use super::published::Published;
+use super::rebuilding::Rebuilding;
 use super::settling::{Settling, Source};
 use crate::apply::Observer;
 use crate::engine::{Engine, Moment, Reply, Request};
@@ -78,6 +79,7 @@ pub(super) struct Worker {
     pub(super) published: Arc<Published>,
     patience: Patience,
     pub(super) settling: Settling,
+    pub(super) rebuilding: Rebuilding,
     pub(super) acking: Acking,
     proving: Proving,
     /// When it was last looked for what has expired, and whether there was more than one entry may delete.
@@ -116,6 +118,7 @@ impl Worker {
             published,
             patience: Patience::default(),
             settling: Settling::default(),
+            rebuilding: Rebuilding::default(),
             acking: Acking::default(),
             proving: Proving::default(),
             expired_at: instant(),
@@ -136,7 +139,8 @@ impl Worker {
                 self.drop_leftovers();
             }
             let mut next = self.next_command();
-            if next.is_none() && self.ordering.is_none() && self.rest.is_empty() {
+            let may_wait = self.rest.is_empty() || self.rebuilding.rests_for(instant()).is_some();
+            if next.is_none() && self.ordering.is_none() && may_wait {
                 let wait = self.wait();
                 let commands = &mut self.commands;
                 let first = runtime.block_on(async {
@@ -165,7 +169,9 @@ impl Worker {
             if self.ordering.is_some() {
                 self.go_on_ordering(round.writes);
             } else {
-                round.ingests.splice(..0, std::mem::take(&mut self.rest));
+                if self.rebuilding.rests_for(instant()).is_none() {
+                    round.ingests.splice(..0, std::mem::take(&mut self.rest));
+                }
                 self.finish(round);
             }
         }
@@ -218,11 +224,12 @@ impl Worker {
         let flush = self.peers.has_backlog().then_some(Duration::from_millis(10));
         let expiry = self.expires_in(now);
         let proof = self.proving.at().map(|at| at.saturating_duration_since(now));
+        let rest = self.rebuilding.rests_for(now);
         let behind = self.engine.is_behind().then_some(Duration::ZERO);
         // Whether an ack helps is looked at anew when an indexer is not waited for any more.
         let gone = self.patience.next(now, &self.peers.writers(), self.published.patience());
         let gone = gone.map(|at| at.saturating_duration_since(now));
-        [ack, order, flush, expiry, proof, behind, gone].into_iter().flatten().min()
+        [ack, order, flush, expiry, proof, rest, behind, gone].into_iter().flatten().min()
     }
 
     /// Takes a command into the round; gives how many bytes it brings.

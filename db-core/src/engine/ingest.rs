@@ -41,6 +41,10 @@ pub(crate) enum IngestError {
     /// What follows a vote in its run can be judged only once that is counted, which takes its own signature.
     #[error("the run goes on after a vote that may change who votes: entry={}", .0.short())]
     RunGoesOn(EntryHash),
+    /// Not for ever: an indexer that has forked its log demands another order of what is confirmed, and as often as that is
+    /// allowed now it was done. The run is to be taken in later ([`super::Engine::allow_rebuilds`]).
+    #[error("a forked indexer's log breaks what was confirmed, too soon after the last time: entry={}", .0.short())]
+    BreaksTooSoon(EntryHash),
     /// The writer is nobody that this database knows.
     #[error("the writer is not admitted: writer={}", .0.short())]
     Denied(WriterKey),
@@ -255,6 +259,13 @@ impl Batch<'_, '_> {
             let is_decided = self.state.confirming.is_decided();
             let waits = IngestError::Illegal { reason: IllegalEntry::PartInHand, entry };
             return Ok(Err(if is_decided { IngestError::RunGoesOn(entry) } else { waits }));
+        }
+        if self.state.rebuilds.are_spent() {
+            let entries = checked.iter().map(|one| (&one.node, &one.standing));
+            let may_break = self.state.linearizer.may_break(entries, forks_in(&checked), &past);
+            if let (true, Some(first)) = (past.stored.checked(may_break)?, checked.first()) {
+                return Ok(Err(IngestError::BreaksTooSoon(first.entry.hash)));
+            }
         }
         self.state.at_hand.plain_bytes = held_bytes;
         Ok(Ok(checked))

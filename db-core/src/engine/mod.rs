@@ -18,6 +18,7 @@ mod keys;
 mod meanwhile;
 mod order;
 mod own_log;
+mod rebuilding;
 mod request;
 mod rotation;
 mod state;
@@ -33,7 +34,6 @@ use redb::{Database, ReadableDatabase, WriteTransaction};
 
 pub(crate) use append::Moment;
 pub(crate) use backlog::Backlog;
-#[cfg(any(test, feature = "simulation"))]
 pub(crate) use ingest::IngestError;
 pub use request::Resolution;
 pub(crate) use request::{DeleteRequest, MergeRequest, Reply, Request, Returning, UpdateRequest};

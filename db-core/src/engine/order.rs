@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::state::{State, StoredPast, node_of, standing_of, touches_membership};
+use super::state::{State, StoredPast};
 use super::{Batch, By};
 use crate::apply::{EntryToApply, Stop, read_operations};
 use crate::error::{Error, Result};
 use crate::faults::{Fault, is_planted};
-use crate::linearizer::{ConfirmationBroken, EntryNumber, Node, Standing, Tail};
+use crate::linearizer::{EntryNumber, Node, Standing, Tail};
 use crate::storage::LogPlace;
-use crate::view::members;
 use crate::view::undo::Undo;
 
 /// How many bytes of undo records a transaction holds in memory before they go to the table.
@@ -218,42 +217,6 @@ impl Batch<'_, '_> {
             return Ok(()); // it was never noted
         }
         self.tables.forget_overwritten(position, number)
-    }
-
-    /// Builds order and view anew from the logs: an indexer's fork has broken what was confirmed.
-    pub(super) fn rebuild(&mut self, broken: &ConfirmationBroken) -> Result<()> {
-        tracing::error!(
-            epoch = broken.epoch,
-            forked = ?broken.forked,
-            "an indexer has signed two entries with one seq and broken confirmation: the view is built anew"
-        );
-        let genesis = self.engine.identity.genesis.clone();
-        self.state.catalog.clear();
-        self.tables.clear_order_and_view()?;
-        self.state.reset_order(&genesis);
-        let nobody = self.nobody();
-        self.with_view(NO_ENTRY, &nobody, |view, applier| members::found(view, applier.genesis))?;
-        for number in 0..self.state.next_number {
-            let record =
-                self.tables.record(number)?.ok_or_else(|| Error::data("a stored entry is missing"))?;
-            let node = node_of(&self.tables, number, &record)?;
-            if touches_membership(&self.tables.payload(number)?) {
-                self.state.membership.insert(EntryNumber(number));
-            }
-            let past = StoredPast::new(&self.tables);
-            let added = self.state.linearizer.add(&node, &standing_of(&record)?, &past);
-            self.state.unordered.insert(EntryNumber(number));
-            if let Err(broken) = past.checked(added)? {
-                return Err(Error::data("the order cannot be rebuilt").with_source(broken));
-            }
-        }
-        if let Err(broken) = self.try_to_confirm(&mut |_| false)? {
-            return Err(Error::data("the order cannot be rebuilt: two ends of an epoch were confirmed")
-                .with_source(broken));
-        }
-        self.settle()?;
-        self.mark_done();
-        Ok(())
     }
 }
 

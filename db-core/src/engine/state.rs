@@ -15,6 +15,7 @@ use super::kept_set::KeptSet;
 use super::keys::OwnKeys;
 use super::meanwhile::{Meanwhile, SeenPast};
 use super::own_log::MissingEnds;
+use super::rebuilding::Rebuilds;
 use super::tail_reader::TailReader;
 use crate::apply::EntryToApply;
 use crate::bytes::{Put, Reader};
@@ -86,6 +87,7 @@ pub(crate) struct State {
     pub(super) open_run: Option<OpenRun>,
     pub(super) applied_count: u64,
     pub(super) undone_count: u64,
+    pub(super) rebuilds: Rebuilds,
     /// What ordering would have cost at the end of the last transaction.
     backlog: Backlog,
     /// The linearizer's snapshot as the disk has it, and how many entries were confirmed when it was taken.
@@ -154,6 +156,7 @@ impl State {
             open_run: None,
             applied_count: 0,
             undone_count: 0,
+            rebuilds: Rebuilds::default(),
             backlog: Backlog::default(),
             stored_snapshot: Vec::new(),
             stored_snapshot_at: 0,
@@ -184,6 +187,7 @@ impl State {
         self.missing_ends = kept.missing_ends;
         self.applied_count = kept.applied_count;
         self.undone_count = kept.undone_count;
+        self.rebuilds = kept.rebuilds;
     }
 
     pub(super) fn next_number(&self) -> u64 {

@@ -195,6 +195,97 @@ fn the_founding_of_an_open_database_is_not_revoked_by_a_second_one() {
     assert_eq!((a.digest(), a.order()), (b.digest(), b.order()));
 }
 
+/// What two devices write that both have the key of the only indexer, in the order in which each step makes the one branch longer
+/// than the other.
+fn branches_in_turn(steps: usize) -> Vec<Vec<VerifiedRun>> {
+    let mut branches = Vec::new();
+    for name in ["one", "other"] {
+        let mut twin = peer(1, &closed(1));
+        for at in 0..2 * steps {
+            twin.insert(rawdoc! { "_id": format!("{name} {at}") }).unwrap();
+        }
+        branches.push(twin.runs().into_iter());
+    }
+    let mut in_turn = vec![branches[0].by_ref().take(1).collect()];
+    for step in 1..steps {
+        in_turn.push(branches[step % 2].by_ref().take(2).collect());
+    }
+    in_turn
+}
+
+#[test]
+fn branches_of_the_only_indexer_that_grow_in_turn_have_everything_built_anew_each_time() {
+    let steps = branches_in_turn(10);
+    let mut receiver = peer(5, &closed(1));
+    for (before, step) in steps.iter().enumerate() {
+        receiver.receive(step);
+        assert_eq!(receiver.engine.rebuilt(), before as u64);
+    }
+    // How often it was makes no difference to what comes of it.
+    let mut other = peer(6, &closed(1));
+    for turn in 0..2 {
+        for step in steps.iter().skip(turn).step_by(2) {
+            other.receive(step);
+        }
+    }
+    assert_eq!(other.engine.rebuilt(), 1);
+    assert_eq!((other.digest(), other.order()), (receiver.digest(), receiver.order()));
+}
+
+#[test]
+fn what_would_have_everything_built_anew_again_is_refused_for_a_while_and_taken_in_later() {
+    let steps = branches_in_turn(10);
+    let mut whole = peer(5, &closed(1));
+    for step in &steps {
+        whole.receive(step);
+    }
+    let mut limited = peer(6, &closed(1));
+    let runs = steps.concat();
+    let mut sessions = 0;
+    loop {
+        sessions += 1;
+        limited.engine.allow_rebuilds(1);
+        let rebuilt = limited.engine.rebuilt();
+        let refused = runs.iter().find_map(|run| {
+            let (end, before) = (limited.engine.end(), limited.order());
+            let refused = limited.engine.ingest(run).unwrap().err()?;
+            assert_eq!((limited.engine.end(), limited.order()), (end, before), "nothing of it is stored");
+            Some(refused)
+        });
+        assert!(limited.engine.rebuilt() <= rebuilt + 1);
+        let Some(refused) = refused else { break };
+        assert!(matches!(refused, IngestError::BreaksTooSoon(_)), "{refused}");
+        // It is held up by nothing else meanwhile.
+        limited.engine.allow_rebuilds(0);
+        limited.settle();
+        limited = limited.restart();
+    }
+    limited.settle();
+    assert!((5..=10).contains(&sessions), "{sessions} sessions");
+    assert_eq!((limited.digest(), limited.order()), (whole.digest(), whole.order()));
+}
+
+#[test]
+fn who_forks_nothing_is_not_refused_for_another_who_does() {
+    let steps = branches_in_turn(4);
+    let mut receiver = peer(5, &closed(1));
+    receiver.receive(&steps[0]);
+    receiver.receive(&steps[1]);
+    receiver.engine.allow_rebuilds(0);
+    let twin_run = &steps[2][1];
+    assert!(
+        receiver.engine.ingest(&steps[2][0]).unwrap().is_err()
+            || receiver.engine.ingest(twin_run).unwrap().is_err()
+    );
+    let before = receiver.engine.end();
+    // The longer branch goes on as it did, and whoever it admits writes.
+    for run in &steps[3] {
+        receiver.engine.ingest(run).unwrap().unwrap();
+    }
+    receiver.settle();
+    assert_eq!((receiver.engine.end(), receiver.engine.rebuilt()), (before + 2, 1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
