@@ -6,17 +6,21 @@
 
 use std::time::Duration;
 
+use redb::ReadTransaction;
+
 use crate::apply::read_operations;
 use crate::away::away;
 use crate::database::{Database, Status, no_view};
 use crate::error::{Error, Result};
-use crate::ids::EntryHash;
+use crate::ids::{EntryHash, WriterKey};
 use crate::limits;
 use crate::log::rejections::Rejections;
 use crate::log::{LogPage, LogRange, RejectedOperation};
 use crate::log_reader::LogReader;
+use crate::operation::Roles;
 use crate::storage::{self, LogSnapshot, OrderSnapshot};
 use crate::view::settled::{self, Settled};
+use crate::view::{ViewSnapshot, members};
 
 /// MongoDB's `Unauthorized`.
 pub(crate) const UNAUTHORIZED: i32 = 13;
@@ -84,14 +88,17 @@ impl Receipt {
     /// `NotFound` if this peer does not hold the entry; if the storage fails.
     pub fn state(&self) -> Result<ReceiptState> {
         let Some(entry) = self.entry else { return Ok(ReceiptState::Confirmed(Outcome::Applied)) };
-        let transaction = self.database.begin_read()?;
-        let log = LogSnapshot::open(&transaction, self.database.id())?;
+        self.state_in(&self.database.begin_read()?, entry)
+    }
+
+    fn state_in(&self, transaction: &ReadTransaction, entry: EntryHash) -> Result<ReceiptState> {
+        let log = LogSnapshot::open(transaction, self.database.id())?;
         let number = log.number_of(&entry)?.ok_or_else(|| unknown(&entry))?;
-        let order = OrderSnapshot::open(&transaction)?;
+        let order = OrderSnapshot::open(transaction)?;
         if order.is_unordered(number)? {
             return Ok(ReceiptState::Durable);
         }
-        let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
+        let view = storage::view_snapshot(transaction)?.ok_or_else(no_view)?;
         let rejected = if order.is_skipped(number)? {
             skipped(&log.payload(number)?)
         } else {
@@ -110,7 +117,8 @@ impl Receipt {
     /// Waits until the write's place is confirmed, and tells what became of it there; `None` if `timeout` is over first.
     ///
     /// # Errors
-    /// As for [`Receipt::state`]; `Unavailable` if the database is closed first.
+    /// As for [`Receipt::state`]; `Unavailable` if the database is closed first; `Denied` if it is confirmed that the write's author
+    /// may not write any more and the write is not: then nobody takes it, and it holds only if the right is given back.
     ///
     /// # Panics
     /// Outside of a tokio runtime with a clock.
@@ -142,27 +150,61 @@ impl Receipt {
         loop {
             let status = self.database.wait_for(|status| Some(progress(status)) != seen).await?;
             seen = Some(progress(&status));
-            let state = self.state_away().await?;
+            let receipt = self.clone();
+            let state = away(move || receipt.state()).await?;
             if state != *known {
                 return Ok(state);
             }
         }
     }
 
-    async fn state_away(&self) -> Result<ReceiptState> {
-        let receipt = self.clone();
-        away(move || receipt.state()).await
+    async fn confirmed(&self) -> Result<Outcome> {
+        // Read before the state, so that nothing that happens in between is missed.
+        let mut seen = progress(&self.database.status());
+        loop {
+            let receipt = self.clone();
+            let state = away(move || receipt.state_on_its_way()).await?;
+            // What has a place that it holds at waits for nothing but its confirmation.
+            let is_any_news = match state {
+                ReceiptState::Confirmed(outcome) => return Ok(outcome),
+                ReceiptState::Ordered(outcome) => outcome.is_refused(),
+                ReceiptState::Durable => true,
+            };
+            let is_news = |now: (u64, u64, u64)| if is_any_news { now != seen } else { now.0 != seen.0 };
+            let status = self.database.wait_for(|status| is_news(progress(status))).await?;
+            seen = progress(&status);
+        }
     }
 
-    async fn confirmed(&self) -> Result<Outcome> {
-        // Read before the state, so that nothing that is confirmed in between is missed.
-        let mut confirmed = self.database.status().confirmed;
-        loop {
-            if let ReceiptState::Confirmed(outcome) = self.state_away().await? {
-                return Ok(outcome);
+    /// How far the write has come, for who waits until it is confirmed: fails where that does not come.
+    fn state_on_its_way(&self) -> Result<ReceiptState> {
+        let Some(entry) = self.entry else { return self.state() };
+        let transaction = self.database.begin_read()?;
+        let state = self.state_in(&transaction, entry)?;
+        if let ReceiptState::Ordered(outcome) = &state
+            && outcome.is_refused()
+        {
+            let log = LogSnapshot::open(&transaction, self.database.id())?;
+            let number = log.number_of(&entry)?.ok_or_else(|| unknown(&entry))?;
+            let writer = log.writer_at(number)?.ok_or_else(|| unknown(&entry))?;
+            let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
+            if !self.may_write(&view, &writer)? && !self.may_write(&view.confirmed()?, &writer)? {
+                return Err(shut_out(&writer, &entry));
             }
-            confirmed = self.database.wait_for(|status| status.confirmed != confirmed).await?.confirmed;
         }
+        Ok(state)
+    }
+
+    fn may_write(&self, view: &ViewSnapshot, writer: &WriterKey) -> Result<bool> {
+        Ok(members::roles(view, self.database.genesis(), writer)?.has(Roles::WRITER))
+    }
+}
+
+impl Outcome {
+    /// Whether it is that its author has no right to write.
+    fn is_refused(&self) -> bool {
+        let Self::Rejected(operations) = self else { return false };
+        operations.iter().flat_map(|operation| &operation.parts).all(|(_, code)| *code == UNAUTHORIZED)
     }
 }
 
@@ -191,6 +233,14 @@ fn skipped(payload: &[u8]) -> Vec<RejectedOperation> {
 
 fn progress(status: &Status) -> (u64, u64, u64) {
     (status.confirmed, status.tail, status.applied)
+}
+
+/// Who may not write any more is not heard any more: what is not confirmed by then stays where it is.
+fn shut_out(writer: &WriterKey, entry: &EntryHash) -> Error {
+    Error::denied(format!(
+        "the right to write was taken away before this was confirmed, and peers take it in no more: it stays in the log here, \
+         and holds only if an admin gives the right back: writer={writer} entry={entry}"
+    ))
 }
 
 fn unknown(entry: &EntryHash) -> Error {

@@ -75,7 +75,7 @@ impl<T> Write<T> {
     /// until a majority of the indexers has confirmed its place, but no longer than `timeout` if there is one, or until the
     /// database is closed. That it was not confirmed in time is no error: the write stands, and is confirmed when indexers are
     /// met. That it does not hold at its place, in whole or in part, is one, with the code of the reason; a transaction then is to
-    /// be made again.
+    /// be made again. So is, as `Denied`, that this device has lost the right to write meanwhile, so that nobody confirms it.
     ///
     /// A write made in a transaction has no concern of its own: it fails with `InvalidOptions` (72).
     pub fn majority(mut self, timeout: Option<Duration>) -> MajorityWrite<T>

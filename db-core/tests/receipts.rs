@@ -156,6 +156,58 @@ async fn a_write_whose_author_has_lost_its_rights_is_rejected_as_unauthorized() 
     session.abort();
 }
 
+#[tokio::test]
+async fn who_waits_for_a_majority_and_has_lost_its_rights_is_told_that_nobody_takes_the_write() {
+    let (a, b) = pair().await;
+    let session = connect(&a, &b);
+    b.wait_for(|status| status.confirmed > 0).await.unwrap();
+    session.abort();
+    session.await.unwrap_err();
+
+    a.remove_writer(b.writer()).await.unwrap();
+    let entries = b.status().entries;
+    let notes = b.collection::<Document>("notes");
+    let insert = notes.insert_one(doc! { "_id": 1 }).majority(None);
+    let transaction = b.transaction(|transaction| {
+        transaction.collection::<Document>("notes").insert_one(doc! { "_id": 2 }).run()
+    });
+    let meeting = async {
+        b.wait_for(|status| status.entries == entries + 2).await.unwrap();
+        [connect(&a, &b)]
+    };
+    let written =
+        async { tokio::join!(insert.into_future(), transaction.majority(None).into_future(), meeting) };
+    let (insert, transaction, [session]) = tokio::time::timeout(LONG, written).await.unwrap();
+    for error in [insert.unwrap_err(), transaction.unwrap_err()] {
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Denied, Some(13)), "{error}");
+        assert!(error.message().starts_with("the right to write was taken away"), "{error}");
+    }
+    assert_eq!(notes.count_documents(doc! {}).run().unwrap(), 0);
+
+    // What they are told to do is true: with the right given back both hold.
+    let mine = b.receipts(None, 10).unwrap();
+    let written: Vec<_> =
+        mine.entries.iter().filter(|entry| !entry.is_ack()).map(|entry| entry.hash).collect();
+    assert_eq!(written.len(), 2);
+    session.abort();
+    a.add_writer(b.writer(), Role::Writer).await.unwrap();
+    let session = connect(&a, &b);
+    for entry in written {
+        let confirmed = b.receipt(entry);
+        let confirmed = async {
+            loop {
+                match confirmed.wait_confirmed(None).await {
+                    Err(error) if error.kind() == ErrorKind::Denied => tokio::task::yield_now().await,
+                    confirmed => return confirmed.unwrap(),
+                }
+            }
+        };
+        assert_eq!(tokio::time::timeout(LONG, confirmed).await.unwrap(), Some(Outcome::Applied));
+    }
+    assert_eq!(a.collection::<Document>("notes").count_documents(doc! {}).run().unwrap(), 2);
+    session.abort();
+}
+
 #[test]
 fn blocking_code_waits_too_and_a_write_of_nothing_is_confirmed() {
     let database = Store::in_memory().unwrap().create_database("notes").unwrap();

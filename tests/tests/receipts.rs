@@ -192,6 +192,11 @@ async fn a_write_of_who_has_lost_its_rights_meanwhile_is_told_as_rejected_with_t
     let mut stream = ReceiptsClient::new(b.channel.clone()).watch(watch).await.unwrap().into_inner();
     let before = stream.message().await.unwrap().unwrap();
     assert_eq!((before.state(), before.outcome()), (ReceiptState::Ordered, EntryOutcome::Applied));
+    let waiting = {
+        let mut documents = b.documents.clone();
+        tokio::spawn(async move { documents.insert(insert(r#"{"_id": 2}"#, majority(0))).await })
+    };
+    eventually("it is written", || async { b.count("t", "notes", "{}").await.unwrap() == 2 }).await;
     meet(&second).await;
     let after = loop {
         let receipt = stream.message().await.unwrap().unwrap();
@@ -202,9 +207,12 @@ async fn a_write_of_who_has_lost_its_rights_meanwhile_is_told_as_rejected_with_t
     let parts: Vec<_> = after.rejected.iter().map(|rejected| (rejected.operation, rejected.count)).collect();
     assert_eq!(parts, [(0, 1)]);
     assert_eq!(after.rejected[0].parts[0].code, 13, "Unauthorized");
+    let refused = waiting.await.unwrap().unwrap_err();
+    assert_eq!((refused.code(), code_of(&refused)), (Code::PermissionDenied, 13));
+    assert!(refused.message().starts_with("the right to write was taken away"), "{refused}");
     assert_eq!(b.count("t", "notes", "{}").await.unwrap(), 0);
     let list = second.command(&["receipts", "--rejected"]);
-    assert!(list.lines().count() == 2 && list.contains(&entry[..8]), "{list}");
+    assert!(list.lines().count() == 3 && list.contains(&entry[..8]), "{list}");
     second.stop();
     second.restart(&topic);
     assert_eq!(second.command(&["receipts", "--rejected"]), list, "also after a restart");
