@@ -91,9 +91,7 @@ impl Database {
     /// # Errors
     /// If the storage fails.
     pub fn watch_conflicts(&self) -> Result<ConflictStream> {
-        let mut listed = NewlyListed::open(self, CONFLICTS, &doc! {})?;
-        listed.skip_present();
-        Ok(ConflictStream { listed })
+        Ok(ConflictStream { listed: NewlyListed::open(self, CONFLICTS)? })
     }
 }
 
@@ -107,7 +105,8 @@ impl ConflictStream {
     /// Waits for the next one.
     ///
     /// # Errors
-    /// `Unavailable` once the database is closed.
+    /// `ChangeStreamHistoryLost` (286) for who has not asked for so long that the stream has lost its place, as local change streams
+    /// do; `Unavailable` once the database is closed.
     pub async fn next(&mut self) -> Result<Conflict> {
         let listed = self.listed.next().await?;
         bson::deserialize_from_slice(listed.as_bytes())

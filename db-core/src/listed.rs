@@ -1,45 +1,76 @@
 //! What comes up in a list of the system, told as it does. After each commit only the documents of the list that it has touched
 //! are looked at.
+//!
+//! The view that was told last is compared with the present one, place by place, so what waits to be told is in the views and not in
+//! memory. Who falls too far behind loses its place, and is told so: nobody waits for it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, btree_set};
 use std::sync::Arc;
 
 use bson::{Document, RawDocument, RawDocumentBuf};
 use db_index::Filter;
 
 use crate::database::{Database, closed};
-use crate::driver::feed::Follower;
+use crate::driver::feed::{Follower, HISTORY_LOST};
 use crate::error::{Error, Result};
 use crate::ids::WriterKey;
 use crate::view::catalog::REJECTED;
-use crate::view::documents::id_key;
 use crate::view::touched::TouchedKeys;
-use crate::view::{ReadView, ViewSnapshot, catalog, keyspace};
+use crate::view::{ReadView, Stored, ViewSnapshot, catalog, keyspace};
+use crate::watch::SideBySide;
+
+/// How many documents are looked at before others have their turn.
+const AT_ONCE: usize = 1_024;
 
 /// The documents of a list that have not been told of yet. One that a reorder takes back and brings again is told of again.
 pub(crate) struct NewlyListed {
     database: Database,
     list: &'static str,
-    filter: Filter,
+    filter: Arc<Filter>,
+    /// The filter by which the view was told that was told last.
+    told_filter: Arc<Filter>,
     /// Where the filter is for what is this device's: the key that it wrote with when that was made.
     own_key: Option<WriterKey>,
     follower: Follower,
-    /// The number of the list's collection, if there is one.
+    /// The number of the list's collection in the view that was told last, if there was one.
     collection_id: Option<u32>,
-    /// The keys of the `_id`s of those that are listed now.
-    known: BTreeSet<Vec<u8>>,
-    new: VecDeque<RawDocumentBuf>,
+    /// What is left to look at of a later view.
+    work: Option<Work>,
     /// How many documents were looked at.
     looked_at: u64,
 }
 
+/// Where two views are compared.
+struct Work {
+    /// The numbers of the list's collection in the view that was told last and in the later one.
+    ids: [Option<u32>; 2],
+    places: Places,
+}
+
+enum Places {
+    /// Documents under these keys of their `_id`s, in a collection that has this number in both views.
+    Keys(u32, btree_set::IntoIter<Vec<u8>>),
+    /// All documents after this key.
+    All { after: Option<Vec<u8>> },
+}
+
+/// What a look at some places has come to.
+enum Looked {
+    /// This has come up.
+    Found(RawDocumentBuf),
+    /// There is more to look at.
+    Unfinished,
+    /// All that there is now was looked at.
+    UpToDate,
+}
+
 impl NewlyListed {
-    /// Those of `list` that match, the ones that are listed by now first.
+    /// Those of a list that come up from now on.
     ///
     /// # Errors
     /// If the storage fails.
-    pub(crate) fn open(database: &Database, list: &'static str, filter: &Document) -> Result<Self> {
-        Self::begin(database, list, filter, None)
+    pub(crate) fn open(database: &Database, list: &'static str) -> Result<Self> {
+        Self::begin(database, list, &Document::new(), None)
     }
 
     /// The rejections of this device's writes, the ones that are listed by now first.
@@ -48,7 +79,7 @@ impl NewlyListed {
     /// If the storage fails.
     pub(crate) fn open_own_rejections(database: &Database) -> Result<Self> {
         let own_key = Some(database.writer());
-        Self::begin(database, REJECTED, &database.own_rejections(), own_key)
+        Self::begin(database, REJECTED, &database.own_rejections(), own_key)?.with_present()
     }
 
     fn begin(
@@ -57,28 +88,29 @@ impl NewlyListed {
         filter: &Document,
         own_key: Option<WriterKey>,
     ) -> Result<Self> {
-        let filter = parse(filter)?;
-        let follower = Follower::new(Arc::clone(database.published()));
-        let mut listed = Self {
+        let filter = Arc::new(parse(filter)?);
+        let (follower, view) = Follower::comparing(Arc::clone(database.published()))?;
+        Ok(Self {
             database: database.clone(),
             list,
+            told_filter: Arc::clone(&filter),
             filter,
             own_key,
             follower,
-            collection_id: None,
-            known: BTreeSet::new(),
-            new: VecDeque::new(),
+            collection_id: collection_in(&view, list)?,
+            work: None,
             looked_at: 0,
-        };
-        let (view, _) = listed.follower.latest()?;
-        listed.collection_id = listed.collection_in(&view)?;
-        listed.look_at_all(&view)?;
-        Ok(listed)
+        })
     }
 
-    /// Passes over those that are listed by now.
-    pub(crate) fn skip_present(&mut self) {
-        self.new.clear();
+    /// The same, with those that are listed by now first.
+    ///
+    /// # Errors
+    /// As for [`NewlyListed::next`].
+    pub(crate) fn with_present(mut self) -> Result<Self> {
+        self.follower.keep_present()?;
+        self.work = Some(Work { ids: [None, self.collection_id], places: Places::All { after: None } });
+        Ok(self)
     }
 
     /// The database whose list it is.
@@ -89,103 +121,142 @@ impl NewlyListed {
     /// Waits for the next one.
     ///
     /// # Errors
-    /// `Unavailable` once the database is closed; if the storage fails.
+    /// `ChangeStreamHistoryLost` (286) for who has fallen too far behind; `Unavailable` once the database is closed; if the storage
+    /// fails.
     pub(crate) async fn next(&mut self) -> Result<RawDocumentBuf> {
         loop {
-            if let Some(document) = self.new.pop_front() {
-                return Ok(document);
+            match self.look()? {
+                Looked::Found(document) => return Ok(document),
+                Looked::Unfinished => tokio::task::yield_now().await,
+                Looked::UpToDate => {
+                    let commands = self.database.commands().clone();
+                    tokio::select! {
+                        biased;
+                        changed = self.follower.changed() => changed?,
+                        () = commands.closed() => return Err(closed()),
+                    }
+                }
             }
-            let commands = self.database.commands().clone();
-            tokio::select! {
-                biased;
-                changed = self.follower.changed() => changed?,
-                () = commands.closed() => return Err(closed()),
-            }
-            self.look()?;
         }
     }
 
     /// Those that have come up by now.
     ///
     /// # Errors
-    /// If the storage fails.
+    /// As for [`NewlyListed::next`].
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn take_new(&mut self) -> Result<Vec<RawDocumentBuf>> {
-        self.look()?;
-        Ok(self.new.drain(..).collect())
+        let mut new = Vec::new();
+        loop {
+            match self.look()? {
+                Looked::Found(document) => new.push(document),
+                Looked::Unfinished => {}
+                Looked::UpToDate => return Ok(new),
+            }
+        }
     }
 
-    /// Looks at what has changed since it last looked.
-    fn look(&mut self) -> Result<()> {
-        let (view, mut touched) = self.follower.latest()?;
-        let key = self.database.writer();
-        if self.own_key.is_some_and(|own| own != key) {
-            // What is under the new key is this device's too.
-            self.filter = parse(&self.database.own_rejections())?;
-            (self.own_key, touched) = (Some(key), None);
-        }
-        let Some(touched) = touched else {
-            self.collection_id = self.collection_in(&view)?;
-            return self.look_at_all(&view);
+    /// Looks at some of what has changed since it last looked.
+    fn look(&mut self) -> Result<Looked> {
+        let looked = match self.work.take() {
+            Some(work) => self.carry_out(work),
+            None => self.plan(),
         };
-        if touched.iter().any(|touched| touched.touches_catalog()) {
-            let collection_id = self.collection_in(&view)?;
-            if collection_id != self.collection_id {
-                self.collection_id = collection_id;
-                return self.look_at_all(&view);
+        looked.map_err(|error| {
+            if error.code() == Some(HISTORY_LOST) {
+                error.with_message(format!(
+                    "what comes up in {} was not taken for so long that it has lost its place: read the list, and watch anew",
+                    self.list
+                ))
+            } else {
+                error
             }
-        }
-        let Some(collection_id) = self.collection_id else { return Ok(()) };
+        })
+    }
+
+    /// Finds out where to look.
+    fn plan(&mut self) -> Result<Looked> {
+        let Some(window) = self.follower.window()? else { return Ok(Looked::UpToDate) };
+        let touches_catalog = window.touched.iter().any(|touched| touched.touches_catalog());
+        let id = if touches_catalog { collection_in(&window.new, self.list)? } else { self.collection_id };
         let mut keys = TouchedKeys::Some(BTreeSet::new());
-        for touched in touched {
-            touched.add_to(collection_id, &mut keys);
+        if let Some(id) = id {
+            window.touched.iter().for_each(|touched| touched.add_to(id, &mut keys));
         }
-        let TouchedKeys::Some(keys) = keys else { return self.look_at_all(&view) };
-        for key in keys {
-            self.looked_at += 1;
-            let stored = view.value(&keyspace::document(collection_id, &key))?;
-            match stored {
-                Some(stored) if self.filter.matches(read(stored.value())?)? => {
-                    self.take(key, read(stored.value())?);
+        let key = self.database.writer();
+        let has_new_key = self.own_key.is_some_and(|own| own != key);
+        if has_new_key {
+            // What is under the new key is this device's too.
+            self.filter = Arc::new(parse(&self.database.own_rejections())?);
+            self.own_key = Some(key);
+        }
+        let places = match (keys, id) {
+            (TouchedKeys::Some(keys), Some(id)) if !has_new_key && self.collection_id == Some(id) => {
+                Places::Keys(id, keys.into_iter())
+            }
+            _ => Places::All { after: None },
+        };
+        self.work = Some(Work { ids: [self.collection_id, id], places });
+        Ok(Looked::Unfinished)
+    }
+
+    /// Carries out as much of the work as goes at once; what is left of it comes next.
+    fn carry_out(&mut self, work: Work) -> Result<Looked> {
+        let Work { ids, places } = work;
+        let (old, new) = self.follower.views()?;
+        match places {
+            Places::Keys(id, mut keys) => {
+                for _ in 0..AT_ONCE {
+                    let Some(key) = keys.next() else { return Ok(self.finish(ids)) };
+                    let key = keyspace::document(id, &key);
+                    let (before, after) = (old.get(&key)?, new.get(&key)?);
+                    let [before, after] = [&before, &after].map(|stored| stored.as_ref().map(Stored::value));
+                    if let Some(found) = self.newly(before, after)? {
+                        self.work = Some(Work { ids, places: Places::Keys(id, keys) });
+                        return Ok(Looked::Found(found));
+                    }
                 }
-                _ => {
-                    self.known.remove(&key);
+                self.work = Some(Work { ids, places: Places::Keys(id, keys) });
+            }
+            Places::All { after } => {
+                let [old_id, new_id] = ids;
+                let mut both = SideBySide::new((&old, old_id), (&new, new_id), after.as_deref())?;
+                for _ in 0..AT_ONCE {
+                    let Some((before, after)) = both.next()? else { return Ok(self.finish(ids)) };
+                    if let Some(found) = self.newly(before.as_deref(), after.as_deref())? {
+                        self.work = Some(Work { ids, places: Places::All { after: both.into_last() } });
+                        return Ok(Looked::Found(found));
+                    }
                 }
+                self.work = Some(Work { ids, places: Places::All { after: both.into_last() } });
             }
         }
-        Ok(())
+        Ok(Looked::Unfinished)
     }
 
-    fn look_at_all(&mut self, view: &ViewSnapshot) -> Result<()> {
-        let before = std::mem::take(&mut self.known);
-        let Some(collection_id) = self.collection_id else { return Ok(()) };
-        for item in view.range(keyspace::prefix_bounds(&keyspace::documents(collection_id)))? {
-            self.looked_at += 1;
-            let (_, stored) = item?;
-            let document = read(stored.value())?;
-            let Some(id) = catalog::id_of(document) else { continue };
-            if self.filter.matches(document)? {
-                let key = id_key(id);
-                if before.contains(&key) {
-                    self.known.insert(key);
-                } else {
-                    self.take(key, document);
-                }
-            }
-        }
-        Ok(())
+    /// The document of a place, if it has not been told of.
+    fn newly(&mut self, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<Option<RawDocumentBuf>> {
+        self.looked_at += 1;
+        let Some(after) = after.map(read).transpose()? else { return Ok(None) };
+        let is_told = match before {
+            Some(before) => self.told_filter.matches(read(before)?)?,
+            None => false,
+        };
+        let is_new = !is_told && self.filter.matches(after)?;
+        Ok(is_new.then(|| after.to_owned()))
     }
 
-    fn take(&mut self, key: Vec<u8>, document: &RawDocument) {
-        if self.known.insert(key) {
-            self.new.push_back(document.to_owned());
-        }
+    /// All places were looked at.
+    fn finish(&mut self, [_, new_id]: [Option<u32>; 2]) -> Looked {
+        self.follower.finish();
+        (self.collection_id, self.told_filter) = (new_id, Arc::clone(&self.filter));
+        Looked::Unfinished
     }
+}
 
-    fn collection_in(&self, view: &ViewSnapshot) -> Result<Option<u32>> {
-        let record = view.value(&keyspace::collection(self.list))?;
-        record.map(|record| catalog::collection_id(record.value())).transpose()
-    }
+fn collection_in(view: &ViewSnapshot, list: &str) -> Result<Option<u32>> {
+    let record = view.value(&keyspace::collection(list))?;
+    record.map(|record| catalog::collection_id(record.value())).transpose()
 }
 
 fn parse(filter: &Document) -> Result<Filter> {
@@ -203,6 +274,8 @@ mod tests {
 
     use super::*;
     use crate::driver::{ConnectionMonitor, ConnectionOptions, run_connection};
+    use crate::error::ErrorKind;
+    use crate::limits;
     use crate::store::Store;
 
     async fn carry_session(a: Database, b: Database) {
@@ -226,8 +299,8 @@ mod tests {
                 notes.insert_one(doc! { "_id": n, "by": database.writer().to_string() }).await.unwrap();
             }
         }
-        let mut listed = NewlyListed::open(&a, REJECTED, &doc! {}).unwrap();
-        assert_eq!(listed.looked_at, 0, "there is no list yet");
+        let mut listed = NewlyListed::open(&a, REJECTED).unwrap().with_present().unwrap();
+        assert!(listed.take_new().unwrap().is_empty() && listed.looked_at == 0, "there is no list yet");
         let session = tokio::spawn(carry_session(a.clone(), b.clone()));
         for _ in 0..40 {
             let rejected = listed.next().await.unwrap();
@@ -238,12 +311,28 @@ mod tests {
         assert!((40..400).contains(&before), "{before}");
         for n in 100..150 {
             a.collection::<Document>("notes").insert_one(doc! { "_id": n }).await.unwrap();
-            listed.look().unwrap();
+            assert!(listed.take_new().unwrap().is_empty());
         }
-        assert_eq!((listed.looked_at, listed.new.len()), (before, 0));
+        assert_eq!(listed.looked_at, before);
         let first = a.rejections().find_one(doc! {}).run().unwrap().unwrap();
         a.discard(&first.id().unwrap()).await.unwrap();
-        listed.look().unwrap();
-        assert_eq!((listed.looked_at, listed.known.len()), (before + 1, 39));
+        assert!(listed.take_new().unwrap().is_empty());
+        assert_eq!(listed.looked_at, before + 1);
+
+        // What is listed is read as it is taken; who takes nothing for too long is told, and nobody has waited.
+        let mut slow = NewlyListed::open(&a, REJECTED).unwrap().with_present().unwrap();
+        slow.next().await.unwrap();
+        assert_eq!(slow.looked_at, 1);
+        for n in 0..=limits::STREAM_COMMITS_MAX {
+            let note = doc! { "_id": format!("later {n}") };
+            a.collection::<Document>("notes").insert_one(note).await.unwrap();
+        }
+        for _ in 0..2 {
+            let lost = slow.next().await.unwrap_err();
+            assert_eq!((lost.kind(), lost.code()), (ErrorKind::Unavailable, Some(HISTORY_LOST)));
+            assert!(lost.message().ends_with("read the list, and watch anew"), "{lost}");
+        }
+        let mut anew = NewlyListed::open(&a, REJECTED).unwrap().with_present().unwrap();
+        assert_eq!(anew.take_new().unwrap().len(), 39);
     }
 }

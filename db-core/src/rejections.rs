@@ -192,7 +192,8 @@ impl RejectionStream {
     /// Waits for the next one.
     ///
     /// # Errors
-    /// `Unavailable` once the database is closed.
+    /// `ChangeStreamHistoryLost` (286) for who has not asked for so long that the stream has lost its place, as local change streams
+    /// do: a new one begins with all that are listed. `Unavailable` once the database is closed.
     pub async fn next(&mut self) -> Result<Rejection> {
         let listed = self.listed.next().await?;
         bson::deserialize_from_slice(listed.as_bytes()).map_err(|error| damaged().with_source(error))

@@ -63,7 +63,8 @@ impl Readers {
             let result = live.result_raw().map(ToOwned::to_owned).collect();
             (live, result)
         });
-        let listed = LISTS.map(|list| (NewlyListed::open(&database, list, &doc! {}).unwrap(), Listed::new()));
+        let newly = |list| NewlyListed::open(&database, list).and_then(NewlyListed::with_present).unwrap();
+        let listed = LISTS.map(|list| (newly(list), Listed::new()));
         let local = local.run().unwrap();
         let mut readers =
             Self { published, local, built: Built::default(), confirmed, live, listed, database };

@@ -4,20 +4,19 @@
 //! shown differs from what there is. So what a client has built from the events is what a find gives, as soon as it has
 //! taken all that there are.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 
 use bson::RawDocumentBuf;
 
 use super::event::{EventMaker, Showing};
+use super::side_by_side::SideBySide;
 use super::target::Target;
 use super::token::ResumeToken;
 use crate::database::Database;
 use crate::driver::feed::{Follower, Window};
 use crate::error::Result;
 use crate::view::touched::TouchedKeys;
-use crate::view::{KeyRange, ReadView, Stored, ViewSnapshot, catalog, keyspace};
+use crate::view::{ReadView, Stored, ViewSnapshot, catalog, keyspace};
 
 /// How many bytes of events are made at once.
 const EVENT_BYTES: usize = 256 * 1024;
@@ -213,13 +212,15 @@ impl LocalSource {
                 Ok(())
             }
             Work::All { name, old: old_id, new: new_id, after } => {
-                let mut both = Both::new((old, old_id), (new, new_id), after.as_deref())?;
+                let mut both = SideBySide::new((old, old_id), (new, new_id), after.as_deref())?;
                 while self.events_bytes < EVENT_BYTES {
                     let Some((before, after)) = both.next()? else { return Ok(()) };
-                    let [before, after] = [&before, &after].map(Option::as_deref);
-                    self.tell(|maker, token| maker.document(token, &name, before, after))?;
+                    if before != after {
+                        let [before, after] = [&before, &after].map(Option::as_deref);
+                        self.tell(|maker, token| maker.document(token, &name, before, after))?;
+                    }
                 }
-                let after = both.last;
+                let after = both.into_last();
                 self.work.push_front(Work::All { name, old: old_id, new: new_id, after });
                 Ok(())
             }
@@ -237,75 +238,5 @@ impl LocalSource {
             self.events.push_back(event);
         }
         Ok(())
-    }
-}
-
-/// The documents of a collection in two views, side by side.
-struct Both {
-    old: Side,
-    new: Side,
-    /// The key of the last that was given.
-    last: Option<Vec<u8>>,
-}
-
-/// A document in the old view and in the new, if it is there.
-type Pair = (Option<Vec<u8>>, Option<Vec<u8>>);
-
-struct Side {
-    range: Option<KeyRange<'static>>,
-    /// The next document, once it is known: the key of its `_id`, and itself.
-    head: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Both {
-    fn new(
-        old: (&ViewSnapshot, Option<u32>),
-        new: (&ViewSnapshot, Option<u32>),
-        after: Option<&[u8]>,
-    ) -> Result<Self> {
-        let last = after.map(<[u8]>::to_vec);
-        Ok(Self { old: Side::new(old, after)?, new: Side::new(new, after)?, last })
-    }
-
-    /// The next document that is not the same in both.
-    fn next(&mut self) -> Result<Option<Pair>> {
-        loop {
-            let order = match (self.old.peek()?, self.new.peek()?) {
-                (None, None) => return Ok(None),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((old, _)), Some((new, _))) => old.cmp(new),
-            };
-            let old = if order.is_le() { self.old.head.take() } else { None };
-            let new = if order.is_ge() { self.new.head.take() } else { None };
-            let key = old.as_ref().or(new.as_ref()).map(|(key, _)| key.clone()).unwrap_or_default();
-            let pair = (old.map(|(_, document)| document), new.map(|(_, document)| document));
-            self.last = Some(key);
-            if pair.0 != pair.1 {
-                return Ok(Some(pair));
-            }
-        }
-    }
-}
-
-impl Side {
-    fn new((view, id): (&ViewSnapshot, Option<u32>), after: Option<&[u8]>) -> Result<Self> {
-        let Some(id) = id else { return Ok(Self { range: None, head: None }) };
-        let (mut low, high) = keyspace::prefix_bounds(&keyspace::documents(id));
-        if let Some(after) = after {
-            low = Bound::Excluded(keyspace::document(id, after));
-        }
-        Ok(Self { range: Some(view.keys(&(low, high))?), head: None })
-    }
-
-    fn peek(&mut self) -> Result<Option<&(Vec<u8>, Vec<u8>)>> {
-        if self.head.is_none()
-            && let Some(item) = self.range.as_mut().and_then(Iterator::next)
-        {
-            let (key, document) = item?;
-            let key = keyspace::split_document(key.value()).map(|(_, id_key)| id_key.to_vec());
-            self.head = Some((key.unwrap_or_default(), document.value().to_vec()));
-        }
-        Ok(self.head.as_ref())
     }
 }
