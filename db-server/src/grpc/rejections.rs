@@ -14,6 +14,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::options::present_unless;
 use super::receipts::acknowledged;
 use crate::convert::{self, Form};
 use crate::error::from_engine;
@@ -39,7 +40,7 @@ impl Rejections for Service {
         let ListRejectionsRequest { database, own, format } = request.into_inner();
         let form = Form::of(format, None)?;
         let permit = self.0.cursor_permit()?;
-        let database = self.0.database(database).await?;
+        let database = self.0.read_view(database, present_unless(None), |here| Ok(here.clone())).await?;
         let (sender, receiver) = mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
             let _held = permit;
@@ -61,8 +62,8 @@ impl Rejections for Service {
         let WatchRejectionsRequest { database, format } = request.into_inner();
         let form = Form::of(format, None)?;
         let permit = self.0.watcher_permit()?;
-        let (database, mut rejections) =
-            self.0.read(database, |database| Ok((database.clone(), database.watch_rejections()?))).await?;
+        let begin = |database: &Database| Ok((database.clone(), database.watch_rejections()?));
+        let (database, mut rejections) = self.0.read_view(database, present_unless(None), begin).await?;
         let (sender, receiver) = mpsc::channel(AHEAD);
         let node = self.0.clone();
         tokio::spawn(async move {
@@ -94,7 +95,8 @@ impl Rejections for Service {
     ) -> Result<Response<ResubmitResponse>, Status> {
         let ResubmitRequest { database, id, write_concern } = request.into_inner();
         let id = id.parse::<RejectionId>().map_err(from_engine)?;
-        let write = self.0.read(database, move |database| Ok(database.resubmit(&id))).await?;
+        let again = move |database: &Database| Ok(database.resubmit(&id));
+        let write = self.0.read_view(database, present_unless(None), again).await?;
         let ((), acknowledgement) = acknowledged(&self.0, write_concern, write).await?;
         Ok(Response::new(ResubmitResponse { acknowledgement }))
     }
