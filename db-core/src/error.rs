@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use db_index::QueryError;
 
@@ -18,7 +19,8 @@ pub struct Error {
     kind: ErrorKind,
     code: Option<i32>,
     message: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    /// Shared where many callers meet one fault.
+    source: Option<Arc<dyn StdError + Send + Sync>>,
     write_failures: Vec<WriteFailure>,
     partial_result: Option<Box<BulkWriteResult>>,
     is_transient: bool,
@@ -114,7 +116,12 @@ impl Error {
     }
 
     pub(crate) fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
-        Self { source: Some(Box::new(source)), ..self }
+        Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    /// With what is underneath another error, for one more caller who meets it.
+    pub(crate) fn with_source_of(self, other: &Self) -> Self {
+        Self { source: other.source.clone(), ..self }
     }
 
     pub(crate) fn with_write_failures(self, write_failures: Vec<WriteFailure>) -> Self {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::committing::{Committed, serve};
 use super::worker::{Caller, Worker, instant, now_ms};
-use crate::engine::{Backlog, Moment, Reply, Request};
-use crate::error::{Error, ErrorKind, Result};
+use crate::engine::{Backlog, Moment, Request};
+use crate::error::{Error, ErrorKind};
 use crate::limits;
 
 /// How long a step takes at the least while calls come, and how long at the most while none do.
@@ -233,13 +233,13 @@ impl Worker {
             self.stopping = true;
         }
         if error.kind() == ErrorKind::Unavailable || !self.engine.recover() {
-            let error = Error::new(error.kind(), error.message().to_owned());
+            let error = Error::new(error.kind(), error.message().to_owned()).with_source_of(error);
             return self.answer(Err(error), callers, Vec::new());
         }
         tracing::error!(%error, "a transaction failed for what it was to do");
         for caller in callers {
-            let again: Result<Reply> = Err(Error::new(error.kind(), error.message().to_owned()));
-            let _ = caller.send(again);
+            let again = Error::new(error.kind(), error.message().to_owned()).with_source_of(error);
+            let _ = caller.send(Err(again));
         }
     }
 

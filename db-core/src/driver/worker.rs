@@ -352,7 +352,7 @@ impl Worker {
                 tracing::error!(%error, source = ?std::error::Error::source(&error), "the storage failed");
                 for caller in callers {
                     let again = Error::new(ErrorKind::Unavailable, error.message().to_owned());
-                    let _ = caller.send(Err(again));
+                    let _ = caller.send(Err(again.with_source_of(&error)));
                 }
                 self.peers.close_all("the storage failed");
             }

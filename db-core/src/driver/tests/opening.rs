@@ -1,4 +1,4 @@
-//! Opening a database whose process ended while a backlog waited, or in the middle of ordering it.
+//! Opening a database whose process ended while a backlog waited, or in the middle of ordering it, or whose disk has failed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -182,4 +182,24 @@ async fn nobody_waits_for_ordering_that_fails() {
         }
     };
     timeout(PATIENCE, ends).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_writes_while_the_disk_fails_is_told_why_reads_go_on_and_it_opens_again() {
+    let disk = written(1, 1_000_000, 1_000);
+    let (file, engine) = open(&disk, 1);
+    let (database, collection) = start(file, engine);
+    disk.fail_after(0, 1);
+    let failed = collection.insert_one(doc! { "_id": 1 }).await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Unavailable);
+    assert!(std::error::Error::source(&failed).is_some(), "{failed:?}");
+    for write in [collection.insert_one(doc! { "_id": 2 }), collection.insert_one(doc! { "_id": 3 })] {
+        assert_eq!(write.await.unwrap_err().kind(), ErrorKind::Unavailable, "until it is opened again");
+    }
+    assert_eq!(own(&collection), EACH);
+    database.close();
+    let (file, engine) = open(&disk, 1);
+    let (_database, collection) = start(file, engine);
+    assert_eq!(collection.count_documents(doc! {}).run().unwrap(), EACH, "nothing of it is there");
+    collection.insert_one(doc! { "_id": 2 }).await.unwrap();
 }
