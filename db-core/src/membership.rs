@@ -6,7 +6,7 @@ use crate::database::{Database, no_view};
 use crate::engine::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::WriterKey;
-use crate::log_reader::LogReader;
+use crate::log_reader::{LogReader, Tip};
 use crate::operation::Roles;
 use crate::storage::{self, LogSnapshot};
 use crate::view::{identities, members};
@@ -64,6 +64,9 @@ pub struct WriterInfo {
     pub is_reader: bool,
     /// How many entries of its log are stored here.
     pub length: u64,
+    /// When it wrote the last of them, by its own clock, in milliseconds since 1970; none if there are none. Of whom nothing has
+    /// come for long may be withheld by the peers that are met.
+    pub last_time_ms: Option<u64>,
     /// Whether it has signed two entries for one place of its log.
     pub is_forked: bool,
 }
@@ -90,18 +93,21 @@ impl Database {
         let transaction = self.begin_read()?;
         let view = storage::view_snapshot(&transaction)?.ok_or_else(no_view)?;
         let log = LogSnapshot::open(&transaction, self.id())?;
-        let mut lengths = BTreeMap::new();
+        let mut logs: BTreeMap<WriterKey, Vec<Tip>> = BTreeMap::new();
         for tip in log.tips()? {
-            let (length, branches) = lengths.entry(tip.writer).or_insert((0, 0));
-            *length = tip.length.max(*length);
-            *branches += 1;
+            logs.entry(tip.writer).or_default().push(tip);
         }
         for (writer, _) in members::all(&view)? {
-            lengths.entry(writer).or_insert((0, 0));
+            logs.entry(writer).or_default();
         }
-        let info = |(writer, (length, branches)): (WriterKey, (u64, u64))| {
+        let time_of = |tip: &Tip| {
+            let record = log.number_of(&tip.head)?.map(|number| log.record(number)).transpose()?.flatten();
+            Ok(record.map(|record| record.header.time))
+        };
+        let info = |(writer, tips): (WriterKey, Vec<Tip>)| {
+            let last_times = tips.iter().map(time_of).collect::<Result<Vec<_>>>()?;
             let roles = members::roles(&view, self.genesis(), &writer)?;
-            let is_forked = branches > 1 || identities::is_forked(&view, &writer)?;
+            let is_forked = tips.len() > 1 || identities::is_forked(&view, &writer)?;
             let state = match identities::replaced_by(&view, &writer)? {
                 Some(by) => WriterState::Replaced(by),
                 None if is_forked => WriterState::Forked,
@@ -117,11 +123,12 @@ impl Database {
                 is_indexer: roles.has(Roles::INDEXER),
                 is_admin: roles.has(Roles::ADMIN),
                 is_reader: roles.has(Roles::READER),
-                length,
+                length: tips.iter().map(|tip| tip.length).max().unwrap_or_default(),
+                last_time_ms: last_times.into_iter().flatten().max(),
                 is_forked,
             })
         };
-        lengths.into_iter().map(info).collect()
+        logs.into_iter().map(info).collect()
     }
 
     /// Admits a writer, or changes what it may do to this one role. Only an admin may.

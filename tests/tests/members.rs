@@ -62,9 +62,11 @@ async fn a_writer_is_one_under_its_names_and_keys_wherever_it_is_shown() {
     let (before, after) = (writer(&calls, &old).await.unwrap(), writer(&calls, &new).await.unwrap());
     assert_eq!((before.state(), before.replaced_by.as_str()), (WriterState::Replaced, new.as_str()));
     assert!(!before.may_write && after.indexer && after.admin && after.local);
+    assert!(before.last_time_ms.is_some() && before.last_time_ms <= after.last_time_ms);
     assert_eq!((after.name.as_str(), after.identity.as_str()), ("Ada", old.as_str()));
     let list = peer.command(&["writers", "list"]);
     assert!(list.contains("Ada") && list.contains("replaced by") && list.contains("goes on for"), "{list}");
+    assert!(list.contains("LAST ENTRY"), "{list}");
     assert!(peer.command(&["log", "show"]).contains("Ada"));
 
     let mut history = HistoryClient::new(calls.channel.clone());

@@ -10,6 +10,7 @@ use proto::v1::{
 
 use super::Common;
 use super::client::Client;
+use super::log::time_of;
 use super::options::WriteArguments;
 use super::output::{Output, thousands};
 use crate::error::CliError;
@@ -259,13 +260,14 @@ pub(crate) fn writer_table(output: &mut Output, writers: Vec<Writer>) -> Result<
                 roles(&writer),
                 state.to_owned(),
                 thousands(writer.entries),
+                writer.last_time_ms.map(time_of).unwrap_or_default(),
                 name,
                 writer.key,
                 remarks.join(", "),
             ]
         })
         .collect();
-    output.table(["ROLES", "STATE", "ENTRIES", "NAME", "WRITER", ""], &rows)
+    output.table(["ROLES", "STATE", "ENTRIES", "LAST ENTRY", "NAME", "WRITER", ""], &rows)
 }
 
 /// What the writers of a database are called, by their keys.

@@ -149,6 +149,7 @@ pub(super) fn list(database: &Database) -> db_core::Result<Vec<Writer>> {
             state: state.into(),
             replaced_by: replaced_by.map(|by| by.to_string()).unwrap_or_default(),
             reader: writer.is_reader,
+            last_time_ms: writer.last_time_ms,
         }
     };
     Ok(database.writers()?.into_iter().map(describe).collect())
