@@ -1,7 +1,9 @@
-//! A disk that loses power: what was not synced is kept, dropped or torn at random, by a seed.
+//! A disk that loses power: what was not synced is kept, dropped or torn at random, by a seed. It may also fail without that, and
+//! say that it has synced what it has not.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
 
@@ -27,6 +29,13 @@ struct Inner {
     /// The operation at which the power goes.
     cut_at: Option<u64>,
     is_cut: bool,
+    /// How often it was asked for anything, reads included.
+    asked: u64,
+    /// When it was asked so often it fails.
+    fails: Range<u64>,
+    has_failed: bool,
+    /// Whether syncs do nothing.
+    lies: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -69,6 +78,26 @@ impl SimDisk {
         self.0.lock().unwrap().cut_at = None;
     }
 
+    /// Lets it fail once it is asked so often from now, and so many times then.
+    #[cfg(test)]
+    pub(crate) fn fail_after(&self, asked: u64, times: u64) {
+        let mut inner = self.0.lock().unwrap();
+        let from = inner.asked + asked;
+        inner.fails = from..from.saturating_add(times);
+    }
+
+    /// Whether it has failed.
+    #[cfg(test)]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.lock().unwrap().has_failed
+    }
+
+    /// Lets it say from now on that it has synced what it has not.
+    #[cfg(test)]
+    pub(crate) fn lie(&self) {
+        self.0.lock().unwrap().lies = true;
+    }
+
     /// What reads see.
     pub(crate) fn image(&self) -> Vec<u8> {
         self.0.lock().unwrap().current.clone()
@@ -104,8 +133,38 @@ impl SimDisk {
         image
     }
 
-    fn operate<T>(&self, operation: impl FnOnce(&mut Inner) -> io::Result<T>) -> io::Result<T> {
+    /// What it is, unless it fails now.
+    fn ask(&self) -> io::Result<MutexGuard<'_, Inner>> {
         let mut inner = self.0.lock().unwrap();
+        let asked = inner.asked;
+        inner.asked += 1;
+        if inner.fails.contains(&asked) {
+            inner.has_failed = true;
+            return Err(io::Error::other("the disk has failed"));
+        }
+        Ok(inner)
+    }
+
+    /// What is found when the power is back and all has come through that was not synced, but for so many writes.
+    #[cfg(test)]
+    pub(crate) fn after_losing(&self, writes: u64, chance: &mut Chance) -> Vec<u8> {
+        let inner = self.0.lock().unwrap();
+        let mut image = inner.durable.clone();
+        let lost: Vec<_> = (0..writes).map(|_| chance.below(inner.pending.len() as u64)).collect();
+        for (number, pending) in (0..).zip(&inner.pending) {
+            match pending {
+                Pending::Length(length) => image.resize(*length, 0),
+                Pending::Write { .. } if lost.contains(&number) => {}
+                Pending::Write { offset, bytes } => {
+                    image[*offset..offset + bytes.len()].copy_from_slice(bytes);
+                }
+            }
+        }
+        image
+    }
+
+    fn operate<T>(&self, operation: impl FnOnce(&mut Inner) -> io::Result<T>) -> io::Result<T> {
+        let mut inner = self.ask()?;
         inner.operations += 1;
         if inner.cut_at.is_some_and(|cut| inner.operations > cut) {
             inner.is_cut = true;
@@ -115,14 +174,14 @@ impl SimDisk {
     }
 }
 
-// The power gone reads as an I/O error; the disk itself never is at fault.
+// The power gone reads as an I/O error.
 impl StorageBackend for SimDisk {
     fn len(&self) -> Result<u64, io::Error> {
-        Ok(self.0.lock().unwrap().current.len() as u64)
+        Ok(self.ask()?.current.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        let inner = self.0.lock().unwrap();
+        let inner = self.ask()?;
         let start = offset as usize;
         let bytes = inner.current.get(start..start + out.len());
         out.copy_from_slice(bytes.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
@@ -139,6 +198,9 @@ impl StorageBackend for SimDisk {
 
     fn sync_data(&self) -> Result<(), io::Error> {
         self.operate(|inner| {
+            if inner.lies {
+                return Ok(());
+            }
             let length = inner.current.len();
             for pending in std::mem::take(&mut inner.pending) {
                 match pending {

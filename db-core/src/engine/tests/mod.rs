@@ -7,6 +7,7 @@ mod confirming;
 mod edits;
 mod forks;
 mod hostile;
+mod io_errors;
 mod levels;
 mod meanwhile;
 mod membership;
