@@ -204,12 +204,20 @@ pub async fn arrive(origin: &CombDb, entries: u64) -> Arrival {
     Arrival { time, applied: status.applied }
 }
 
-/// Peers in memory insert an equal share of the films each, one film an entry, and then all connect to the first of them.
+/// How many entries peers that meet hold in memory altogether; stores of more lie on the disk.
+const IN_MEMORY_MAX: usize = 1_000_000;
+
+/// Peers insert an equal share of the films each, one film an entry, and then all connect to the first of them.
 ///
 /// # Panics
 /// If the peers do not come to agree.
 pub async fn meet(writers: usize, films: &[Film]) -> Meeting {
-    let stores: Vec<_> = (0..writers).map(|_| Store::in_memory().expect("a store")).collect();
+    let directory = tempfile::tempdir().expect("a temporary folder");
+    let store = |number: usize| {
+        let is_small = writers * films.len() <= IN_MEMORY_MAX;
+        if is_small { Store::in_memory() } else { Store::open(directory.path().join(number.to_string())) }
+    };
+    let stores: Vec<_> = (0..writers).map(|number| store(number).expect("a store")).collect();
     let peers: Vec<_> = stores.iter().map(|store| store.open_topic("films").expect("a database")).collect();
     let mut writing = JoinSet::new();
     for (peer, share) in peers.iter().zip(films.chunks(films.len().div_ceil(writers))) {
