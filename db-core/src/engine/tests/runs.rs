@@ -1,5 +1,6 @@
 //! A run is no more than its entries: whoever takes it whole, and whoever has had them one by one, ends with the same.
 
+use bson::rawdoc;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -295,4 +296,22 @@ proptest! {
     ) {
         check_offers(&offers, true, &chosen);
     }
+}
+
+#[test]
+fn a_clock_that_jumps_back_leaves_a_log_in_order_and_what_it_writes_over_what_it_has_seen_wins() {
+    let mut a = peer(1, &open());
+    a.insert(rawdoc! { "_id": 1, "n": 0 }).unwrap();
+    let mut b = peer(2, &open());
+    for (n, now_ms) in (1_i32..).zip([5_000_000, 10, 4_000_000, 0]) {
+        a.now_ms = now_ms;
+        a.update(rawdoc! { "_id": 1 }, rawdoc! { "$set": { "n": n } }).unwrap();
+        a.insert(rawdoc! { "_id": 1 + n }).unwrap();
+        b.receive(&a.runs());
+        assert_eq!((b.digest(), b.order()), (a.digest(), a.order()));
+        assert_eq!(b.documents()[0], rawdoc! { "_id": 1, "n": n });
+    }
+    let runs = a.runs();
+    let times: Vec<_> = runs.iter().flat_map(VerifiedRun::entries).map(|entry| entry.header.time).collect();
+    assert!(times.is_sorted() && times.len() == 9, "{times:?}");
 }
