@@ -204,8 +204,8 @@ pub async fn arrive(origin: &CombDb, entries: u64) -> Arrival {
     Arrival { time, applied: status.applied }
 }
 
-/// How many entries peers that meet hold in memory altogether; stores of more lie on the disk.
-const IN_MEMORY_MAX: usize = 1_000_000;
+/// How many entries peers that meet hold in memory altogether, which takes some 6 KiB each; stores of more lie on the disk.
+const IN_MEMORY_MAX: usize = 2_100_000;
 
 /// Peers insert an equal share of the films each, one film an entry, and then all connect to the first of them.
 ///
