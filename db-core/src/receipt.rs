@@ -118,7 +118,8 @@ impl Receipt {
     ///
     /// # Errors
     /// As for [`Receipt::state`]; `Unavailable` if the database is closed first; `Denied` if it is confirmed that the write's author
-    /// may not write any more and the write is not: then nobody takes it, and it holds only if the right is given back.
+    /// may not write any more and the write is not: then nobody who does not have it takes it in, and it holds only if the right is
+    /// given back.
     ///
     /// # Panics
     /// Outside of a tokio runtime with a clock.
@@ -164,14 +165,18 @@ impl Receipt {
         loop {
             let receipt = self.clone();
             let state = away(move || receipt.state_on_its_way()).await?;
-            // What has a place that it holds at waits for nothing but its confirmation.
-            let is_any_news = match state {
+            // What has a place that it holds at waits for nothing but its confirmation, and what has none for all to be ordered.
+            let is_any_news: fn(&Status) -> bool = match state {
                 ReceiptState::Confirmed(outcome) => return Ok(outcome),
-                ReceiptState::Ordered(outcome) => outcome.is_refused(),
-                ReceiptState::Durable => true,
+                ReceiptState::Ordered(outcome) if outcome.is_refused() => |_| true,
+                ReceiptState::Ordered(_) => |_| false,
+                ReceiptState::Durable => |status| status.unordered == 0,
             };
-            let is_news = |now: (u64, u64, u64)| if is_any_news { now != seen } else { now.0 != seen.0 };
-            let status = self.database.wait_for(|status| is_news(progress(status))).await?;
+            let is_news = |status: &Status| {
+                let now = progress(status);
+                now.0 != seen.0 || (now != seen && is_any_news(status))
+            };
+            let status = self.database.wait_for(is_news).await?;
             seen = progress(&status);
         }
     }
@@ -235,11 +240,11 @@ fn progress(status: &Status) -> (u64, u64, u64) {
     (status.confirmed, status.tail, status.applied)
 }
 
-/// Who may not write any more is not heard any more: what is not confirmed by then stays where it is.
+/// Who may not write any more is not heard any more: what others do not have by then stays where it is.
 fn shut_out(writer: &WriterKey, entry: &EntryHash) -> Error {
     Error::denied(format!(
-        "the right to write was taken away before this was confirmed, and peers take it in no more: it stays in the log here, \
-         and holds only if an admin gives the right back: writer={writer} entry={entry}"
+        "the right to write was taken away before this was confirmed: peers that do not have it take it in no more, it stays in the \
+         log here, and holds only if an admin gives the right back: writer={writer} entry={entry}"
     ))
 }
 

@@ -224,7 +224,7 @@ impl Worker {
         let flush = self.peers.has_backlog().then_some(Duration::from_millis(10));
         let expiry = self.expires_in(now);
         let proof = self.proving.at().map(|at| at.saturating_duration_since(now));
-        let rest = self.rebuilding.rests_for(now);
+        let rest = (!self.rest.is_empty()).then(|| self.rebuilding.rests_for(now).unwrap_or_default());
         let behind = self.engine.is_behind().then_some(Duration::ZERO);
         // Whether an ack helps is looked at anew when an indexer is not waited for any more.
         let gone = self.patience.next(now, &self.peers.writers(), self.published.patience());

@@ -395,11 +395,13 @@ impl Linearizer {
                 is_vote |= standing.votes();
             }
         }
-        // What the past of an entry that does not vote has not certified it does not certify with it.
-        if newest == 1 && !is_vote {
+        let ancestry = Ancestry { forked: &self.forked, forks, findings: &self.findings, past };
+        let has_forks = self.epoch_at(epoch).indexers.iter().any(|indexer| ancestry.is_forked(indexer));
+        // What the past of an entry that does not vote has not certified it does not certify with it; but where an indexer has forked its
+        // log another end may be certified than when that entry was judged.
+        if newest == 1 && !is_vote && !has_forks {
             return Ok((epoch, seen));
         }
-        let ancestry = Ancestry { forked: &self.forked, forks, findings: &self.findings, past };
         let is_certified = |anchor: Option<ProposalKey>| {
             anchor.is_some_and(|anchor| self.epoch_at(epoch).is_certified(anchor, &seen, parents, &ancestry))
         };

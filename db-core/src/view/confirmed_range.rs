@@ -119,7 +119,7 @@ impl ConfirmedRange {
         gap.map_or(Ok(()), |gap| self.go_on_behind(gap, end))
     }
 
-    /// Goes on behind a gap that goes on from where the reader has come to.
+    /// Goes on behind a gap that the reader has come to. Where it has come past its end that is a little back, with nothing in between.
     fn go_on_behind(&mut self, gap: Gap, end: End) -> Result<()> {
         if let Some(from) = &self.passed.from {
             match end {
