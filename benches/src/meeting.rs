@@ -321,7 +321,9 @@ async fn connect(a: &Database, b: &Database) -> Link {
     let ends = [ConnectionMonitor::default(), ConnectionMonitor::default()];
     let [at_a, at_b] = ends.clone();
     let task = tokio::spawn(async move {
-        let options = ConnectionOptions::default;
+        // A peer that puts much in order greets nobody meanwhile, and would be dialled again later.
+        let handshake_timeout = Duration::from_mins(10);
+        let options = || ConnectionOptions { handshake_timeout, ..ConnectionOptions::default() };
         let (a, b) = tokio::join!(
             run_connection(one, of_a, options(), at_a),
             run_connection(other, of_b, options(), at_b),
