@@ -38,24 +38,14 @@ impl Epoch {
         if standing.rise == 0 {
             return;
         }
-        let seen = |indexer: usize| standing.seen.get(indexer).copied().unwrap_or_default();
         let (from, to) = (node.wave.saturating_sub(standing.rise), node.wave);
         let lowest = self.anchor.map_or(0, |(wave, _)| wave);
 
         let proposed = to.saturating_sub(1);
         if proposed >= lowest && self.leader(proposed) == Some(me) {
+            let mut lower = self.proposals.range(..first_of_wave(proposed)).rev();
             let previous =
-                self.proposals.range(..first_of_wave(proposed)).rev().find(|((wave, _), proposal)| {
-                    self.leader_of(*wave).is_some_and(|(leader, writer)| {
-                        ancestry.holds_proposal(
-                            &node.parents,
-                            seen(leader),
-                            writer,
-                            proposal.seq,
-                            proposal.number,
-                        )
-                    })
-                });
+                lower.find(|(key, _)| self.is_seen(**key, &standing.seen, &node.parents, ancestry));
             let previous = previous.map(|(key, _)| *key);
             if previous.is_some_and(|previous| self.past_end.contains(&previous)) {
                 self.past_end.insert((proposed, node.hash));
@@ -68,17 +58,8 @@ impl Epoch {
         let supported: Vec<ProposalKey> = self
             .proposals
             .range(first_of_wave(from)..first_of_wave(to))
-            .filter(|((wave, _), proposal)| {
-                proposal.number == node.number
-                    || self.leader_of(*wave).is_some_and(|(leader, writer)| {
-                        ancestry.holds_proposal(
-                            &node.parents,
-                            seen(leader),
-                            writer,
-                            proposal.seq,
-                            proposal.number,
-                        )
-                    })
+            .filter(|(key, proposal)| {
+                proposal.number == node.number || self.is_seen(**key, &standing.seen, &node.parents, ancestry)
             })
             .map(|(key, _)| *key)
             .collect();
@@ -107,10 +88,5 @@ impl Epoch {
     pub(super) fn finish_anchor(&mut self, key: ProposalKey) {
         self.anchor = Some(key);
         self.proposals = self.proposals.split_off(&first_of_wave(key.0));
-    }
-
-    fn leader_of(&self, wave: u64) -> Option<(usize, &crate::ids::WriterKey)> {
-        let leader = self.leader(wave)?;
-        Some((leader, self.indexers.get(leader)?))
     }
 }
