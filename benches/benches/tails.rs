@@ -5,7 +5,7 @@
 #![allow(clippy::expect_used)] // a benchmark that meets the unexpected ends there
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bson::{RawDocumentBuf, doc};
 use combdb_benches::{Film, Latencies, SHELF_FILMS, Weight, films, memory};
@@ -20,6 +20,8 @@ const CONFIRMED: usize = 20_000;
 const AT_ONCE: usize = 250;
 const ROUNDS: i32 = 2_000;
 const SCANS: i32 = 101;
+/// After this long a tail of 100,000 has been looked through.
+const LOOKED_THROUGH: Duration = Duration::from_secs(1);
 
 fn main() {
     // cargo hands the benchmark `--bench`.
@@ -57,7 +59,9 @@ fn measure(directory: &Path, runtime: &Runtime, tail: usize, films: &[Film]) -> 
     for batch in confirmed.chunks(1_000) {
         collection.insert_many(batch.iter().map(|film| &film.document)).run().expect("an insert");
     }
-    collection.create_index(IndexModel::new(doc! { "shelf": 1 })).run().expect("an index");
+    for field in ["shelf", "title"] {
+        collection.create_index(IndexModel::new(doc! { field: 1 })).run().expect("an index");
+    }
     // The other indexer never comes, so nothing is confirmed from here on.
     let ghost = Store::in_memory().and_then(|store| store.open_topic("ghost")).expect("a database").writer();
     database.set_indexers(vec![database.writer(), ghost]).run().expect("indexers");
@@ -65,7 +69,7 @@ fn measure(directory: &Path, runtime: &Runtime, tail: usize, films: &[Film]) -> 
     let before = database.status();
     assert!(before.tail >= tail as u64, "{before:?}");
 
-    let reads = reads(&collection, tail);
+    let mut reads = reads(&collection, tail);
     let commits = commits(&collection);
     store.close();
     drop((collection, database, store));
@@ -76,6 +80,16 @@ fn measure(directory: &Path, runtime: &Runtime, tail: usize, films: &[Film]) -> 
     let opening = begin.elapsed();
     assert!(database.status().tail >= before.tail, "the tail is there again");
     let memory = memory::resident_mib();
+    let collection = database.collection("films");
+    let first = |concern: ReadConcern, _: i32| newest(&collection, concern);
+    reads.push(compare(tail, "the newest ten by _id, once, right after opening", 1, first));
+    store.close();
+    drop((collection, database, store));
+    let store = Store::open(directory).expect("a store");
+    let collection = store.database("films").expect("a database").collection("films");
+    std::thread::sleep(LOOKED_THROUGH);
+    let later = |concern: ReadConcern, _: i32| newest(&collection, concern);
+    reads.push(compare(tail, "the newest ten by _id, once, a second after opening", 1, later));
     let row = format!(
         "| {tail} | {:.2} | {memory} | {:.1} |",
         opening.as_secs_f64(),
@@ -131,19 +145,27 @@ fn reads(films: &Collection<RawDocumentBuf>, tail: usize) -> Vec<String> {
         let find = films.find(filter).sort(doc! { "_id": -1 }).read_concern(concern);
         find.run_raw().expect("a read").count()
     };
-    // The first one passes all that the tail has inserted, and leaves for the others where that ends.
-    let newest = |concern: ReadConcern, _: i32| {
-        let find = films.find(doc! {}).sort(doc! { "_id": -1 }).limit(10).read_concern(concern);
+    // What the tail has inserted lies between them.
+    let by_title = |concern: ReadConcern, _: i32| {
+        let find = films.find(doc! {}).sort(doc! { "title": 1 }).limit(10).read_concern(concern);
         find.run_raw().expect("a read").count()
     };
     vec![
+        compare(tail, "the newest ten by _id, once", 1, |concern, _| newest(films, concern)),
         compare(tail, "get by _id", ROUNDS, get),
-        compare(tail, "the newest ten by _id", ROUNDS / 10, newest),
+        compare(tail, "the newest ten by _id", ROUNDS / 10, |concern, _| newest(films, concern)),
+        compare(tail, "ten by title", ROUNDS / 10, by_title),
         compare(tail, "find 100 by index", ROUNDS / 10, shelf),
         compare(tail, "scan of what is confirmed, with a filter", SCANS, scan),
         compare(tail, "the same backwards", SCANS, backwards),
         compare(tail, "all that is confirmed, whole", SCANS, whole),
     ]
+}
+
+/// Behind all that the tail has inserted.
+fn newest(films: &Collection<RawDocumentBuf>, concern: ReadConcern) -> usize {
+    let find = films.find(doc! {}).sort(doc! { "_id": -1 }).limit(10).read_concern(concern);
+    find.run_raw().expect("a read").count()
 }
 
 fn compare(tail: usize, what: &str, rounds: i32, read: impl Fn(ReadConcern, i32) -> usize) -> String {

@@ -229,7 +229,8 @@ impl Worker {
         // Whether an ack helps is looked at anew when an indexer is not waited for any more.
         let gone = self.patience.next(now, &self.peers.writers(), self.published.patience());
         let gone = gone.map(|at| at.saturating_duration_since(now));
-        [ack, order, flush, expiry, proof, rest, behind, gone].into_iter().flatten().min()
+        let survey = self.engine.has_to_survey().then_some(Duration::ZERO);
+        [ack, order, flush, expiry, proof, rest, behind, gone, survey].into_iter().flatten().min()
     }
 
     /// Takes a command into the round; gives how many bytes it brings.
@@ -325,6 +326,7 @@ impl Worker {
             self.settling.arrived(now, source); // taking it in may have taken a while
         }
         self.after_commit(now);
+        self.engine.survey_some();
     }
 
     pub(super) fn answer(

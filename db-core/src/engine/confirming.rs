@@ -190,7 +190,7 @@ impl Batch<'_, '_> {
         let fresh = self.take_fresh_undo(number.0);
         self.keep_changes(position, number.0, fresh.as_ref())?;
         self.unlist(number.0, position)?;
-        self.cut_gaps(number.0, fresh.as_ref())?;
+        self.note_confirmed(number.0, fresh.as_ref())?;
         if fresh.is_none() {
             self.tables.remove_undo(number.0)?;
         }

@@ -27,6 +27,7 @@ mod tail_reader;
 mod tests;
 mod trial;
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
@@ -63,8 +64,10 @@ pub(crate) struct Engine {
     /// The key of the log that calls are appended to, as of the last commit.
     writer: WriterKey,
     observer: Arc<dyn Observer>,
-    /// What readers have found of what is confirmed, as of the last commit.
+    /// What is known of where nothing is confirmed, as of the last commit.
     gaps: Arc<Gaps>,
+    /// From where on the tail has not been looked through for them; none if it has been.
+    unsurveyed: Option<Bound<Vec<u8>>>,
     /// None after a failed transaction: memory may be ahead of the disk, so everything is refused until reopened.
     state: Option<State>,
 }
@@ -106,8 +109,9 @@ impl Engine {
     pub(crate) fn open(database: Arc<Database>, identity: Identity, secret: SigningKey) -> Result<Self> {
         let id = identity.genesis.database_id(&identity.key);
         let writer = WriterKey::from_bytes(secret.verifying_key().to_bytes());
-        let (observer, gaps) = (Arc::new(()), Arc::default());
-        let mut engine = Self { database, identity, id, secret, writer, observer, gaps, state: None };
+        let (observer, gaps, unsurveyed) = (Arc::new(()), Arc::default(), Some(Bound::Unbounded));
+        let mut engine =
+            Self { database, identity, id, secret, writer, observer, gaps, unsurveyed, state: None };
         let transaction = engine.begin()?;
         let state = {
             let mut tables = Tables::open(&transaction)?;
@@ -152,10 +156,12 @@ impl Engine {
         };
         transaction.commit()?;
         self.writer = state.keys.writer();
-        if let Some(gaps) = state.gaps.take() {
+        if let Some(gaps) = state.gaps.known.take() {
             self.gaps = Arc::new(gaps);
         }
+        let inserted = state.gaps.take_inserted();
         self.state = Some(state);
+        self.survey(inserted);
         Ok(done)
     }
 
@@ -336,6 +342,7 @@ impl Batch<'_, '_> {
     fn finish(&mut self) -> Result<()> {
         self.sign_run()?;
         self.store_fresh_undo()?;
+        self.cut_gaps()?;
         self.flush_changes()?;
         self.keep_meanwhile()?;
         self.state.at_hand = AtHand::default();

@@ -197,10 +197,14 @@ impl Batch<'_, '_> {
     pub(super) fn store_fresh_undo(&mut self) -> Result<()> {
         let fresh = std::mem::take(&mut self.state.fresh_undo);
         let mut overwritten = Vec::new();
+        let gaps = &mut self.state.gaps;
         for (number, position) in std::mem::take(&mut self.state.unlisted) {
-            match fresh.get(&number) {
-                Some(undo) => overwritten.push((position, undo)),
-                None => self.tables.note_stored_overwritten(position, number)?,
+            if let Some(undo) = fresh.get(&number) {
+                gaps.note_inserted(undo);
+                overwritten.push((position, undo));
+            } else {
+                let tables = &mut self.tables;
+                tables.note_stored_overwritten(position, number, |part| gaps.note_inserted(part))?;
             }
         }
         self.tables.note_overwritten(&overwritten)?;

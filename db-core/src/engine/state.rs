@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::backlog::Backlog;
 use super::changes::Watching;
 use super::confirming::Confirming;
+use super::gaps::GapChanges;
 use super::held_back::HeldBack;
 use super::kept_set::KeptSet;
 use super::keys::OwnKeys;
@@ -27,7 +28,6 @@ use crate::linearizer::{EntryNumber, Facts, Linearizer, Node, NumberSet, Past, S
 use crate::operation::Operation;
 use crate::storage::{EntryRecord, Tables};
 use crate::view::catalog::CatalogCache;
-use crate::view::gaps::Gaps;
 use crate::view::undo::Undo;
 
 /// The engine's memory.
@@ -75,8 +75,8 @@ pub(crate) struct State {
     pub(super) at_hand: AtHand,
     /// Whether ordering what is stored has been interrupted, so that the applied tail is neither the old nor the new.
     pub(super) is_settling: bool,
-    /// What readers know of what is confirmed, if this transaction has changed that.
-    pub(super) gaps: Option<Gaps>,
+    /// What this transaction has to say of where nothing is confirmed.
+    pub(super) gaps: GapChanges,
     /// What those who watch are told of.
     pub(super) watching: Watching,
     /// Catalog records as the view holds them.
@@ -149,7 +149,7 @@ impl State {
             unlisted: BTreeMap::new(),
             at_hand: AtHand::default(),
             is_settling: false,
-            gaps: None,
+            gaps: GapChanges::default(),
             watching: Watching::default(),
             catalog: CatalogCache::default(),
             missing_ends: MissingEnds::default(),
@@ -181,7 +181,7 @@ impl State {
         (self.stored_snapshot, self.stored_snapshot_at) = (kept.stored_snapshot, kept.stored_snapshot_at);
         self.stored_heads = kept.stored_heads;
         (self.stored_before, self.applied_before) = (kept.stored_before, kept.applied_before);
-        self.gaps = Some(Gaps::default());
+        self.gaps.begin_anew();
         self.watching = kept.watching.rebuilt();
         self.open_run = kept.open_run;
         self.missing_ends = kept.missing_ends;

@@ -251,10 +251,17 @@ impl<'txn> Tables<'txn> {
         self.overwritten.note(overwritten)
     }
 
-    /// Notes key by key what the entry at `position` has overwritten, whose undo records are stored.
-    pub(crate) fn note_stored_overwritten(&mut self, position: u64, number: u64) -> Result<()> {
+    /// Notes key by key what the entry at `position` has overwritten, whose undo records are stored; hands these to `take`.
+    pub(crate) fn note_stored_overwritten(
+        &mut self,
+        position: u64,
+        number: u64,
+        mut take: impl FnMut(&Undo),
+    ) -> Result<()> {
         for part in self.undo.range((number, 0)..=(number, u32::MAX))? {
-            self.overwritten.note_part(position, &Undo::decode(part?.1.value())?)?;
+            let part = Undo::decode(part?.1.value())?;
+            self.overwritten.note_part(position, &part)?;
+            take(&part);
         }
         Ok(())
     }

@@ -30,6 +30,8 @@ pub(crate) struct ConfirmedRange {
     latest_head: Option<(Page<'static>, Page<'static>)>,
     row_head: Option<(Page<'static>, Page<'static>)>,
     passed: Passed,
+    /// How many keys under which nothing is confirmed are passed at the most, one after the other.
+    passed_max: usize,
 }
 
 /// Keys and values as they lie in the file.
@@ -51,7 +53,8 @@ impl ConfirmedRange {
     pub(super) fn new(tables: &Arc<SnapshotTables>, bounds: &KeyBounds) -> Result<Self> {
         let (latest, rows) = pages(tables, bounds)?;
         let (tables, bounds, passed) = (Arc::clone(tables), bounds.clone(), Passed::default());
-        Ok(Self { tables, bounds, latest, rows, latest_head: None, row_head: None, passed })
+        let (latest_head, row_head, passed_max) = (None, None, usize::MAX);
+        Ok(Self { tables, bounds, latest, rows, latest_head, row_head, passed, passed_max })
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Item<'static>>> {
@@ -60,6 +63,18 @@ impl ConfirmedRange {
 
     pub(super) fn next_back(&mut self) -> Result<Option<Item<'static>>> {
         self.step(End::Back)
+    }
+
+    /// How far nothing is confirmed from this end of the range on: the first key of that, or the first behind it. After
+    /// [`PASSED_UNTIL_NOTED`] it is looked no further. None if the range has no keys.
+    pub(super) fn empty_up_to(mut self, end: End) -> Result<Option<Vec<u8>>> {
+        self.passed_max = PASSED_UNTIL_NOTED;
+        let found = self.step(end)?.map(|(key, _)| key.value().to_vec());
+        let last = || self.passed.last.as_ref().map(|key| key.value().to_vec());
+        Ok(match end {
+            End::Front => found.or_else(|| Some(behind(&last()?))),
+            End::Back => found.map(|key| behind(&key)).or_else(last),
+        })
     }
 
     fn step(&mut self, end: End) -> Result<Option<Item<'static>>> {
@@ -72,7 +87,7 @@ impl ConfirmedRange {
             }
             let order = match (&self.latest_head, &self.row_head) {
                 (None, None) => {
-                    self.has_passed();
+                    self.note_passed();
                     return Ok(None);
                 }
                 (Some(_), None) => Ordering::Less,
@@ -96,6 +111,9 @@ impl ConfirmedRange {
                 return Ok(Some((Stored::Page(key), Stored::Row(row))));
             }
             self.pass(key, end)?;
+            if self.passed.keys >= self.passed_max {
+                return Ok(None);
+            }
         }
     }
 
@@ -143,15 +161,19 @@ impl ConfirmedRange {
         Ok(())
     }
 
-    /// A key that is confirmed ends what was passed, and so does the end of the range.
+    /// A key that is confirmed ends what was passed.
     fn has_passed(&mut self) {
+        self.note_passed();
+        if self.passed.keys > 0 || self.passed.from.is_some() {
+            self.passed = Passed::default();
+        }
+    }
+
+    fn note_passed(&self) {
         if let (Some(from), Some(last)) = (&self.passed.from, &self.passed.last)
             && self.passed.keys >= NOTED_MIN
         {
             note(&self.tables.gaps, from, last.value());
-        }
-        if self.passed.keys > 0 || self.passed.from.is_some() {
-            self.passed = Passed::default();
         }
     }
 }
@@ -182,7 +204,7 @@ fn read(pages: &mut Pages, end: End) -> Result<Option<(Page<'static>, Page<'stat
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::sync::atomic::Ordering::Relaxed;
 
@@ -196,10 +218,14 @@ mod tests {
 
     const ALL: KeyBounds = (Bound::Unbounded, Bound::Unbounded);
 
-    type Keys = BTreeMap<Vec<u8>, u8>;
+    pub(in crate::view) type Keys = BTreeMap<Vec<u8>, u8>;
 
     /// What readers see who share `gaps`, once a tail has made `latest` of what was confirmed; as long as the file is open.
-    fn tables(confirmed: &Keys, latest: &Keys, gaps: &Arc<Gaps>) -> (redb::Database, Arc<SnapshotTables>) {
+    pub(in crate::view) fn tables(
+        confirmed: &Keys,
+        latest: &Keys,
+        gaps: &Arc<Gaps>,
+    ) -> (redb::Database, Arc<SnapshotTables>) {
         let memory = redb::backends::InMemoryBackend::new();
         let file = redb::Database::builder().create_with_backend(memory).unwrap();
         let transaction = file.begin_write().unwrap();
@@ -244,7 +270,7 @@ mod tests {
         gaps.passed.load(Relaxed)
     }
 
-    fn key(number: u16) -> Vec<u8> {
+    pub(in crate::view) fn key(number: u16) -> Vec<u8> {
         number.to_be_bytes().to_vec()
     }
 

@@ -1,16 +1,16 @@
-//! Where nothing is confirmed: stretches of keys that readers of what is confirmed have found empty, so that the next one need not
-//! pass all that the tail has put there.
+//! Where nothing is confirmed: stretches of keys that somebody has found empty, so that readers of what is confirmed need not pass all
+//! that the tail has put there.
 //!
-//! Whoever asks for the newest ten of what is confirmed, a tail of 100,000 documents having come since, passes them all to find those
-//! ten; once. However the tail grows or is ordered anew, what was found holds; and where more is confirmed, all holds but what that
+//! Whoever asks for the newest ten of what is confirmed, a tail of 100,000 documents having come since, would pass them all to find
+//! those ten. However the tail grows or is ordered anew, what was found holds; and where more is confirmed, all holds but what that
 //! has changed. It is kept in memory alone, and lost without harm.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many gaps are known at the most; with one more all are forgotten.
-const GAPS_MAX: usize = 1_024;
+/// How many gaps are known at the most; beyond them none is taken up but for what makes one of these longer.
+const GAPS_MAX: usize = 16_384;
 
 /// From which end a range is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub(crate) enum End {
     Back,
 }
 
-/// A stretch of keys under which nothing is confirmed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A stretch of keys, mostly one under which nothing is confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Gap {
     /// The first of them.
     pub(crate) low: Vec<u8>,
@@ -66,42 +66,57 @@ impl Gaps {
             gaps.remove(from);
             (low, high) = (low.min(from), high.max(to));
         }
-        if gaps.len() >= GAPS_MAX {
-            gaps.clear();
+        if gaps.len() < GAPS_MAX {
+            gaps.insert(low.to_vec(), high.to_vec());
         }
-        gaps.insert(low.to_vec(), high.to_vec());
     }
 
-    /// Forgets what is known of the keys from `low` up to `high`. Of a gap that this cuts in two, or shortens, those parts stay that
-    /// `is_worth_it` says are worth it.
+    /// The gap that holds `key`.
+    pub(super) fn around(&self, key: &[u8]) -> Option<Gap> {
+        self.ahead(key, End::Back).filter(|gap| gap.high.as_slice() > key)
+    }
+
+    /// Forgets what is known of these stretches of keys, ascending by their first ones. Of a gap that this cuts in pieces, or shortens,
+    /// those stay that `is_worth_it` says are worth it.
     pub(crate) fn cut<E>(
         &self,
-        low: &[u8],
-        high: &[u8],
+        stretches: &[Gap],
         mut is_worth_it: impl FnMut(&Gap) -> Result<bool, E>,
     ) -> Result<(), E> {
         let mut gaps = self.known();
-        let met: Vec<_> = gaps
-            .range::<[u8], _>((Bound::Unbounded, Bound::Excluded(high)))
-            .rev()
-            .take_while(|(_, known)| known.as_slice() > low)
-            .map(|(from, to)| (from.clone(), to.clone()))
-            .collect();
-        for (from, to) in met {
-            gaps.remove(&from);
-            let parts = [Gap { low: from, high: low.to_vec() }, Gap { low: high.to_vec(), high: to }];
-            for part in parts {
-                if part.low < part.high && gaps.len() < GAPS_MAX && is_worth_it(&part)? {
-                    gaps.insert(part.low, part.high);
+        let mut keep = |gaps: &mut BTreeMap<_, _>, piece: Gap| {
+            if gaps.len() < GAPS_MAX && is_worth_it(&piece)? {
+                gaps.insert(piece.low, piece.high);
+            }
+            Ok(())
+        };
+        // What the stretches so far have left of the last gap that they met.
+        let mut rest: Option<Gap> = None;
+        for stretch in stretches {
+            if let Some(piece) = rest.take_if(|rest| rest.high <= stretch.low) {
+                keep(&mut gaps, piece)?;
+            }
+            while let Some(Gap { low, high }) = rest.take().or_else(|| take_met(&mut gaps, stretch)) {
+                if low < stretch.low {
+                    keep(&mut gaps, Gap { low: low.clone(), high: stretch.low.clone() })?;
+                }
+                if stretch.high < high {
+                    rest = Some(Gap { low: low.max(stretch.high.clone()), high });
+                    break;
                 }
             }
         }
-        Ok(())
+        rest.map_or(Ok(()), |piece| keep(&mut gaps, piece))
     }
 
     /// Whether nothing is known.
     pub(crate) fn is_empty(&self) -> bool {
         self.known().is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.known().len()
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
@@ -116,6 +131,19 @@ impl Clone for Gaps {
         gaps.known().clone_from(&self.known());
         gaps
     }
+}
+
+/// Takes the first gap out that shares a key with `stretch`.
+fn take_met(gaps: &mut BTreeMap<Vec<u8>, Vec<u8>>, stretch: &Gap) -> Option<Gap> {
+    let Gap { low, high } = stretch;
+    let before = gaps.range::<[u8], _>((Bound::Unbounded, Bound::Included(low.as_slice()))).next_back();
+    let met = before.filter(|(_, end)| *end > low).or_else(|| {
+        let behind =
+            gaps.range::<[u8], _>((Bound::Excluded(low.as_slice()), Bound::Excluded(high.as_slice())));
+        { behind }.next()
+    });
+    let low = met?.0.clone();
+    gaps.remove_entry(&low).map(|(low, high)| Gap { low, high })
 }
 
 /// The first key behind this one.
@@ -156,8 +184,8 @@ mod tests {
         Gap { low: low.to_vec(), high: high.to_vec() }
     }
 
-    fn cut(gaps: &Gaps, low: &[u8], high: &[u8]) {
-        gaps.cut(low, high, |_| Ok::<_, Infallible>(true)).unwrap();
+    fn cut(gaps: &Gaps, stretches: &[Gap]) {
+        gaps.cut(stretches, |_| Ok::<_, Infallible>(true)).unwrap();
     }
 
     #[test]
@@ -178,13 +206,15 @@ mod tests {
     #[test]
     fn no_more_gaps_are_known_than_memory_is_for() {
         let gaps = Gaps::default();
-        for number in 0..10_000_u32 {
-            gaps.note(&(2 * number).to_be_bytes(), &(2 * number + 1).to_be_bytes());
-            assert!(gaps.known().len() <= GAPS_MAX);
+        for number in 0..20_000_u32 {
+            gaps.note(&(4 * number).to_be_bytes(), &(4 * number + 2).to_be_bytes());
         }
+        assert_eq!(gaps.known().len(), GAPS_MAX);
+        gaps.note(&1_u32.to_be_bytes(), &3_u32.to_be_bytes());
+        assert_eq!(gaps.around(&0_u32.to_be_bytes()), Some(gap(&0_u32.to_be_bytes(), &3_u32.to_be_bytes())));
         gaps.note(&[0], &[255; 8]);
-        for number in 0..10_000_u32 {
-            cut(&gaps, &number.to_be_bytes(), &behind(&number.to_be_bytes()));
+        for number in 0..20_000_u32 {
+            cut(&gaps, &[gap(&number.to_be_bytes(), &behind(&number.to_be_bytes()))]);
             assert!(gaps.known().len() <= GAPS_MAX);
         }
     }
@@ -194,7 +224,7 @@ mod tests {
         let gaps = Gaps::default();
         gaps.note(b"c", b"p");
         let older = gaps.clone();
-        gaps.cut(b"f", b"g", |part| Ok::<_, Infallible>(part.low == b"g")).unwrap();
+        gaps.cut(&[gap(b"f", b"g")], |piece| Ok::<_, Infallible>(piece.low == b"g")).unwrap();
         assert_eq!(*gaps.known(), BTreeMap::from([(b"g".to_vec(), b"p".to_vec())]));
         assert_eq!(*older.known(), BTreeMap::from([(b"c".to_vec(), b"p".to_vec())]));
     }
@@ -202,17 +232,21 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_noted_and_not_cut_out_is_one_set_of_keys(
-            steps in prop::collection::vec((0_u8..60, 1_u8..30, any::<bool>()), 1..40),
+            steps in prop::collection::vec(
+                (any::<bool>(), prop::collection::btree_set((0_u8..60, 1_u8..30), 1..6)),
+                1..40,
+            ),
         ) {
             let gaps = Gaps::default();
             let mut keys = BTreeSet::new();
-            for (low, count, is_noted) in steps {
-                let of_step = low..low + count;
+            for (is_noted, stretches) in steps {
+                let of_step: BTreeSet<u8> = stretches.iter().flat_map(|(low, count)| *low..low + count).collect();
+                let stretches = stretches.iter().map(|(low, count)| gap(&[*low], &[low + count]));
                 if is_noted {
-                    gaps.note(&[low], &[of_step.end]);
+                    stretches.for_each(|stretch| gaps.note(&stretch.low, &stretch.high));
                     keys.extend(of_step);
                 } else {
-                    cut(&gaps, &[low], &[of_step.end]);
+                    cut(&gaps, &stretches.collect::<Vec<_>>());
                     keys.retain(|key| !of_step.contains(key));
                 }
             }

@@ -20,6 +20,7 @@ pub(crate) mod settled;
 pub(crate) mod shared_catalog;
 pub(crate) mod statistics;
 mod stored;
+mod survey;
 pub(crate) mod touched;
 pub(crate) mod undo;
 pub(crate) mod work;
@@ -69,7 +70,7 @@ struct Snapshot {
 struct SnapshotTables {
     view: ReadOnlyTable<&'static [u8], &'static [u8]>,
     overwritten: OverwrittenSnapshot,
-    /// Where nothing is confirmed, as far as readers have found.
+    /// Where nothing is confirmed, as far as is known.
     gaps: Arc<Gaps>,
 }
 
@@ -117,6 +118,12 @@ impl ViewSnapshot {
     #[cfg(test)]
     pub(crate) fn overwritten_rows(&self) -> Result<u64> {
         Ok(self.0.tables.overwritten.len()?)
+    }
+
+    /// In how many stretches it is known that nothing is confirmed.
+    #[cfg(test)]
+    pub(crate) fn known_gaps(&self) -> usize {
+        self.0.tables.gaps.count()
     }
 
     /// The value under `key`, which lives as long as it is held.

@@ -109,6 +109,19 @@ async fn what_waited_to_be_ordered_waits_for_nothing_when_the_database_is_opened
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_is_looked_through_for_readers_of_what_is_confirmed_once_the_database_is_open() {
+    let (file, engine) = open(&written(1, 1_000_000, 0), 1);
+    let (database, _collection) = start(file, engine);
+    let is_known = || database.view_at(ReadConcern::Local, &Stop::default()).unwrap().known_gaps() > 0;
+    let until_known = async {
+        while !is_known() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, until_known).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_ended_in_the_middle_of_ordering_shows_nothing_less_than_before_and_confirmed_states_at_once() {
     let (file, engine) = open(&killed(|status| status.undone > EACH / 2), 1);
     assert!(!engine.is_presentable());
