@@ -27,7 +27,7 @@ pub(crate) struct NewlyListed {
     database: Database,
     list: &'static str,
     filter: Arc<Filter>,
-    /// The filter by which the view was told that was told last.
+    /// The filter of what was told last.
     told_filter: Arc<Filter>,
     /// Where the filter is for what is this device's: the key that it wrote with when that was made.
     own_key: Option<WriterKey>,

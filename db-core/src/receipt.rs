@@ -147,10 +147,10 @@ impl Receipt {
     /// # Errors
     /// As for [`Receipt::wait_confirmed`].
     pub async fn changed(&self, known: &ReceiptState) -> Result<ReceiptState> {
-        let mut seen: Option<(u64, u64, u64)> = None;
+        let mut seen = None;
         loop {
-            let status = self.database.wait_for(|status| Some(progress(status)) != seen).await?;
-            seen = Some(progress(&status));
+            let status = self.database.wait_for(|status| Some(Progress::of(status)) != seen).await?;
+            seen = Some(Progress::of(&status));
             let receipt = self.clone();
             let state = away(move || receipt.state()).await?;
             if state != *known {
@@ -161,7 +161,7 @@ impl Receipt {
 
     async fn confirmed(&self) -> Result<Outcome> {
         // Read before the state, so that nothing that happens in between is missed.
-        let mut seen = progress(&self.database.status());
+        let mut seen = Progress::of(&self.database.status());
         loop {
             let receipt = self.clone();
             let state = away(move || receipt.state_on_its_way()).await?;
@@ -173,11 +173,11 @@ impl Receipt {
                 ReceiptState::Durable => |status| status.unordered == 0,
             };
             let is_news = |status: &Status| {
-                let now = progress(status);
-                now.0 != seen.0 || (now != seen && is_any_news(status))
+                let now = Progress::of(status);
+                now.confirmed != seen.confirmed || (now != seen && is_any_news(status))
             };
             let status = self.database.wait_for(is_news).await?;
-            seen = progress(&status);
+            seen = Progress::of(&status);
         }
     }
 
@@ -236,8 +236,18 @@ fn skipped(payload: &[u8]) -> Vec<RejectedOperation> {
     (0_u64..).take(count.min(limits::LOG_PARTS_MAX)).map(refused).collect()
 }
 
-fn progress(status: &Status) -> (u64, u64, u64) {
-    (status.confirmed, status.tail, status.applied)
+/// What has to change of a status before a receipt can.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Progress {
+    confirmed: u64,
+    tail: u64,
+    applied: u64,
+}
+
+impl Progress {
+    fn of(status: &Status) -> Self {
+        Self { confirmed: status.confirmed, tail: status.tail, applied: status.applied }
+    }
 }
 
 /// Who may not write any more is not heard any more: what others do not have by then stays where it is.

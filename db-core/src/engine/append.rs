@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use super::Batch;
 use super::request::Request;
-use super::state::{OpenRun, StoredPast};
+use super::state::OpenRun;
+use super::stored_past::StoredPast;
 use crate::entry::Header;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{EntryHash, WriterKey};

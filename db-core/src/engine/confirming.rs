@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 
 use super::Batch;
 use super::order::{ENTRY_BYTES, NO_ENTRY};
-use super::state::{State, StoredPast};
+use super::state::State;
+use super::stored_past::StoredPast;
 use crate::error::{Error, Result};
 use crate::linearizer::{ConfirmationBroken, EntryNumber, NumberSet, Past};
 use crate::view::members;

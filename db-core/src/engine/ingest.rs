@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::Batch;
-use super::state::{State, StoredPast, new_node};
+use super::state::State;
+use super::stored_past::{StoredPast, new_node};
 use crate::apply::{EntryToApply, read_operations, read_with_size};
 use crate::entry::{Admission, Entry, VerifiedRun, link_holds, verifying_key};
 use crate::error::{Error as StoreError, Result};

@@ -22,6 +22,7 @@ mod rebuilding;
 mod request;
 mod rotation;
 mod state;
+mod stored_past;
 mod tail_reader;
 #[cfg(test)]
 mod tests;
@@ -52,7 +53,8 @@ use crate::view::history::Stamp;
 use crate::view::journal::ViewWriter;
 use crate::view::{ViewSnapshot, members};
 use keys::OwnKeys;
-use state::{AtHand, State, StoredPast};
+use state::{AtHand, State};
+use stored_past::StoredPast;
 
 /// One database: its file, this device's writer, and what is kept in memory of the order.
 pub(crate) struct Engine {

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::state::{State, StoredPast};
+use super::state::State;
+use super::stored_past::StoredPast;
 use super::{Batch, By};
 use crate::apply::{EntryToApply, Stop, read_operations};
 use crate::error::{Error, Result};

@@ -7,7 +7,7 @@
 //! result.
 
 use super::order::NO_ENTRY;
-use super::state::{StoredPast, node_of, standing_of, touches_membership};
+use super::stored_past::{StoredPast, node_of, standing_of, touches_membership};
 use super::{Batch, Engine};
 use crate::error::{Error, Result};
 use crate::linearizer::{ConfirmationBroken, EntryNumber};

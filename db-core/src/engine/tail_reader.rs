@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::state::{new_node, standing_of};
+use super::stored_past::{new_node, standing_of};
 use crate::error::{Error, Result};
 use crate::ids::{EntryHash, WriterKey};
 use crate::linearizer::{EntryNumber, Node, Standing};

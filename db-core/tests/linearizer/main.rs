@@ -4,7 +4,6 @@
 
 mod acks;
 mod agreement;
-mod late;
 mod legality;
 mod model;
 mod replica;
