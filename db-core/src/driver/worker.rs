@@ -25,6 +25,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::WriterKey;
 use crate::limits;
 
+/// For how long the tail is looked through at once, while nobody waits.
+const SURVEY: Duration = Duration::from_millis(5);
+
 /// What the thread is asked to do.
 pub(crate) enum Command {
     /// Run a call.
@@ -174,6 +177,7 @@ impl Worker {
                 }
                 self.finish(round);
             }
+            self.survey_some();
         }
         while self.ordering.is_some() {
             self.go_on_ordering(Vec::new());
@@ -213,6 +217,12 @@ impl Worker {
             }
             Err(error) => tracing::error!(%error, "cannot look for what was left unfinished"),
         }
+    }
+
+    /// Looks through some of the tail for readers of what is confirmed.
+    fn survey_some(&mut self) {
+        let (until, commands) = (instant() + SURVEY, &self.commands);
+        self.engine.survey_until(&mut || !commands.is_empty() || instant() >= until);
     }
 
     /// How long to wait for a command before something else is due.
@@ -326,7 +336,6 @@ impl Worker {
             self.settling.arrived(now, source); // taking it in may have taken a while
         }
         self.after_commit(now);
-        self.engine.survey_some();
     }
 
     pub(super) fn answer(

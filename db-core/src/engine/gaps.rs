@@ -12,54 +12,53 @@ use db_index::prefix_end;
 use super::{Batch, Engine};
 use crate::error::Result;
 use crate::faults::{Fault, is_planted};
+use crate::storage::Tables;
 use crate::view::confirmed_range::NOTED_MIN;
 use crate::view::gaps::{Gap, Gaps, behind};
 use crate::view::keyspace::is_queried;
 use crate::view::undo::Undo;
 
-/// How many keys are held in memory until they are cut out of gaps, or until they are surveyed.
-const KEYS_MAX: usize = 65_536;
-/// How many rows of what the tail has overwritten are looked through at once.
-const ROWS_AT_ONCE: usize = 4_096;
+/// How many bytes of keys are held in memory until they are cut out of gaps, or until the tail is surveyed there.
+const KEYS_BYTES_MAX: usize = if cfg!(any(test, feature = "simulation")) { 2_000 } else { 16 * 1024 * 1024 };
+/// What holding a key costs beside its bytes.
+const KEY_BYTES: usize = 48;
 
 /// What a transaction has to say of gaps.
 #[derive(Debug, Default)]
 pub(super) struct GapChanges {
     /// What is known once it is committed, if more is confirmed by it.
     pub(super) known: Option<Gaps>,
-    /// What its confirmed entries have changed, and is not cut out yet: stretches of keys.
+    /// What its confirmed entries have changed of that, and is not cut out yet.
     confirmed: Vec<Gap>,
-    /// The keys that the tail has put where nothing was.
+    confirmed_bytes: usize,
     inserted: Inserted,
 }
 
-/// Keys that the tail has put where nothing was.
+/// Where the tail has put what was not there before, or not just before, among what queries read.
 #[derive(Debug)]
 pub(super) enum Inserted {
-    These(Vec<Vec<u8>>),
-    /// More than are held in memory, or it is not known which.
-    Many,
+    /// Under these keys, which have so many bytes.
+    These(Vec<Vec<u8>>, usize),
+    /// Under more than are held in memory, or it is not known where.
+    Anywhere,
 }
 
 impl Default for Inserted {
     fn default() -> Self {
-        Self::These(Vec::new())
+        Self::These(Vec::new(), 0)
     }
 }
 
 impl GapChanges {
-    /// Forgets all that was known: the view is built anew.
-    pub(super) fn begin_anew(&mut self) {
-        (self.known, self.confirmed) = (Some(Gaps::default()), Vec::new());
-    }
-
-    /// Takes note of what the tail has put where nothing was and where queries read.
+    /// Takes note of what the tail has put where nothing was.
     pub(super) fn note_inserted(&mut self, undo: &Undo) {
-        let Inserted::These(keys) = &mut self.inserted else { return };
-        let inserted = undo.changes().filter(|(key, before)| before.is_none() && is_queried(key));
-        keys.extend(inserted.map(|(key, _)| key.to_vec()));
-        if keys.len() > KEYS_MAX {
-            self.inserted = Inserted::Many;
+        let Inserted::These(keys, bytes) = &mut self.inserted else { return };
+        for (key, _) in undo.changes().filter(|(key, before)| before.is_none() && is_queried(key)) {
+            keys.push(key.to_vec());
+            *bytes += key.len() + KEY_BYTES;
+        }
+        if *bytes > KEYS_BYTES_MAX {
+            self.inserted = Inserted::Anywhere;
         }
     }
 
@@ -67,72 +66,81 @@ impl GapChanges {
     pub(super) fn take_inserted(&mut self) -> Inserted {
         std::mem::take(&mut self.inserted)
     }
+
+    /// Takes note of what a confirmed entry has changed, or a part of that; cuts it out if it is much.
+    fn note_confirmed(&mut self, undo: &Undo, tables: &Tables<'_>) -> Result<()> {
+        let Some(known) = &self.known else { return Ok(()) };
+        for key in undo.changes().map(|(key, _)| key).filter(|key| known.around(key).is_some()) {
+            self.confirmed_bytes += 2 * (key.len() + KEY_BYTES);
+            self.confirmed.push(Gap { low: key.to_vec(), high: behind(key) });
+        }
+        // An index that the entry has built is not noted key by key, and what lies under it was not looked at before.
+        for (prefix, high) in undo.fresh().filter_map(|prefix| Some((prefix, prefix_end(prefix)?))) {
+            self.confirmed.push(Gap { low: prefix.to_vec(), high });
+            self.inserted = Inserted::Anywhere;
+        }
+        if self.confirmed_bytes > KEYS_BYTES_MAX { self.cut(tables) } else { Ok(()) }
+    }
+
+    /// Cuts out what confirmed entries have changed. What is left of a gap in which readers have little to pass is not worth the memory.
+    fn cut(&mut self, tables: &Tables<'_>) -> Result<()> {
+        let mut confirmed = std::mem::take(&mut self.confirmed);
+        self.confirmed_bytes = 0;
+        confirmed.sort_unstable();
+        let Some(known) = &self.known else { return Ok(()) };
+        known.cut(&confirmed, |piece| tables.has_overwritten(&piece.low, &piece.high, NOTED_MIN))
+    }
 }
 
 impl Engine {
     /// Looks for readers where nothing is confirmed about what a transaction has put there.
     pub(super) fn survey(&mut self, inserted: Inserted) {
-        let surveyed = match inserted {
-            Inserted::These(keys) if keys.is_empty() => Ok(()),
-            Inserted::These(mut keys) => {
+        match inserted {
+            Inserted::Anywhere => self.unsurveyed = Some(Bound::Unbounded),
+            Inserted::These(keys, _) if keys.is_empty() => {}
+            Inserted::These(mut keys, _) => {
                 keys.sort_unstable();
-                self.view().and_then(|view| view.survey(&keys))
+                note_failure(self.view().and_then(|view| view.survey(&keys)));
             }
-            Inserted::Many => {
-                self.unsurveyed = Some(Bound::Unbounded);
-                Ok(())
-            }
-        };
-        let _ = Self::note_failure(surveyed);
+        }
     }
 
-    /// Whether something of the tail has not been looked through since the database was opened, or since very much has come.
+    /// Whether something of the tail has not been looked through since the database was opened, or since much has come at once.
     pub(crate) fn has_to_survey(&self) -> bool {
         self.unsurveyed.is_some()
     }
 
-    /// Looks some of that through, for some milliseconds.
-    pub(crate) fn survey_some(&mut self) {
+    /// Looks some of that through, some milliseconds more than until `is_time` says so.
+    pub(crate) fn survey_until(&mut self, is_time: &mut dyn FnMut() -> bool) {
         if let Some(low) = self.unsurveyed.take() {
-            let surveyed = self.view().and_then(|view| view.survey_tail(&low, ROWS_AT_ONCE));
-            self.unsurveyed = Self::note_failure(surveyed).flatten();
+            let surveyed = self.view().and_then(|view| view.survey_tail(low, is_time));
+            self.unsurveyed = note_failure(surveyed).flatten();
         }
     }
+}
 
-    /// What cannot be read now readers find themselves, or why they cannot either.
-    fn note_failure<T>(surveyed: Result<T>) -> Option<T> {
-        surveyed.inspect_err(|error| tracing::debug!(%error, "the tail cannot be looked through")).ok()
-    }
+/// What cannot be read now readers find themselves, or why they cannot either.
+fn note_failure<T>(surveyed: Result<T>) -> Option<T> {
+    surveyed.inspect_err(|error| tracing::debug!(%error, "the tail cannot be looked through")).ok()
 }
 
 impl Batch<'_, '_> {
     /// Takes note of what an entry has changed that is confirmed and no longer noted as overwritten, but whose undo record, given or
     /// stored, is still there.
     pub(super) fn note_confirmed(&mut self, number: u64, undo: Option<&Undo>) -> Result<()> {
-        let GapChanges { known, confirmed, .. } = &mut self.state.gaps;
-        let known = known.get_or_insert_with(|| self.engine.gaps.as_ref().clone());
+        let (gaps, tables) = (&mut self.state.gaps, &self.tables);
+        let known = gaps.known.get_or_insert_with(|| self.engine.gaps.as_ref().clone());
         if known.is_empty() || is_planted(Fault::GapsKept) {
             return Ok(());
         }
-        let mut note = |undo: &Undo| {
-            confirmed.extend(undo.changes().map(|(key, _)| Gap { low: key.to_vec(), high: behind(key) }));
-            // An index that the entry has built is not noted key by key.
-            let built = undo.fresh().filter_map(|prefix| Some((prefix, prefix_end(prefix)?)));
-            confirmed.extend(built.map(|(prefix, high)| Gap { low: prefix.to_vec(), high }));
-            Ok(())
-        };
         match undo {
-            Some(undo) => note(undo)?,
-            None => self.tables.undo_parts(number, note)?,
+            Some(undo) => gaps.note_confirmed(undo, tables),
+            None => tables.undo_parts(number, |part| gaps.note_confirmed(part, tables)),
         }
-        if confirmed.len() > KEYS_MAX { self.cut_gaps() } else { Ok(()) }
     }
 
-    /// Cuts out what confirmed entries have changed. What is left of a gap in which readers have little to pass is not worth the memory.
+    /// Cuts out what confirmed entries have changed.
     pub(super) fn cut_gaps(&mut self) -> Result<()> {
-        let mut confirmed = std::mem::take(&mut self.state.gaps.confirmed);
-        confirmed.sort_unstable();
-        let Some(known) = &self.state.gaps.known else { return Ok(()) };
-        known.cut(&confirmed, |part| self.tables.has_overwritten(&part.low, &part.high, NOTED_MIN))
+        self.state.gaps.cut(&self.tables)
     }
 }

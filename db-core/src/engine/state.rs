@@ -27,6 +27,7 @@ use crate::ids::WriterKey;
 use crate::linearizer::{EntryNumber, Linearizer, NumberSet, Past};
 use crate::storage::Tables;
 use crate::view::catalog::CatalogCache;
+use crate::view::gaps::Gaps;
 use crate::view::undo::Undo;
 
 /// The engine's memory.
@@ -180,7 +181,7 @@ impl State {
         (self.stored_snapshot, self.stored_snapshot_at) = (kept.stored_snapshot, kept.stored_snapshot_at);
         self.stored_heads = kept.stored_heads;
         (self.stored_before, self.applied_before) = (kept.stored_before, kept.applied_before);
-        self.gaps.begin_anew();
+        self.gaps.known = Some(Gaps::default());
         self.watching = kept.watching.rebuilt();
         self.open_run = kept.open_run;
         self.missing_ends = kept.missing_ends;

@@ -140,6 +140,7 @@ impl Knowledge {
 
     /// Clients take what streams have to tell.
     fn check_streams(&mut self, node: &mut Node) {
+        node.engine.as_mut().unwrap().survey_until(&mut || true);
         let mut readers = node.readers.take().unwrap();
         check_indexes(&readers.view());
         readers.check_local(node.number);

@@ -324,12 +324,7 @@ impl Node {
 
 fn open(disk: &SimDisk, number: usize, step_bytes: usize) -> Result<Engine> {
     let (database, identity) = storage::open(disk.clone(), CACHE_BYTES)?;
-    let engine = Engine::open(Arc::new(database), identity, secret(number))?;
-    let mut engine = engine.until_presentable(step_bytes)?;
-    while engine.has_to_survey() {
-        engine.survey_some();
-    }
-    Ok(engine)
+    Engine::open(Arc::new(database), identity, secret(number))?.until_presentable(step_bytes)
 }
 
 /// An entry by `author` on top of all that `node` holds, changed before it is signed.

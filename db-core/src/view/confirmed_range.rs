@@ -66,7 +66,7 @@ impl ConfirmedRange {
     }
 
     /// How far nothing is confirmed from this end of the range on: the first key of that, or the first behind it. After
-    /// [`PASSED_UNTIL_NOTED`] it is looked no further. None if the range has no keys.
+    /// [`PASSED_UNTIL_NOTED`] in a row it is looked no further. None if the range has no keys.
     pub(super) fn empty_up_to(mut self, end: End) -> Result<Option<Vec<u8>>> {
         self.passed_max = PASSED_UNTIL_NOTED;
         let found = self.step(end)?.map(|(key, _)| key.value().to_vec());

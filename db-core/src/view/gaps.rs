@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many gaps are known at the most; beyond them none is taken up but for what makes one of these longer.
+/// How many gaps are known at the most; with one more the next of them is forgotten.
 const GAPS_MAX: usize = 16_384;
 
 /// From which end a range is read.
@@ -66,13 +66,16 @@ impl Gaps {
             gaps.remove(from);
             (low, high) = (low.min(from), high.max(to));
         }
-        if gaps.len() < GAPS_MAX {
-            gaps.insert(low.to_vec(), high.to_vec());
+        if gaps.len() >= GAPS_MAX {
+            let next = gaps.range::<[u8], _>((Bound::Included(high), Bound::Unbounded)).next();
+            let next = next.or_else(|| gaps.first_key_value()).map(|(low, _)| low.clone());
+            next.and_then(|low| gaps.remove(&low));
         }
+        gaps.insert(low.to_vec(), high.to_vec());
     }
 
     /// The gap that holds `key`.
-    pub(super) fn around(&self, key: &[u8]) -> Option<Gap> {
+    pub(crate) fn around(&self, key: &[u8]) -> Option<Gap> {
         self.ahead(key, End::Back).filter(|gap| gap.high.as_slice() > key)
     }
 
@@ -137,12 +140,9 @@ impl Clone for Gaps {
 fn take_met(gaps: &mut BTreeMap<Vec<u8>, Vec<u8>>, stretch: &Gap) -> Option<Gap> {
     let Gap { low, high } = stretch;
     let before = gaps.range::<[u8], _>((Bound::Unbounded, Bound::Included(low.as_slice()))).next_back();
-    let met = before.filter(|(_, end)| *end > low).or_else(|| {
-        let behind =
-            gaps.range::<[u8], _>((Bound::Excluded(low.as_slice()), Bound::Excluded(high.as_slice())));
-        { behind }.next()
-    });
-    let low = met?.0.clone();
+    let mut behind =
+        gaps.range::<[u8], _>((Bound::Excluded(low.as_slice()), Bound::Excluded(high.as_slice())));
+    let low = before.filter(|(_, end)| *end > low).or_else(|| behind.next())?.0.clone();
     gaps.remove_entry(&low).map(|(low, high)| Gap { low, high })
 }
 
@@ -210,6 +210,7 @@ mod tests {
             gaps.note(&(4 * number).to_be_bytes(), &(4 * number + 2).to_be_bytes());
         }
         assert_eq!(gaps.known().len(), GAPS_MAX);
+        gaps.note(&0_u32.to_be_bytes(), &2_u32.to_be_bytes());
         gaps.note(&1_u32.to_be_bytes(), &3_u32.to_be_bytes());
         assert_eq!(gaps.around(&0_u32.to_be_bytes()), Some(gap(&0_u32.to_be_bytes(), &3_u32.to_be_bytes())));
         gaps.note(&[0], &[255; 8]);

@@ -6,42 +6,60 @@ use super::ViewSnapshot;
 use super::confirmed::is_present;
 use super::confirmed_range::{ConfirmedRange, NOTED_MIN};
 use super::gaps::{End, Gap};
-use super::keyspace::is_queried;
+use super::keyspace::{PREFIX_BYTES, is_queried};
 use crate::error::{Error, Result};
 
 /// Of keys that lie alone, between ones that are confirmed, one of so many is looked at, from the least to the most.
 const STEP_MIN: usize = NOTED_MIN;
 const STEP_MAX: usize = if cfg!(any(test, feature = "simulation")) { NOTED_MIN } else { 16 * NOTED_MIN };
 
+/// How many rows are looked through before somebody is asked whether to go on.
+const ROWS_AT_ONCE: usize = if cfg!(any(test, feature = "simulation")) { 8 } else { 4_096 };
+
 impl ViewSnapshot {
-    /// Notes the gaps that these keys lie in, ascending, under which nothing was before the tail.
-    pub(crate) fn survey(&self, inserted: &[Vec<u8>]) -> Result<()> {
-        let mut steps = Steps::default();
-        for key in inserted {
-            if steps.is_due() && self.gap_around(key)?.is_some() {
-                steps = Steps::default();
+    /// Notes the gaps that these keys lie in, ascending.
+    pub(crate) fn survey(&self, keys: &[Vec<u8>]) -> Result<()> {
+        let (mut steps, mut last) = (Steps::default(), None::<Gap>);
+        for key in keys {
+            if last.as_ref().is_none_or(|gap| *key >= gap.high) && steps.is_due(key) {
+                last = self.gap_around(key)?;
+                if last.is_some() {
+                    steps = Steps::default();
+                }
             }
         }
         Ok(())
     }
 
-    /// Notes the first gap that the tail has made where queries read, among so many of its rows from `low` on; gives from where to go
-    /// on, if those were not all.
+    /// Notes the gaps that the tail has made where queries read from `low` on, until `is_time` says so; gives from where to go on, if
+    /// those were not all.
     pub(crate) fn survey_tail(
         &self,
-        low: &Bound<Vec<u8>>,
-        rows_max: usize,
+        low: Bound<Vec<u8>>,
+        is_time: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Bound<Vec<u8>>>> {
+        let mut low = low;
+        while let Some(next) = self.survey_some(&low)? {
+            low = next;
+            if is_time() {
+                return Ok(Some(low));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes the first of them, if it is not far; gives what is behind it, or behind what was looked through.
+    fn survey_some(&self, low: &Bound<Vec<u8>>) -> Result<Option<Bound<Vec<u8>>>> {
         let bounds = (low.as_ref().map(Vec::as_slice), Bound::Unbounded);
         let mut steps = Steps::default();
         for (count, row) in self.0.tables.overwritten.range::<&[u8]>(bounds)?.enumerate() {
             let (key, before) = row?;
-            if count == rows_max {
+            if count == ROWS_AT_ONCE {
                 return Ok(Some(Bound::Included(key.value().to_vec())));
             }
             let is_inserted = !is_present(before.value())? && is_queried(key.value());
             if is_inserted
-                && steps.is_due()
+                && steps.is_due(key.value())
                 && let Some(gap) = self.gap_around(key.value())?
             {
                 return Ok(Some(Bound::Included(gap.high)));
@@ -60,40 +78,45 @@ impl ViewSnapshot {
         let at = || Bound::Included(key.to_vec());
         let low = ConfirmedRange::new(tables, &(Bound::Unbounded, at()))?.empty_up_to(End::Back)?;
         let high = ConfirmedRange::new(tables, &(at(), Bound::Unbounded))?.empty_up_to(End::Front)?;
-        // If the key is confirmed by now there is none.
         let (Some(low), Some(high)) = (low, high) else { return Ok(None) };
         let has_many = || {
             let rows = tables.overwritten.range(&low[..]..&high[..])?;
             Ok::<_, Error>(rows.take(NOTED_MIN).count() == NOTED_MIN)
         };
         if low >= high || !has_many()? {
-            return Ok(None);
+            return Ok(None); // it is confirmed by now, or lies alone
         }
         tables.gaps.note(&low, &high);
         Ok(tables.gaps.around(key))
     }
 }
 
-/// Which of the keys to look at that lie in no known gap: the more of them in a row lie alone, the fewer.
+/// Which of the keys to look at that lie in no known gap: the more of them in a row lie alone, the fewer. What lies alone in one
+/// collection or index says nothing of the next.
 struct Steps {
+    prefix: Vec<u8>,
     skipped: usize,
     step: usize,
 }
 
 impl Default for Steps {
     fn default() -> Self {
-        Self { skipped: STEP_MIN - 1, step: STEP_MIN }
+        Self { prefix: Vec::new(), skipped: 0, step: 1 }
     }
 }
 
 impl Steps {
     /// Whether to look at the next key.
-    fn is_due(&mut self) -> bool {
+    fn is_due(&mut self, key: &[u8]) -> bool {
+        let prefix = key.get(..PREFIX_BYTES).unwrap_or(key);
+        if self.prefix != prefix {
+            *self = Self { prefix: prefix.to_vec(), ..Self::default() };
+        }
         self.skipped += 1;
         if self.skipped < self.step {
             return false;
         }
-        (self.skipped, self.step) = (0, STEP_MAX.min(2 * self.step));
+        (self.skipped, self.step) = (0, (2 * self.step).clamp(STEP_MIN, STEP_MAX));
         true
     }
 }
@@ -116,7 +139,6 @@ mod tests {
             inserted in prop::collection::vec((0x200_u16..0x300, 1_u16..20), 0..12),
             removed in prop::collection::btree_set((0x200_u16..0x300).prop_map(key), 0..20),
             is_whole in any::<bool>(),
-            rows_at_once in 1_usize..50,
         ) {
             let mut latest: Keys = confirmed.clone();
             for number in inserted.into_iter().flat_map(|(first, count)| first..first + count) {
@@ -130,7 +152,7 @@ mod tests {
             if is_whole {
                 let mut low = Some(Bound::Unbounded);
                 while let Some(from) = low {
-                    low = view.survey_tail(&from, rows_at_once).unwrap();
+                    low = view.survey_tail(from, &mut || true).unwrap();
                 }
             } else {
                 view.survey(&inserted).unwrap();

@@ -4,6 +4,7 @@
 
 mod acks;
 mod agreement;
+mod late;
 mod legality;
 mod model;
 mod replica;

@@ -145,9 +145,9 @@ fn no_reader_of_what_is_confirmed_passes_all_that_the_tail_has_inserted() {
     assert!(passed <= 5, "the first reader passes {passed} keys");
     assert_eq!(read(&peer).0, of_twenty);
     let mut peer = peer.restart();
-    while peer.engine.has_to_survey() {
-        peer.engine.survey_some();
-    }
+    assert!(peer.engine.has_to_survey());
+    peer.engine.survey_until(&mut || false);
+    assert!(!peer.engine.has_to_survey());
     let (again, passed) = read(&peer);
     assert_eq!(again, of_twenty);
     assert!(passed <= 5, "{passed} keys were passed after opening");
@@ -171,6 +171,71 @@ fn no_reader_of_what_is_confirmed_passes_all_that_the_tail_has_inserted() {
         "whoever reads on in an earlier state sees what was confirmed then"
     );
     check(&mut peer);
+}
+
+/// The number of the index by `n`, if that is confirmed.
+fn confirmed_index(peer: &Peer) -> Option<u32> {
+    let meta = catalog::collection(&peer.confirmed_view(), "c").unwrap()?;
+    meta.indexes.iter().find(|index| index.definition.name() == "n_1").map(|index| index.id)
+}
+
+/// How many keys that are not confirmed a reader passes who wants the last ten entries of that index, and how many it gets.
+fn passed_in_index(peer: &Peer) -> (u64, usize) {
+    let passed = || peer.engine.gaps.passed.load(Relaxed);
+    let (confirmed, before) = (peer.engine.view().unwrap().confirmed().unwrap(), passed());
+    let entries = keyspace::entries(confirmed_index(peer).unwrap());
+    let mut range = confirmed.range(keyspace::prefix_bounds(&entries)).unwrap();
+    let found = std::iter::from_fn(|| range.next_back()).take(10).inspect(|item| assert!(item.is_ok()));
+    let found = found.count();
+    (passed() - before, found)
+}
+
+#[test]
+fn a_gap_in_an_index_is_found_whatever_lies_alone_among_the_documents() {
+    let identity = open();
+    let (mut a, mut b) = (peer(1, &identity), peer(2, &identity));
+    a.create_index(rawdoc! { "name": "n_1", "key": { "n": 1 } }).unwrap();
+    a.call(Request::SetIndexers { writers: vec![writer_key(1), writer_key(2)] }).unwrap();
+    for id in 0..100 {
+        a.insert(rawdoc! { "_id": 2 * id, "n": id }).unwrap();
+    }
+    b.receive(&a.runs());
+    confirm(&mut [&mut a, &mut b]);
+    for id in 0..100 {
+        a.insert(rawdoc! { "_id": 2 * id + 1, "n": 1_000 + id }).unwrap();
+    }
+    assert!(a.engine.status().unwrap().tail >= 100);
+    let (passed, found) = passed_in_index(&a);
+    assert_eq!(found, 10);
+    assert!(passed <= 5, "{passed} keys");
+    check(&mut a);
+}
+
+#[test]
+fn what_lies_in_an_index_that_the_tail_has_built_is_looked_through_once_that_is_confirmed() {
+    let identity = open();
+    let (mut a, mut b) = (peer(1, &identity), peer(2, &identity));
+    a.call(Request::SetIndexers { writers: vec![writer_key(1), writer_key(2)] }).unwrap();
+    for id in 0..20 {
+        a.insert(rawdoc! { "_id": id, "n": id }).unwrap();
+    }
+    b.receive(&a.runs());
+    confirm(&mut [&mut a, &mut b]);
+    a.create_index(rawdoc! { "name": "n_1", "key": { "n": 1 } }).unwrap();
+    b.receive(&a.runs());
+    assert!(b.ack());
+    for id in 20..220 {
+        a.insert(rawdoc! { "_id": id, "n": id }).unwrap();
+    }
+    assert_eq!(confirmed_index(&a), None);
+    a.receive(&b.runs());
+    assert!(a.ack());
+    assert!(a.engine.status().unwrap().tail >= 200);
+    a.engine.survey_until(&mut || false);
+    let (passed, found) = passed_in_index(&a);
+    assert_eq!(found, 10);
+    assert!(passed <= 5, "{passed} keys");
+    check(&mut a);
 }
 
 #[test]
