@@ -47,6 +47,11 @@ impl SharedFindings {
     pub(super) fn lock(&self) -> MutexGuard<'_, Findings> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// What was found, for who has it alone.
+    pub(super) fn get_mut(&mut self) -> &mut Findings {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Clone for SharedFindings {

@@ -195,7 +195,9 @@ impl Linearizer {
         forks: Option<&WriterKey>,
         past: &dyn Past,
     ) -> Result<Standing, IllegalEntry> {
-        self.findings.lock().forget_from(node.number);
+        if forks.is_some() || !self.forked.is_empty() {
+            self.findings.lock().forget_from(node.number); // else nothing is searched for
+        }
         let (epoch_number, seen) = self.before(&node.parents, forks, past)?;
         let epoch = self.epoch_at(epoch_number);
         epoch.judge(epoch_number, seen, node)
@@ -242,7 +244,7 @@ impl Linearizer {
         standing: &Standing,
         past: &dyn Past,
     ) -> Result<(), ConfirmationBroken> {
-        self.findings.lock().forget_from(node.number);
+        self.findings.get_mut().forget_from(node.number);
         self.tail.insert(node, standing, past);
         self.writes_in_tail += usize::from(!node.is_ack);
         self.remember(node.number, standing.clone());
