@@ -310,8 +310,9 @@ fn settled<'e>(
         let rule = policy.of_path(assignment.path);
         let mut others = Vec::new();
         let mut lost: Option<Met> = None;
-        for Rival { below, stamp } in history.rivals(assignment.path) {
-            if author.sees(&stamp)? {
+        for Rival { below, stamp, is_insert } in history.rivals(assignment.path) {
+            let is_apart = is_insert && value_at(old, assignment.path).is_none();
+            if is_apart || author.sees(&stamp)? {
                 continue;
             }
             if rule == PathPolicy::RejectConcurrent {

@@ -12,7 +12,7 @@
 //! count, count × stamp                               the last update of each writer, the latest applied last
 //! count, count × (length, path, stamp)               the last assignment of each path, the latest applied last
 //! u8                                                 1: whole, 2: deleted, 4: kept
-//! stamp                                              whole: the upsert that inserted it, which assigned every path
+//! stamp                                              whole: the upsert that inserted it, which assigned all that it had then
 //! stamp                                              deleted: its last delete
 //! ...                                                kept: the document as it was deleted, up to the end
 //!
@@ -51,7 +51,7 @@ pub(crate) struct History {
     /// The last assignment of each path, the latest applied last. An assignment of a path is one of all below it, so those
     /// are not listed beside it unless they came later.
     paths: Vec<(String, Stamp)>,
-    /// The upsert that inserted the document: it has assigned every path.
+    /// The upsert that inserted the document: it has assigned all that this had then.
     whole: Option<Stamp>,
     /// The last delete.
     pub(crate) deleted: Option<Stamp>,
@@ -65,6 +65,8 @@ pub(crate) struct Rival<'h> {
     /// Its path, if that is below the other.
     pub(crate) below: Option<&'h str>,
     pub(crate) stamp: Stamp,
+    /// Whether it is the upsert that inserted the document: one of this path only if the document has that.
+    pub(crate) is_insert: bool,
 }
 
 impl History {
@@ -90,16 +92,17 @@ impl History {
     /// The assignments that stand where this path would be assigned: the last one of it or of a path above it, and those of
     /// paths below it.
     pub(crate) fn rivals(&self, path: &str) -> Vec<Rival<'_>> {
-        let (mut above, mut rivals) = (self.whole, Vec::new());
+        let (mut above, mut rivals) = (self.whole.map(|stamp| (stamp, true)), Vec::new());
         for (other, stamp) in &self.paths {
+            let stamp = *stamp;
             match relation(other, path) {
                 Relation::Apart => {}
-                Relation::Covers => above = Some(*stamp),
-                Relation::Below => rivals.push(Rival { below: Some(other), stamp: *stamp }),
-                Relation::Crosses => rivals.push(Rival { below: None, stamp: *stamp }),
+                Relation::Covers => above = Some((stamp, false)),
+                Relation::Below => rivals.push(Rival { below: Some(other), stamp, is_insert: false }),
+                Relation::Crosses => rivals.push(Rival { below: None, stamp, is_insert: false }),
             }
         }
-        rivals.extend(above.map(|stamp| Rival { below: None, stamp }));
+        rivals.extend(above.map(|(stamp, is_insert)| Rival { below: None, stamp, is_insert }));
         rivals
     }
 
@@ -309,7 +312,7 @@ mod tests {
             }
             for (path, stamp) in &paths {
                 history.assign(path, *stamp);
-                let assigned = Rival { below: None, stamp: *stamp };
+                let assigned = Rival { below: None, stamp: *stamp, is_insert: false };
                 prop_assert!(history.rivals(path).contains(&assigned));
             }
             prop_assert!(history.paths.len() <= limits::HISTORY_PATHS_MAX);

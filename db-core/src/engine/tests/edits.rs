@@ -347,6 +347,21 @@ fn concurrent_upserts_of_one_document_merge() {
 }
 
 #[test]
+fn concurrent_upserts_of_different_fields_both_hold_whoever_came_first() {
+    for times in [[MONDAY, TUESDAY], [TUESDAY, MONDAY]] {
+        let (mut a, mut b) = (peer(1, &open()), peer(2, &open()));
+        a.at(times[0]).upsert(1, rawdoc! { "$set": { "x": 1, "d.x": 1 } });
+        b.at(times[1]).upsert(1, rawdoc! { "$set": { "y": 2, "d.y": 2 } });
+        agree(&mut a, &mut b);
+        let document = a.document(1).unwrap();
+        assert_eq!((document.get_i32("x").ok(), document.get_i32("y").ok()), (Some(1), Some(2)));
+        let within = document.get_document("d").unwrap();
+        assert_eq!((within.get_i32("x").ok(), within.get_i32("y").ok()), (Some(1), Some(2)));
+        assert!(a.conflicts().is_empty(), "nobody has assigned what the other has");
+    }
+}
+
+#[test]
 fn what_is_settled_leaves_the_list_and_what_was_taken_wins() {
     let (mut a, mut b) = two(rawdoc! { "_id": 1, "x": 0, "y": 0, "z": 0 });
     a.at(TUESDAY).set(1, rawdoc! { "x": 1, "y": 1, "z": 1 });
