@@ -220,12 +220,12 @@ impl Database {
     }
 
     /// This device's own writes, under [whichever of its keys](Database::own_keys), with their places and what did not hold of
-    /// them, in the shape of [`Database::log`], acks among them; the last ones if `from` is none.
+    /// them, in the shape of [`Database::log`], without acks; the last ones if `from` is none.
     ///
     /// # Errors
     /// If the storage fails.
     pub fn receipts(&self, from: Option<u64>, limit: usize) -> Result<LogPage> {
-        self.log_of(&LogRange { from, limit, writer: None }, &self.own_keys())
+        self.writes_of(&LogRange { from, limit, writer: None }, &self.own_keys())
     }
 }
 

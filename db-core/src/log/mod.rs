@@ -140,14 +140,14 @@ impl Database {
     /// # Errors
     /// If the storage fails.
     pub fn log(&self, range: &LogRange) -> Result<LogPage> {
-        self.log_of(range, range.writer.as_slice())
+        read::page(&self.begin_read()?, self.id(), range, range.writer.as_slice(), true)
     }
 
-    /// The same of the entries under any of these keys, whatever the range says of writers.
+    /// The same of the entries under any of these keys that are no acks, whatever the range says of writers.
     ///
     /// # Errors
     /// If the storage fails.
-    pub(crate) fn log_of(&self, range: &LogRange, keys: &[WriterKey]) -> Result<LogPage> {
-        read::page(&self.begin_read()?, self.id(), range, keys)
+    pub(crate) fn writes_of(&self, range: &LogRange, keys: &[WriterKey]) -> Result<LogPage> {
+        read::page(&self.begin_read()?, self.id(), range, keys, false)
     }
 }

@@ -21,12 +21,13 @@ use crate::view::settled;
 /// How many entries behind the page are read for the votes that tell its anchors.
 const LOOKAHEAD_ENTRIES: usize = 256;
 
-/// A page of the entries under these keys; where there are none, of everybody's.
+/// A page of the entries under these keys; where there are none, of everybody's. With or without acks.
 pub(crate) fn page(
     transaction: &ReadTransaction,
     id: DatabaseId,
     range: &LogRange,
     keys: &[WriterKey],
+    with_acks: bool,
 ) -> Result<LogPage> {
     let order = OrderSnapshot::open(transaction)?;
     let (state, snapshot) = storage::engine_state_snapshot(transaction)?.ok_or_else(no_view)?;
@@ -34,7 +35,7 @@ pub(crate) fn page(
     let view = storage::view_snapshot(transaction)?.ok_or_else(no_view)?;
     let log = LogSnapshot::open(transaction, id)?;
 
-    let mut scan = Scan::new(range, keys, &order)?;
+    let mut scan = Scan::new(range, keys, with_acks, &order)?;
     let first = scan.next;
     let numbers = order.numbers(first, scan.places_max.saturating_add(LOOKAHEAD_ENTRIES))?;
     let mut voters = Vec::new();
@@ -100,6 +101,7 @@ struct Scan<'a> {
     range: &'a LogRange,
     /// Under which keys the entries are that are asked for; none: under any.
     keys: &'a [WriterKey],
+    with_acks: bool,
     limit: usize,
     /// How many places are looked at.
     places_max: usize,
@@ -111,18 +113,25 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(range: &'a LogRange, keys: &'a [WriterKey], order: &OrderSnapshot) -> Result<Self> {
+    fn new(
+        range: &'a LogRange,
+        keys: &'a [WriterKey],
+        with_acks: bool,
+        order: &OrderSnapshot,
+    ) -> Result<Self> {
         let limit = range.limit.clamp(1, limits::LOG_PAGE_ENTRIES_MAX);
         let places_max = if keys.is_empty() { limit } else { limits::LOG_SCAN_ENTRIES_MAX };
         let last = order.entries()?.saturating_sub(places_max as u64);
         let next = range.from.unwrap_or(last);
-        Ok(Self { range, keys, limit, places_max, next, found: VecDeque::new(), weight: 0, is_done: false })
+        let (found, weight, is_done) = (VecDeque::new(), 0, false);
+        Ok(Self { range, keys, with_acks, limit, places_max, next, found, weight, is_done })
     }
 
     /// Looks at the next entry. Of the last ones those before have to go where the first ones asked for end the page.
     fn take(&mut self, found: Found) {
         let header = &found.record.header;
-        if self.keys.is_empty() || self.keys.contains(&header.writer) {
+        let is_theirs = self.keys.is_empty() || self.keys.contains(&header.writer);
+        if is_theirs && (self.with_acks || !header.is_ack()) {
             let weight = weight(header);
             let is_last_wanted = self.range.from.is_none();
             while !self.found.is_empty()

@@ -14,7 +14,7 @@ use crate::error::CliError;
 #[command(after_help = "Examples:
   combdb receipts                     the peer's last twenty writes, and what became of them
   combdb receipts --rejected          only those of which something did not hold at its place
-  combdb receipts 5d2f…               follows one write until it is confirmed
+  combdb receipts HASH                follows the write with this entry, all 64 digits, until it is confirmed
 
 A write is durable when the call returns, has a place in the order soon, and is confirmed when a majority of the \
 indexers has settled that place. Until then it may still turn out to be rejected.")]
@@ -72,7 +72,6 @@ async fn list(client: &Client, database: String, limit: u32, only_rejected: bool
     let rows: Vec<_> = page
         .entries
         .iter()
-        .filter(|entry| entry.operations_count > 0 || !entry.unreadable.is_empty())
         .filter(|entry| !only_rejected || entry.skipped || !entry.rejected.is_empty())
         .map(row)
         .collect();

@@ -20,7 +20,7 @@ impl Peer {
     fn ballots(&self, count: u64) -> Vec<Ballot> {
         let range = LogRange { from: Some(0), limit: count as usize, writer: None };
         let transaction = self.engine.database.begin_read().unwrap();
-        let page = crate::log::read::page(&transaction, self.engine.id(), &range, &[]).unwrap();
+        let page = crate::log::read::page(&transaction, self.engine.id(), &range, &[], true).unwrap();
         page.entries.into_iter().map(|entry| entry.ballot).collect()
     }
 
