@@ -268,7 +268,8 @@ fn first_error(outcome: Outcome) -> Error {
     let failures = WriteFailure::of(&outcome.rejected);
     let error = match outcome.rejected.into_values().next() {
         Some(error) if error.code == ErrorCode::UNAUTHORIZED => Error::denied(format!(
-            "{}: ask an admin of the database to admit this device (`combdb writers add`)",
+            "{}: ask an admin of the database to admit this device (`combdb writers add`); where its log is forked, it has to go on \
+             with another key first (`combdb writers rotate` here, `combdb writers replace` by the admin)",
             error.message
         )),
         Some(error) => error.into(),

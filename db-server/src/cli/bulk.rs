@@ -10,6 +10,7 @@ use tonic::transport::Channel;
 use super::Common;
 use super::client::Client;
 use super::lines::Lines;
+use super::options::WriteArguments;
 use super::output::Output;
 use super::progress::{FaultyLines, Progress};
 use super::tally::Tally;
@@ -48,6 +49,8 @@ pub(crate) struct Bulk {
     /// Try every line, instead of ending at the first that fails
     #[arg(long)]
     unordered: bool,
+    #[command(flatten)]
+    write: WriteArguments,
 }
 
 /// Writes of consecutive lines, with the lines' numbers.
@@ -77,6 +80,7 @@ impl Bulk {
         progress.finish();
         let mut output = Output::new();
         output.line(tally.describe())?;
+        self.write.tell(tally.acknowledgement, &mut output)?;
         output.flush()?;
         outcome?;
         faulty.outcome()
@@ -113,6 +117,7 @@ impl Work<'_> {
                     writes,
                     unordered: self.bulk.unordered,
                     format: DocumentFormat::ExtendedJson.into(),
+                    write_concern: self.bulk.write.concern(),
                     ..BulkWriteRequest::default()
                 };
                 let answer = documents.bulk_write(request).await;

@@ -2,13 +2,13 @@
 
 use clap::{Args, ValueEnum};
 use proto::v1::{
-    Document, DocumentFormat, FindOneAndDeleteRequest, FindOneAndReplaceRequest, FindOneAndUpdateRequest,
-    ReturnDocument,
+    DocumentFormat, FindOneAndDeleteRequest, FindOneAndReplaceRequest, FindOneAndUpdateRequest,
+    FindOneResponse, ReturnDocument,
 };
 
 use super::Common;
 use super::client::{Client, json, text};
-use super::options::{self, QueryArguments};
+use super::options::{self, QueryArguments, WriteArguments};
 use super::output::Output;
 use crate::error::CliError;
 
@@ -23,6 +23,8 @@ struct Found {
     projection: Option<String>,
     #[command(flatten)]
     query: QueryArguments,
+    #[command(flatten)]
+    write: WriteArguments,
 }
 
 /// Which version of the document to print.
@@ -78,7 +80,7 @@ impl FindAndUpdate {
     pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
         let (update, pipeline) = options::update(self.update)?;
         let array_filters = options::documents(self.array_filters, "the array filter")?;
-        let (hint, options) = self.found.query.into_parts();
+        let (hint, options) = self.found.query.into_write_parts(&self.found.write);
         let client = Client::connect(common).await?;
         let request = FindOneAndUpdateRequest {
             database: client.database().await?,
@@ -95,7 +97,7 @@ impl FindAndUpdate {
             options,
             format: DocumentFormat::ExtendedJson.into(),
         };
-        print(client.documents().find_one_and_update(request).await?.into_inner().document)
+        print(client.documents().find_one_and_update(request).await?.into_inner(), &self.found.write)
     }
 }
 
@@ -128,7 +130,7 @@ impl FindAndReplace {
     /// # Errors
     /// If the server refuses.
     pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
-        let (hint, options) = self.found.query.into_parts();
+        let (hint, options) = self.found.query.into_write_parts(&self.found.write);
         let client = Client::connect(common).await?;
         let request = FindOneAndReplaceRequest {
             database: client.database().await?,
@@ -143,7 +145,7 @@ impl FindAndReplace {
             options,
             format: DocumentFormat::ExtendedJson.into(),
         };
-        print(client.documents().find_one_and_replace(request).await?.into_inner().document)
+        print(client.documents().find_one_and_replace(request).await?.into_inner(), &self.found.write)
     }
 }
 
@@ -168,7 +170,7 @@ impl FindAndDelete {
     /// # Errors
     /// If the server refuses.
     pub(crate) async fn run(self, common: &Common) -> Result<(), CliError> {
-        let (hint, options) = self.found.query.into_parts();
+        let (hint, options) = self.found.query.into_write_parts(&self.found.write);
         let client = Client::connect(common).await?;
         let request = FindOneAndDeleteRequest {
             database: client.database().await?,
@@ -180,14 +182,15 @@ impl FindAndDelete {
             options,
             format: DocumentFormat::ExtendedJson.into(),
         };
-        print(client.documents().find_one_and_delete(request).await?.into_inner().document)
+        print(client.documents().find_one_and_delete(request).await?.into_inner(), &self.found.write)
     }
 }
 
-fn print(document: Option<Document>) -> Result<(), CliError> {
+fn print(answer: FindOneResponse, write: &WriteArguments) -> Result<(), CliError> {
     let mut output = Output::new();
-    if document.is_some() {
-        output.line(text(document))?;
+    if answer.document.is_some() {
+        output.line(text(answer.document))?;
     }
+    write.tell(answer.acknowledgement, &mut output)?;
     output.flush()
 }

@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bson::{RawDocument, RawDocumentBuf, oid::ObjectId, rawdoc};
 use clap::Args;
 use proto::v1::documents_client::DocumentsClient;
-use proto::v1::{self, DropCollectionRequest, InsertRequest, ReplaceRequest, document};
+use proto::v1::{
+    self, Acknowledgement, DropCollectionRequest, InsertRequest, QueryOptions, ReplaceRequest, document,
+};
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
 use super::Common;
 use super::client::Client;
 use super::lines::{Line, Lines};
+use super::options::WriteArguments;
 use super::output::{Output, thousands};
 use super::progress::{FaultyLines, Progress};
 use crate::error::CliError;
@@ -66,6 +69,8 @@ pub(crate) struct Import {
     /// Drop the collection first
     #[arg(long)]
     drop: bool,
+    #[command(flatten)]
+    write: WriteArguments,
 }
 
 /// Documents of consecutive lines.
@@ -83,6 +88,14 @@ struct Tally {
     duplicates: u64,
     faulty: FaultyLines,
     acknowledged_line: u64,
+    /// What the last write can be followed by, which is confirmed no earlier than those before it.
+    acknowledgement: Option<Acknowledgement>,
+}
+
+impl Tally {
+    fn note(&mut self, acknowledgement: Option<Acknowledgement>) {
+        self.acknowledgement = acknowledgement.or(self.acknowledgement.take());
+    }
 }
 
 impl Import {
@@ -163,10 +176,17 @@ impl Import {
                 filter: id_filter(&document).map(message),
                 replacement: Some(message(document)),
                 upsert: true,
+                options: Some(QueryOptions {
+                    write_concern: self.write.concern(),
+                    ..QueryOptions::default()
+                }),
                 ..ReplaceRequest::default()
             };
             match documents.replace_one(request).await {
-                Ok(_) => tally.imported += 1,
+                Ok(answer) => {
+                    tally.imported += 1;
+                    tally.note(answer.into_inner().acknowledgement);
+                }
                 Err(status) if is_about_the_document(&status) => {
                     self.fault(line, status.message(), progress, tally)?;
                 }
@@ -183,10 +203,12 @@ impl Import {
             collection: self.collection.clone(),
             documents: messages,
             unordered: true,
+            write_concern: self.write.concern(),
             ..InsertRequest::default()
         };
         let answer = documents.insert(request).await?.into_inner();
         tally.imported += answer.inserted.len() as u64;
+        tally.note(answer.acknowledgement);
         for failure in answer.failures {
             if failure.code == DUPLICATE_KEY && self.skip_duplicates {
                 tally.duplicates += 1;
@@ -223,6 +245,7 @@ impl Import {
         }
         let mut output = Output::new();
         output.line(summary)?;
+        self.write.tell(tally.acknowledgement.clone(), &mut output)?;
         if outcome.is_err() {
             output.line(format_args!(
                 "acknowledged up to line {0}; go on with --skip-lines {0}",

@@ -57,7 +57,7 @@ pub(crate) struct WriteArguments {
     /// Wait until a majority of the indexers has confirmed the write
     #[arg(long)]
     majority: bool,
-    /// Wait no longer than this; the write stands all the same
+    /// Wait no longer than this; the write stands all the same. Left out, or 0: as long as it takes
     #[arg(long, value_name = "MILLISECONDS", requires = "majority")]
     timeout: Option<u64>,
 }

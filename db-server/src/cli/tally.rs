@@ -1,6 +1,6 @@
 //! What several writes have done together.
 
-use proto::v1::BulkWriteResponse;
+use proto::v1::{Acknowledgement, BulkWriteResponse};
 use serde_json::json;
 
 /// What was done.
@@ -13,6 +13,8 @@ pub(super) struct Tally {
     upserted: u64,
     /// How many writes were tried.
     pub(super) writes: u64,
+    /// What the last of them can be followed by, which are confirmed no earlier than those before them.
+    pub(super) acknowledgement: Option<Acknowledgement>,
 }
 
 impl Tally {
@@ -24,6 +26,7 @@ impl Tally {
         self.deleted += answer.deleted;
         self.upserted += answer.upserted_ids.len() as u64;
         self.writes += writes;
+        self.acknowledgement = answer.acknowledgement.clone().or(self.acknowledgement.take());
     }
 
     /// By the names of mongosh.

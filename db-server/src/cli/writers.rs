@@ -1,6 +1,6 @@
 //! `combdb writers`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Subcommand, ValueEnum};
 use proto::v1::{
@@ -176,7 +176,7 @@ impl Writers {
                 write.tell(done.acknowledgement, &mut output)?;
             }
             Self::SetIndexers { keys, write } => {
-                let count = keys.len();
+                let count = keys.iter().collect::<BTreeSet<_>>().len();
                 let request = SetIndexersRequest { database, keys, write_concern: write.concern() };
                 let done = writers.set_indexers(request).await?.into_inner();
                 output.line(format_args!("{count} indexer{}", if count == 1 { "" } else { "s" }))?;
