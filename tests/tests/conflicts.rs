@@ -73,6 +73,8 @@ async fn what_lost_is_told_of_listed_and_settled_on_all_peers() {
     let line = table.lines().nth(1).unwrap();
     assert!(line.contains("year") && table.lines().count() == 2, "{table}");
     let name = line.split_whitespace().last().unwrap();
+    let whole: Value = serde_json::from_str(&first.command(&["conflicts", "list", "--json"])).unwrap();
+    assert_eq!((&whole["conflict"], &whole["path"]), (&name.into(), &"year".into()));
     first.command(&["conflicts", "resolve", name, "--set", "3"]);
     assert_eq!(first.command(&["conflicts", "list", "--json"]), "");
     eventually("the other has it settled", || async {

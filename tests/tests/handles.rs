@@ -135,3 +135,34 @@ fn the_command_line_waits_for_them() {
         assert!(shown.lines().any(|line| line == "confirmed"), "{command:?}: {shown}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_write_of_the_command_line_waits_until_it_is_confirmed_where_that_is_asked_for() {
+    let peer = Peer::start(COMBDB, &PeerOptions::topic("t"));
+    let mut calls = peer.calls().await;
+    let key = calls.status("t").await.unwrap().database.unwrap().writer_key;
+    let indexers = SetIndexersRequest { database: "t".into(), keys: vec![key], write_concern: majority() };
+    calls.writers.set_indexers(indexers).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, line: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, line).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (document, other) = (file("document", r#"{"_id": 2}"#), file("other", r#"{"_id": 2, "n": 1}"#));
+    let writes = file("writes", r#"{"updateOne": {"filter": {"_id": 1}, "update": {"$inc": {"n": 1}}}}"#);
+    for write in [
+        &["insert", "c", r#"{"_id": 1}"#][..],
+        &["import", &document, "--collection", "c"],
+        &["import", &other, "--collection", "c", "--upsert"],
+        &["bulk", "c", &writes],
+        &["update", "c", r#"{"_id": 1}"#, r#"{"$inc": {"n": 1}}"#],
+        &["find-and-update", "c", r#"{"_id": 1}"#, r#"{"$inc": {"n": 1}}"#],
+        &["find-and-replace", "c", r#"{"_id": 1}"#, r#"{"n": 0}"#],
+        &["find-and-delete", "c", r#"{"_id": 1}"#],
+        &["delete", "c", r#"{"_id": 2}"#],
+    ] {
+        let told = peer.command(&[write, &["--majority", "--timeout", "60000"]].concat());
+        assert_eq!(told.lines().last(), Some("confirmed"), "{write:?}: {told}");
+    }
+}

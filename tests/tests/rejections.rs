@@ -109,7 +109,7 @@ fn the_command_line_lists_does_again_and_discards() {
     );
     let list = peers[0].command(&["rejections", "list"]);
     assert_eq!(list.lines().count(), 1, "{list}");
-    assert!(list.contains("1 rejected (code 11000) of "), "{list}");
+    assert!(list.contains("1 rejected (code 11000: the key is taken) of "), "{list}");
     assert!(list.contains(r#"{"insert":"notes","documents":[{"_id":1}]}"#), "{list}");
     let name = list.split_whitespace().next().unwrap();
     let refused = peers[0].try_command(&["rejections", "resubmit", name]);

@@ -12,7 +12,7 @@ use proto::v1::{
 };
 
 use super::Common;
-use super::client::{Client, json, text};
+use super::client::{Client, json};
 use super::options::WriteArguments;
 use super::output::Output;
 use super::writers::Names;
@@ -33,11 +33,11 @@ pub(crate) enum Conflicts {
     List {
         /// Which, such as '{"collection": "films"}'; left out: all
         filter: Option<String>,
-        /// Print whole conflicts, one JSON object a line
+        /// Print whole conflicts, one JSON object a line, each with its name as `conflict`
         #[arg(long)]
         json: bool,
     },
-    /// Prints conflicts as they come up, one JSON object a line
+    /// Prints conflicts as they come up, one JSON object a line, each with its name as `conflict`
     Watch,
     /// Settles a conflict and takes it off the list
     Resolve(Resolve),
@@ -105,12 +105,14 @@ impl Conflicts {
                 list(&client, database, filter, as_json, &mut output).await?;
             }
             Self::Watch => {
-                let format = DocumentFormat::ExtendedJson.into();
+                let format = DocumentFormat::Bson.into();
                 let request = WatchConflictsRequest { database, format };
                 let mut told = client.conflicts().watch(request).await?.into_inner();
                 while let Some(told) = told.message().await? {
-                    output.line(text(told.conflict))?;
-                    output.flush()?;
+                    if let Some(conflict) = told.conflict.and_then(read) {
+                        output.line(object(conflict))?;
+                        output.flush()?;
+                    }
                 }
             }
             Self::Resolve(Resolve { conflict, resolution, write }) => {
@@ -153,22 +155,22 @@ async fn list(
     as_json: bool,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let format = if as_json { DocumentFormat::ExtendedJson } else { DocumentFormat::Bson };
     let names = Names::of(client, database.clone()).await?;
     let request = FindRequest {
         database,
         collection: CONFLICTS.to_owned(),
         filter: filter.map(json),
-        format: format.into(),
+        format: DocumentFormat::Bson.into(),
         ..FindRequest::default()
     };
     let mut batches = client.documents().find(request).await?.into_inner();
     let mut rows = Vec::new();
     while let Some(batch) = batches.message().await? {
-        for conflict in batch.documents {
-            match conflict.form {
-                Some(document::Form::Bson(bytes)) => rows.extend(row(&bytes, &names)),
-                form => output.line(text(Some(v1::Document { form })))?,
+        for conflict in batch.documents.into_iter().filter_map(read) {
+            if as_json {
+                output.line(object(conflict))?;
+            } else {
+                rows.extend(row(&conflict, &names));
             }
         }
     }
@@ -178,9 +180,25 @@ async fn list(
     output.table(["COLLECTION", "DOCUMENT", "PATH", "RULE", "WINNER", "LOSER", "CONFLICT"], &rows)
 }
 
+fn read(conflict: v1::Document) -> Option<Document> {
+    match conflict.form? {
+        document::Form::Bson(bytes) => Document::from_reader(&bytes[..]).ok(),
+        document::Form::ExtendedJson(_) => None,
+    }
+}
+
+/// A whole conflict as JSON, and as `conflict` the name to settle it by.
+fn object(conflict: Document) -> serde_json::Value {
+    let name = conflict.get_document("_id").ok().and_then(name_of);
+    let mut object = bson::Bson::Document(conflict).into_relaxed_extjson();
+    if let (Some(object), Some(name)) = (object.as_object_mut(), name) {
+        object.insert("conflict".to_owned(), name.into());
+    }
+    object
+}
+
 /// A conflict as a line of the table.
-fn row(bytes: &[u8], names: &Names) -> Option<[String; 7]> {
-    let conflict = Document::from_reader(bytes).ok()?;
+fn row(conflict: &Document, names: &Names) -> Option<[String; 7]> {
     let side = |name: &str| {
         let side = conflict.get_document(name).ok()?;
         let writer = match side.get("writer") {

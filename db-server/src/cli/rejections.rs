@@ -11,6 +11,7 @@ use super::client::{Client, text};
 use super::log::codes_words;
 use super::options::WriteArguments;
 use super::output::Output;
+use super::writers::Names;
 use crate::error::CliError;
 
 /// What to do with what did not hold at its place in the order.
@@ -61,17 +62,19 @@ impl Rejections {
         let mut output = Output::new();
         match self {
             Self::List { own } => {
+                let names = Names::of(&client, database.clone()).await?;
                 let request = ListRejectionsRequest { database, own, format };
                 let mut listed = client.rejections().list(request).await?.into_inner();
                 while let Some(rejection) = listed.message().await? {
-                    output.line(line(rejection))?;
+                    output.line(line(rejection, &names))?;
                 }
             }
             Self::Watch => {
+                let names = Names::of(&client, database.clone()).await?;
                 let request = WatchRejectionsRequest { database, format };
                 let mut told = client.rejections().watch(request).await?.into_inner();
                 while let Some(rejection) = told.message().await? {
-                    output.line(line(rejection))?;
+                    output.line(line(rejection, &names))?;
                     output.flush()?;
                 }
             }
@@ -98,10 +101,10 @@ impl Rejections {
 }
 
 /// A rejection as a line: its name, why, by whom, and what was asked for.
-fn line(rejection: Rejection) -> String {
+fn line(rejection: Rejection, names: &Names) -> String {
     let Rejection { id, writer, count, parts, command } = rejection;
     let why = codes_words(&[RejectedOperation { operation: 0, count, parts }]);
-    let writer: String = writer.chars().take(8).collect();
+    let writer = names.show(&writer);
     let command = if command.is_some() { text(command) } else { "(cannot be read)".to_owned() };
     format!("{id}  {why} of {writer}: {command}")
 }

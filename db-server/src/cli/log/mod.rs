@@ -162,8 +162,20 @@ pub(super) fn codes_words(rejected: &[RejectedOperation]) -> String {
         rejected.iter().flat_map(|rejected| &rejected.parts).map(|part| part.code).collect();
     codes.sort_unstable();
     codes.dedup();
-    let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+    let codes: Vec<String> = codes.into_iter().map(code_words).collect();
     format!("{count} rejected (code {})", codes.join(", "))
+}
+
+/// A code, and what it says of a write that has met those of others.
+fn code_words(code: i32) -> String {
+    let words = match code {
+        13 => "no right to write",
+        47 => "the document is gone or no longer matches",
+        112 => "changed concurrently",
+        11_000 => "the key is taken",
+        code => return code.to_string(),
+    };
+    format!("{code}: {words}")
 }
 
 /// The author's clock as RFC 3339; what is beyond every calendar in milliseconds.
