@@ -112,11 +112,6 @@ impl Gaps {
         rest.map_or(Ok(()), |piece| keep(&mut gaps, piece))
     }
 
-    /// Whether nothing is known.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.known().is_empty()
-    }
-
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.known().len()
